@@ -1,0 +1,119 @@
+"""Perturbation sets as support functions: the largest value of coefficient . delta over the set.
+
+The set: every perturbed frame k moves by delta_k with ||delta_k||_p <= radius_k (radius_k = weight_k eps), at most `at_most` frames at
+once, and x + delta inside a box where a clip is given (shared/MATH.md, section 8).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from vlang.runtime import rounding
+
+#: Bisection steps for the multiplier of a clipped ball; every multiplier is sound, this many leave a relative error of 1e-9.
+MULTIPLIER_STEPS = 40
+#: Added to a 2-norm against underflow of squares.
+UNDERFLOW = 2.0**-500
+
+
+@dataclass(frozen=True, eq=False)
+class Ball:
+    """A batch of perturbation sets.
+
+    shape: radii [B, m] (0 where a frame is fixed). norm: p, exact, or None for infinity. at_most: None for all frames.
+    room: with a clip, how far each coordinate may go down and up, both >= 0. shape: [B, m, n] each.
+    """
+
+    radii: Tensor
+    norm: Fraction | None
+    at_most: int | None = None
+    room: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def frames(self) -> frozenset[int]:
+        """The frames that are perturbed anywhere in the batch."""
+        return frozenset(torch.nonzero((self.radii > 0).any(0)).flatten().tolist())
+
+    @property
+    def dual(self) -> float:
+        """q with 1/p + 1/q = 1, rounded down (a smaller q gives a larger norm)."""
+        if self.norm is None:
+            return 1.0
+        if self.norm == 1:
+            return math.inf
+        q = float(self.norm / (self.norm - 1))
+        return q if q == 2.0 else max(1.0, q * (1 - 2**-50))
+
+    def with_radii(self, radii: Tensor) -> Ball:
+        return replace(self, radii=radii)
+
+    def rows(self, index: Tensor) -> Ball:
+        """The sets of some rows of the batch."""
+        room = None if self.room is None else (self.room[0][index], self.room[1][index])
+        return replace(self, radii=self.radii[index], room=room)
+
+    def gain(self, frame: int, coefficient: Tensor) -> Tensor:
+        """max of coefficient . delta_frame, rounded up. shape: [B or 1, R, n] -> [B, R]."""
+        radius = self.radii[:, frame, None]
+        n = coefficient.shape[-1]
+        plain = radius * _norm(coefficient, self.dual) * (1 + rounding.gamma(n + 64, coefficient.dtype))
+        if self.room is None:
+            return plain
+        down, up = (r[:, frame, None, :] for r in self.room)
+        size = coefficient.abs()
+        bound = torch.where(coefficient > 0, up, down)
+        clipped = self._clipped_gain(size, bound, radius)
+        return torch.minimum(plain, clipped * (1 + rounding.gamma(2 * n + 64, coefficient.dtype)))
+
+    def total(self, gains: list[Tensor]) -> Tensor:
+        """Sum over frames, or of the `at_most` largest. shape: m' x [B, R] -> [B, R]."""
+        if self.at_most is None or self.at_most >= len(gains):
+            total = torch.stack(gains).sum(0)
+        else:
+            total = torch.stack(gains).topk(self.at_most, 0).values.sum(0)
+        return total * (1 + rounding.gamma(len(gains) + 8, total.dtype))
+
+    def reach(self, frame: int) -> Tensor:
+        """A bound on every |coordinate| of delta_frame. shape: [B, 1]."""
+        return self.radii[:, frame, None]
+
+    def _clipped_gain(self, size: Tensor, bound: Tensor, radius: Tensor) -> Tensor:
+        """max of size . d over 0 <= d <= bound, ||d||_p <= radius (signs absorbed).
+
+        For every split size = b + c it is at most radius ||b||_q + bound . c; b = min(size, lam bound^(p-1)) is the optimal
+        family (its stationary point is the maximiser), so any lam is sound and bisection on lam finds the tightest.
+        """
+        if self.norm is None:
+            return (size * torch.minimum(bound, radius[..., None])).sum(-1)
+        p = float(self.norm)
+        weight = (bound > 0).to(size) if p == 1 else bound ** (p - 1)
+        low = torch.zeros_like(size[..., :1])
+        high = torch.where(weight > 0, size / weight.clamp(min=torch.finfo(size.dtype).tiny), 0).amax(-1, keepdim=True)
+        for _ in range(MULTIPLIER_STEPS):
+            lam = (low + high) / 2
+            if p == 1:
+                used = torch.where(size > lam, bound, 0).sum(-1, keepdim=True)
+                over = used > radius[..., None]
+            else:
+                step = torch.minimum((size / lam.clamp(min=torch.finfo(size.dtype).tiny)) ** (1 / (p - 1)), bound)
+                over = _norm(step, p)[..., None] > radius[..., None]
+            low, high = torch.where(over, lam, low), torch.where(over, high, lam)
+        b = torch.minimum(size, high * weight)
+        split = radius * _norm(b, self.dual) + ((size - b) * bound).sum(-1)
+        return torch.minimum(split, (size * bound).sum(-1))
+
+
+def _norm(x: Tensor, q: float) -> Tensor:
+    """The q-norm over the last axis, without underflow to zero."""
+    if q in (1.0, math.inf):
+        return torch.linalg.vector_norm(x, ord=q, dim=-1)
+    if q == 2.0:
+        return torch.linalg.vector_norm(x, dim=-1) + x.shape[-1] * UNDERFLOW
+    scale = x.abs().amax(-1, keepdim=True)
+    unit = x / torch.where(scale > 0, scale, torch.ones_like(scale))
+    return scale[..., 0] * torch.linalg.vector_norm(unit, ord=q, dim=-1)

@@ -1,0 +1,246 @@
+"""Bound propagation: boxes and linear bounds of a graph on a batch of perturbation sets.
+
+Walks the graph once from the inputs. Every node gets a box by interval arithmetic from its parents' boxes; a node that some
+nonlinearity takes as an argument also gets one by linear bounds, substituted back to the inputs, and the two are
+intersected (both are sound). Then any rows over any node can be bounded: `Relaxed.upper`.
+
+Soundness in floating point: every product and sum of the backward walk is covered by an a-priori error term. The computed coefficient
+A' = fl(A W) differs from A W by at most gamma |A||W|, which moves the bound by at most gamma |A| (|W| mag(parent)): one more
+inner product per node, with a vector known before the walk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vlang.runtime import rounding
+from vlang.runtime.ball import Ball
+from vlang.runtime.concrete import trajectory
+from vlang.runtime.graph import Affine, Graph, Input, Nonlinear, Ref
+from vlang.runtime.relaxations import RELAXATIONS, Planes, Rule
+
+Method = Literal["interval", "lines", "planes"]
+RULES: dict[Method, Rule] = {"interval": "constant", "lines": "line", "planes": "plane"}
+
+Box = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Nominal:
+    """A graph on a batch of centres, with the values of every node there. shape: inputs [B, m, n], values each [B, width]."""
+
+    graph: Graph
+    inputs: Tensor
+    values: tuple[Tensor, ...]
+
+    @classmethod
+    def at(cls, graph: Graph, inputs: Tensor) -> Nominal:
+        with torch.no_grad():
+            return cls(graph, inputs, tuple(trajectory(graph, inputs)))
+
+    @property
+    def logits(self) -> Tensor:
+        return self.values[self.graph.output]
+
+    def rows(self, index: Tensor) -> Nominal:
+        return Nominal(self.graph, self.inputs[index], tuple(v[index] for v in self.values))
+
+
+class Relaxed:
+    """A graph relaxed on a batch of sets: every node's box, every nonlinearity's planes."""
+
+    def __init__(self, nominal: Nominal, ball: Ball, method: Method) -> None:
+        self.nominal, self.ball, self.method = nominal, ball, method
+        graph = nominal.graph
+        self.live = graph.reached_from(ball.frames)
+        self.boxes: list[Box] = []
+        self._planes: dict[int, Planes] = {}
+        self._centre: dict[int, Tensor] = {}  # per live affine node: bias plus everything fixed. shape: [B, width]
+        self._error: dict[int, Tensor] = {}  # per live node: rounding per unit of |coefficient|. shape: [B, width]
+        self._roundings = len(graph.nodes) + 8  # one per addition to a running total, and a few
+        relaxed = graph.relaxed_arguments()
+        for i, node in enumerate(graph.nodes):
+            if not self.live[i]:
+                self.boxes.append((nominal.values[i], nominal.values[i]))
+                continue
+            match node:
+                case Input(frame=frame):
+                    x, r = nominal.inputs[:, frame], ball.reach(frame)
+                    self.boxes.append((x - r, x + r))
+                case Affine():
+                    self._fix_affine(i, node)
+                    self.boxes.append(self._affine_box(i, node))
+                    if method != "interval" and i in relaxed:
+                        self.boxes[i] = self._linear_box(i)
+                case Nonlinear():
+                    lo, hi = self._argument_box(node)
+                    nonlinearity = RELAXATIONS[node.op]
+                    self.boxes.append(nonlinearity.range(lo, hi))
+                    if method != "interval":
+                        self._relax(i, node, nonlinearity.planes(RULES[method], lo, hi))
+                        if i in relaxed:
+                            self.boxes[i] = self._linear_box(i)
+
+    def upper(self, node: int, rows: Tensor) -> Tensor:
+        """An upper bound of rows @ value(node) over the set. shape: rows [R, width] or [B, R, width] -> [B, R]."""
+        rows = rows if rows.dim() == 3 else rows[None]
+        if self.method == "interval":
+            return self._interval_upper(node, rows)
+        return self._substitute(node, rows)
+
+    # -- nodes ------------------------------------------------------------------------------------------------------
+
+    def _box(self, ref: Ref) -> Box:
+        lo, hi = self.boxes[ref.node]
+        return lo[:, ref.start : ref.stop], hi[:, ref.start : ref.stop]
+
+    def _magnitude(self, ref: Ref) -> Tensor:
+        lo, hi = self._box(ref)
+        return torch.maximum(lo.abs(), hi.abs())
+
+    def _argument_box(self, node: Nonlinear) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        boxes = [self._box(r) for r in node.args]
+        return tuple(b[0] for b in boxes), tuple(b[1] for b in boxes)
+
+    def _fix_affine(self, i: int, node: Affine) -> None:
+        """Fold the bias, the fixed parents and the inputs' centres into one vector."""
+        centre = node.bias.expand(self.nominal.inputs.shape[0], -1)
+        size, spread, width = centre.abs(), torch.zeros_like(centre), 1
+        for term in node.terms:
+            ref, weight = term.ref, term.weight
+            source = self.nominal.graph.nodes[ref.node]
+            width += 1 if weight is None else ref.width
+            if not self.live[ref.node] or isinstance(source, Input):
+                x = self.nominal.values[ref.node][:, ref.start : ref.stop]
+                centre = centre + (x if weight is None else x @ weight.T)
+                size = size + (x.abs() if weight is None else x.abs() @ weight.abs().T)
+            if self.live[ref.node]:
+                mag = self.ball.reach(source.frame).expand(-1, ref.width) if isinstance(source, Input) else self._magnitude(ref)
+                spread = spread + (mag if weight is None else mag @ weight.abs().T)
+        self._centre[i] = centre
+        self._error[i] = (spread + 2 * size) * rounding.gamma(2 * width + self._roundings, centre.dtype)
+
+    def _relax(self, i: int, node: Nonlinear, planes: Planes) -> None:
+        self._planes[i] = planes
+        size = torch.maximum(planes.lower.offset.abs(), planes.upper.offset.abs())
+        for k, ref in enumerate(node.args):
+            slope = torch.maximum(planes.lower.slopes[k].abs(), planes.upper.slopes[k].abs())
+            size = size + slope * self._magnitude(ref)
+        self._error[i] = size * rounding.gamma(2 * node.width + self._roundings, size.dtype)
+
+    # -- interval bounds --------------------------------------------------------------------------------------------
+
+    def _affine_box(self, i: int, node: Affine) -> Box:
+        lo = hi = self._centre[i]
+        for term in node.terms:
+            if not self.live[term.ref.node]:
+                continue
+            source = self.nominal.graph.nodes[term.ref.node]
+            if isinstance(source, Input):
+                weight = _dense(term.weight, term.ref.width, lo)
+                lo = lo - self.ball.gain(source.frame, -weight[None])
+                hi = hi + self.ball.gain(source.frame, weight[None])
+            else:
+                low, high = self._box(term.ref)
+                if term.weight is None:
+                    lo, hi = lo + low, hi + high
+                else:
+                    mid, half = (low + high) / 2, (high - low) / 2
+                    middle, radius = mid @ term.weight.T, half @ term.weight.abs().T
+                    lo, hi = lo + middle - radius, hi + middle + radius
+        return lo - 2 * self._error[i], hi + 2 * self._error[i]
+
+    def _interval_upper(self, node: int, rows: Tensor) -> Tensor:
+        """Rows fused into the node's own affine map, so that differences of outputs are bounded directly."""
+        target = self.nominal.graph.nodes[node]
+        if not self.live[node] or not isinstance(target, Affine):
+            lo, hi = self.boxes[node]
+            return _interval_rows(rows, lo, hi)
+        total = (rows @ self._centre[node][:, :, None])[..., 0]
+        total = total + (rows.abs() @ (2 * self._error[node] + rounding.pad(self._centre[node].abs()))[:, :, None])[..., 0]
+        for term in target.terms:
+            if not self.live[term.ref.node]:
+                continue
+            weight = _dense(term.weight, term.ref.width, total)
+            fused = rows @ weight
+            source = self.nominal.graph.nodes[term.ref.node]
+            if isinstance(source, Input):
+                total = total + self.ball.gain(source.frame, fused)
+            else:
+                total = total + _interval_rows(fused, *self._box(term.ref))
+        return total
+
+    # -- linear bounds ----------------------------------------------------------------------------------------------
+
+    def _linear_box(self, i: int) -> Box:
+        """The box of node i by linear bounds, intersected with the one it has."""
+        lo, hi = self.boxes[i]
+        eye = torch.eye(lo.shape[1], dtype=lo.dtype, device=lo.device)
+        both = self._substitute(i, torch.cat([eye, -eye])[None])
+        high, low = both.split(lo.shape[1], 1)
+        return torch.maximum(lo, -low), torch.minimum(hi, high)
+
+    def _substitute(self, top: int, rows: Tensor) -> Tensor:
+        """Upper bounds of rows @ value(top), by substitution back to the inputs (POPQORN, section 3). shape: rows [B or 1, R, width]."""
+        graph, values = self.nominal.graph, self.nominal.values
+        pending: dict[int, Tensor] = {top: rows}
+        assembling: dict[int, Tensor] = {}  # coefficients that arrive slice by slice, in tensors of our own
+        gains: list[Tensor] = []
+        total = torch.zeros((), dtype=rows.dtype, device=rows.device)
+
+        def add(ref: Ref, coefficient: Tensor) -> None:
+            width = graph.nodes[ref.node].width
+            if ref.width < width:
+                parts = assembling.setdefault(ref.node, coefficient.new_zeros(*coefficient.shape[:-1], width))
+                parts[..., ref.start : ref.stop] += coefficient
+            else:
+                old = pending.get(ref.node)
+                pending[ref.node] = coefficient if old is None else old + coefficient
+
+        for i in range(top, -1, -1):
+            a, parts = pending.pop(i, None), assembling.pop(i, None)
+            if a is None and parts is None:
+                continue
+            a = parts if a is None else a if parts is None else a + parts
+            node = graph.nodes[i]
+            if not self.live[i]:
+                total = total + _inner(a, values[i]) + _inner(a.abs(), rounding.pad(values[i].abs()))
+                continue
+            match node:
+                case Input(frame=frame):
+                    gains.append(self.ball.gain(frame, a))
+                case Affine(terms=terms):
+                    total = total + _inner(a, self._centre[i]) + _inner(a.abs(), self._error[i])
+                    for term in terms:
+                        if self.live[term.ref.node]:
+                            add(term.ref, a if term.weight is None else a @ term.weight)
+                case Nonlinear(args=args):
+                    planes = self._planes[i]
+                    above, below = a.clamp(min=0), a.clamp(max=0)
+                    total = total + _inner(above, planes.upper.offset + self._error[i]) + _inner(below, planes.lower.offset - self._error[i])
+                    for k, ref in enumerate(args):
+                        up, low = planes.upper.slopes[k], planes.lower.slopes[k]
+                        add(ref, (above * up[:, None]).addcmul_(below, low[:, None]))
+        return total + self.ball.total(gains)
+
+
+def _inner(a: Tensor, v: Tensor) -> Tensor:
+    """shape: [B or 1, R, w] . [B, w] -> [B, R]."""
+    if a.shape[0] == 1:
+        return v @ a[0].T
+    return torch.bmm(a, v[:, :, None])[..., 0]
+
+
+def _dense(weight: Tensor | None, width: int, like: Tensor) -> Tensor:
+    return torch.eye(width, dtype=like.dtype, device=like.device) if weight is None else weight
+
+
+def _interval_rows(rows: Tensor, lo: Tensor, hi: Tensor) -> Tensor:
+    """rows @ [lo, hi], upper end, rounded up. shape: rows [B or 1, R, w] -> [B, R]."""
+    total = _inner(rows.clamp(min=0), hi) + _inner(rows.clamp(max=0), lo)
+    size = _inner(rows.abs(), torch.maximum(lo.abs(), hi.abs()))
+    return total + size * rounding.gamma(2 * rows.shape[-1] + 8, rows.dtype)

@@ -1,0 +1,143 @@
+"""The small graph that every interpreter walks.
+
+A network unrolled over its frames is a list of nodes in topological order: an input frame, a constant, an affine map, or an
+elementwise nonlinearity (a key of `RELAXATIONS`). Concrete evaluation, interval bounds and linear bounds are interpreters of
+this graph; cells only write it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from vlang.runtime.relaxations import RELAXATIONS
+
+
+@dataclass(frozen=True)
+class Ref:
+    """Elements start..stop of a node's value."""
+
+    node: int
+    start: int
+    stop: int
+
+    @property
+    def width(self) -> int:
+        return self.stop - self.start
+
+    def split(self, parts: int) -> tuple[Ref, ...]:
+        """Equal consecutive parts."""
+        size = self.width // parts
+        return tuple(Ref(self.node, self.start + i * size, self.start + (i + 1) * size) for i in range(parts))
+
+
+@dataclass(frozen=True)
+class Input:
+    """One frame of the input."""
+
+    frame: int
+    width: int
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """A value that does not depend on the input. shape: value [width]."""
+
+    value: Tensor
+    width: int
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """weight @ ref, or ref itself where weight is None. shape: weight [out, ref.width]."""
+
+    ref: Ref
+    weight: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """Sum of terms plus bias. shape: bias [width]."""
+
+    terms: tuple[Term, ...]
+    bias: Tensor
+    width: int
+
+
+@dataclass(frozen=True)
+class Nonlinear:
+    """RELAXATIONS[op] applied elementwise."""
+
+    op: str
+    args: tuple[Ref, ...]
+    width: int
+
+
+Node = Input | Constant | Affine | Nonlinear
+
+
+def parents(node: Node) -> tuple[Ref, ...]:
+    match node:
+        case Affine(terms=terms):
+            return tuple(t.ref for t in terms)
+        case Nonlinear(args=args):
+            return args
+    return ()
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Nodes in topological order; `output` is the node of the logits."""
+
+    nodes: tuple[Node, ...]
+    output: int
+    frames: int
+
+    def relaxed_arguments(self) -> frozenset[int]:
+        """The nodes whose boxes matter: those that some nonlinearity takes as an argument."""
+        return frozenset(r.node for n in self.nodes if isinstance(n, Nonlinear) for r in n.args)
+
+    def reached_from(self, frames: frozenset[int]) -> tuple[bool, ...]:
+        """For every node, whether its value depends on one of these frames."""
+        hit: list[bool] = []
+        for node in self.nodes:
+            hit.append(node.frame in frames if isinstance(node, Input) else any(hit[r.node] for r in parents(node)))
+        return tuple(hit)
+
+
+@dataclass
+class GraphBuilder:
+    """Collects nodes; each method returns a reference to the new node's whole value."""
+
+    dtype: torch.dtype = torch.float64
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    nodes: list[Node] = field(default_factory=list)
+
+    def _add(self, node: Node) -> Ref:
+        self.nodes.append(node)
+        return Ref(len(self.nodes) - 1, 0, node.width)
+
+    def input(self, frame: int, width: int) -> Ref:
+        return self._add(Input(frame, width))
+
+    def constant(self, value: Tensor) -> Ref:
+        return self._add(Constant(value, value.shape[0]))
+
+    def affine(self, *terms: tuple[Ref, Tensor | None], bias: Tensor | None = None) -> Ref:
+        """Sum of weight @ ref (or ref itself) plus bias."""
+        ref, weight = terms[0]
+        width = ref.width if weight is None else weight.shape[0]
+        bias = torch.zeros(width, dtype=self.dtype, device=self.device) if bias is None else bias
+        return self._add(Affine(tuple(Term(r, w) for r, w in terms), bias, width))
+
+    def apply(self, op: str, *args: Ref) -> Ref:
+        """An elementwise nonlinearity; its arguments have one width."""
+        if RELAXATIONS[op].arity != len(args) or len({r.width for r in args}) != 1:
+            raise ValueError(f"{op} takes {RELAXATIONS[op].arity} arguments of one width, got widths {[r.width for r in args]}")
+        return self._add(Nonlinear(op, args, args[0].width))
+
+    def build(self, output: Ref) -> Graph:
+        frames = sum(isinstance(n, Input) for n in self.nodes)
+        return Graph(tuple(self.nodes), output.node, frames)

@@ -1,0 +1,118 @@
+"""What a relaxation is: valid offsets for any slopes, and a rule for good slopes.
+
+A nonlinearity f of one or two arguments y is bounded on a box ``lo <= y <= hi`` by an upper and a lower plane
+``slope . y + offset``. For ANY slopes the tightest valid upper offset is ``c = max over the box of f(y) - slope . y``,
+so slopes are free and soundness rests on `Nonlinearity.upper_offset` alone (shared/MATH.md, section 2).
+
+All nonlinearities here except relu have a symmetry ``f(y) = kappa - f(R y)``, R flipping the sign of some arguments:
+a lower plane on a box is then an upper plane on the reflected box, and only upper planes have to be derived.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from vlang.runtime import rounding
+
+#: One tensor per argument of the nonlinearity, all of one shape.
+Args = tuple[Tensor, ...]
+#: How slopes are chosen: all zero, a line in the first argument alone, or the minimum-volume plane.
+Rule = Literal["constant", "line", "plane"]
+
+
+@dataclass(frozen=True)
+class Plane:
+    """``sum_k slopes[k] * y[k] + offset``, elementwise. shape: each as the box."""
+
+    slopes: Args
+    offset: Tensor
+
+
+@dataclass(frozen=True)
+class Planes:
+    """A lower and an upper plane of one nonlinearity on one box."""
+
+    lower: Plane
+    upper: Plane
+
+
+class Nonlinearity(ABC):
+    """One nonlinearity and the exact offsets of its planes.
+
+    Subclasses give the concrete value, its range over a box, the upper offset for any slopes, and slopes for each rule.
+    """
+
+    arity: ClassVar[int]
+    #: The symmetry f(y) = kappa - f(R y); flips[k] says whether R negates argument k.
+    flips: ClassVar[tuple[bool, ...]]
+    kappa: ClassVar[float] = 0.0
+
+    @abstractmethod
+    def value(self, *y: Tensor) -> Tensor:
+        """The function itself, elementwise."""
+
+    @abstractmethod
+    def range(self, lo: Args, hi: Args) -> tuple[Tensor, Tensor]:
+        """Smallest and largest value over the box, rounded outward."""
+
+    @abstractmethod
+    def upper_offset(self, lo: Args, hi: Args, slopes: Args) -> Tensor:
+        """The smallest c with f(y) <= slopes . y + c on the box, rounded up."""
+
+    @abstractmethod
+    def upper_slopes(self, rule: Rule, lo: Args, hi: Args) -> Args:
+        """Slopes of the upper plane under `rule`. Any value is sound."""
+
+    def upper_plane(self, rule: Rule, lo: Args, hi: Args) -> Plane:
+        slopes = self.upper_slopes(rule, lo, hi)
+        return Plane(slopes, self.upper_offset(lo, hi, slopes))
+
+    def lower_plane(self, rule: Rule, lo: Args, hi: Args) -> Plane:
+        """f(y) = kappa - f(Ry) >= kappa - offset' - slopes' . Ry, from the upper plane on the reflected box."""
+        mirror = self.upper_plane(rule, *self._reflect(lo, hi))
+        slopes = tuple(s if flip else -s for s, flip in zip(mirror.slopes, self.flips, strict=True))
+        offset = -mirror.offset
+        if self.kappa:
+            offset = rounding.down(self.kappa + offset, offset.abs() + abs(self.kappa), 1)
+        return Plane(slopes, offset)
+
+    def planes(self, rule: Rule, lo: Args, hi: Args) -> Planes:
+        return Planes(self.lower_plane(rule, lo, hi), self.upper_plane(rule, lo, hi))
+
+    def _reflect(self, lo: Args, hi: Args) -> tuple[Args, Args]:
+        pairs = [(-h, -x) if flip else (x, h) for x, h, flip in zip(lo, hi, self.flips, strict=True)]
+        return tuple(p[0] for p in pairs), tuple(p[1] for p in pairs)
+
+
+class Flipped(Nonlinearity):
+    """g(y) = f(S y), S negating some arguments; e.g. (1 - sigmoid(v)) tanh(z) = sigmoid(-v) tanh(z)."""
+
+    def __init__(self, base: Nonlinearity, negate: tuple[bool, ...]) -> None:
+        self.base, self.negate = base, negate
+        self.arity, self.flips, self.kappa = base.arity, base.flips, base.kappa  # type: ignore[misc]
+
+    def _map(self, args: Args) -> Args:
+        return tuple(-x if n else x for x, n in zip(args, self.negate, strict=True))
+
+    def _box(self, lo: Args, hi: Args) -> tuple[Args, Args]:
+        pairs = [(-h, -x) if n else (x, h) for x, h, n in zip(lo, hi, self.negate, strict=True)]
+        return tuple(p[0] for p in pairs), tuple(p[1] for p in pairs)
+
+    def value(self, *y: Tensor) -> Tensor:
+        return self.base.value(*self._map(y))
+
+    def range(self, lo: Args, hi: Args) -> tuple[Tensor, Tensor]:
+        return self.base.range(*self._box(lo, hi))
+
+    def upper_offset(self, lo: Args, hi: Args, slopes: Args) -> Tensor:
+        return self.base.upper_offset(*self._box(lo, hi), self._map(slopes))
+
+    def upper_slopes(self, rule: Rule, lo: Args, hi: Args) -> Args:
+        return self._map(self.base.upper_slopes(rule, *self._box(lo, hi)))
+
+
