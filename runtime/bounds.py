@@ -195,8 +195,9 @@ class Relaxed:
         def add(ref: Ref, coefficient: Tensor) -> None:
             width = graph.nodes[ref.node].width
             if ref.width < width:
-                parts = assembling.setdefault(ref.node, coefficient.new_zeros(*coefficient.shape[:-1], width))
-                parts[..., ref.start : ref.stop] += coefficient
+                if ref.node not in assembling:
+                    assembling[ref.node] = coefficient.new_zeros(*coefficient.shape[:-1], width)
+                assembling[ref.node][..., ref.start : ref.stop] += coefficient
             else:
                 old = pending.get(ref.node)
                 pending[ref.node] = coefficient if old is None else old + coefficient

@@ -11,10 +11,10 @@ a lower plane on a box is then an upper plane on the reflected box, and only upp
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from vlang.runtime import rounding
@@ -68,21 +68,18 @@ class Nonlinearity(ABC):
     def upper_slopes(self, rule: Rule, lo: Args, hi: Args) -> Args:
         """Slopes of the upper plane under `rule`. Any value is sound."""
 
-    def upper_plane(self, rule: Rule, lo: Args, hi: Args) -> Plane:
-        slopes = self.upper_slopes(rule, lo, hi)
-        return Plane(slopes, self.upper_offset(lo, hi, slopes))
-
-    def lower_plane(self, rule: Rule, lo: Args, hi: Args) -> Plane:
-        """f(y) = kappa - f(Ry) >= kappa - offset' - slopes' . Ry, from the upper plane on the reflected box."""
-        mirror = self.upper_plane(rule, *self._reflect(lo, hi))
-        slopes = tuple(s if flip else -s for s, flip in zip(mirror.slopes, self.flips, strict=True))
-        offset = -mirror.offset
-        if self.kappa:
-            offset = rounding.down(self.kappa + offset, offset.abs() + abs(self.kappa), 1)
-        return Plane(slopes, offset)
-
     def planes(self, rule: Rule, lo: Args, hi: Args) -> Planes:
-        return Planes(self.lower_plane(rule, lo, hi), self.upper_plane(rule, lo, hi))
+        """Both planes at once: the upper plane on the box and on the reflected box, f(y) = kappa - f(Ry) >= kappa - offset' - slopes' . Ry."""
+        mirror_lo, mirror_hi = self._reflect(lo, hi)
+        both_lo = tuple(torch.stack(pair) for pair in zip(lo, mirror_lo, strict=True))
+        both_hi = tuple(torch.stack(pair) for pair in zip(hi, mirror_hi, strict=True))
+        slopes = self.upper_slopes(rule, both_lo, both_hi)
+        offset = self.upper_offset(both_lo, both_hi, slopes)
+        lower_slopes = tuple(s[1] if flip else -s[1] for s, flip in zip(slopes, self.flips, strict=True))
+        lower_offset = -offset[1]
+        if self.kappa:
+            lower_offset = rounding.down(self.kappa + lower_offset, lower_offset.abs() + abs(self.kappa), 1)
+        return Planes(Plane(lower_slopes, lower_offset), Plane(tuple(s[0] for s in slopes), offset[0]))
 
     def _reflect(self, lo: Args, hi: Args) -> tuple[Args, Args]:
         pairs = [(-h, -x) if flip else (x, h) for x, h, flip in zip(lo, hi, self.flips, strict=True)]
@@ -114,5 +111,3 @@ class Flipped(Nonlinearity):
 
     def upper_slopes(self, rule: Rule, lo: Args, hi: Args) -> Args:
         return self._map(self.base.upper_slopes(rule, *self._box(lo, hi)))
-
-

@@ -118,9 +118,7 @@ class Relu(Nonlinearity):
         chord = (high.clamp(min=0) - low.clamp(min=0)) / torch.where(width > 0, width, torch.ones_like(width))
         return (torch.where(width > 0, chord, (high > 0).to(high)),)
 
-    def lower_plane(self, rule: Rule, lo: Args, hi: Args) -> Plane:
-        slopes = (torch.zeros_like(lo[0]) if rule == "constant" else (lo[0] + hi[0] > 0).to(lo[0]),)
-        return Plane(slopes, self.lower_offset(lo, hi, slopes))
-
     def planes(self, rule: Rule, lo: Args, hi: Args) -> Planes:
-        return Planes(self.lower_plane(rule, lo, hi), self.upper_plane(rule, lo, hi))
+        above = self.upper_slopes(rule, lo, hi)
+        below = (torch.zeros_like(lo[0]) if rule == "constant" else (lo[0] + hi[0] > 0).to(lo[0]),)
+        return Planes(Plane(below, self.lower_offset(lo, hi, below)), Plane(above, self.upper_offset(lo, hi, above)))

@@ -38,7 +38,7 @@ def inside(x: Tensor, lo: Tensor, hi: Tensor) -> Tensor:
     return (x >= lo) & (x <= hi)
 
 
-def sigmoid_tanh_interior(a: Tensor, b: Tensor, iterations: int = 6) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def sigmoid_tanh_interior(a: Tensor, b: Tensor, iterations: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The interior maximiser of sigma(v) tanh(z) - a v - b z.
 
     Stationary in z: tanh^2 = 1 - b/s. Along that ridge the objective is concave in v on the branch s > s_p, with derivative
