@@ -1,0 +1,67 @@
+"""Plan to Results: load everything, so that all that is wrong with the data is said before anything is computed; then answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from vlang.plan import DataError, NetworkPlan, Plan, Problem, QueryPlan
+from vlang.report import EngineInfo, QueryResult, Results
+from vlang.runtime import device, load
+from vlang.runtime.cases import Loaded, prepare
+from vlang.runtime.network import Network
+from vlang.runtime.queries import QUERIES, Context
+
+#: Called with a query's name, rows decided and rows in all.
+Progress = Callable[[str, int, int], None]
+DTYPE = torch.float64
+
+
+def execute(plan: Plan, version: str, asked_device: str | None = None, progress: Progress | None = None) -> Results:
+    """Answer every query of a plan. Raises DataError with every problem of the data."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    networks: dict[tuple[NetworkPlan, str], Network] = {}
+    loaded: list[tuple[QueryPlan, list[Loaded]]] = []
+    problems: list[Problem] = []
+    where = torch.device("cpu")
+    with torch.no_grad():
+        for query in plan.queries:
+            variants = []
+            for variant in query.variants:
+                try:
+                    where = device.choose(variant.engine, asked_device)
+                    key = (variant.network, str(where))
+                    if key not in networks:
+                        networks[key] = load.network(variant.network, DTYPE, where)
+                    variants.append(prepare(variant, networks[key], query.kind))
+                except DataError as e:
+                    problems.extend(p for p in e.problems if p not in problems)
+            loaded.append((query, variants))
+    if problems:
+        raise DataError(*problems)
+    info = EngineInfo(version, torch.__version__, str(where), str(DTYPE).removeprefix("torch."))
+    return Results(info, tuple(_answer(query, variants, progress) for query, variants in loaded))
+
+
+def _answer(query: QueryPlan, variants: list[Loaded], progress: Progress | None) -> QueryResult:
+    start = time.perf_counter()
+    total = sum(len(v.cases) for v in variants)
+    done = 0
+
+    def finished(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress:
+            progress(query.name, done, total)
+
+    if progress:
+        progress(query.name, 0, total)
+    rows = []
+    with torch.no_grad():
+        for v in variants:
+            budget = v.variant.engine.budget
+            deadline = None if budget is None else time.monotonic() + float(budget)
+            rows += QUERIES[query.kind](v, Context(finished, deadline))
+    return QueryResult(query.name, query.kind, time.perf_counter() - start, tuple(rows))

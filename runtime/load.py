@@ -1,0 +1,105 @@
+"""Files to tensors: checkpoints and samples named in a Plan. Never runs code from a file; refuses NaN and infinity."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from vlang.plan import ArrayPlan, DataError, DatasetInput, InputPlan, NetworkPlan, Problem, TextInput, ValuesInput
+from vlang.runtime.cells import CELLS, CellWeights
+from vlang.runtime.network import Linear, Network
+from vlang.source import Span
+
+
+def network(plan: NetworkPlan, dtype: torch.dtype, device: torch.device) -> Network:
+    """The network of a checkpoint, its weights converted exactly. Raises DataError."""
+    tensors = _tensors(plan)
+    broken = sorted(name for name, value in tensors.items() if not bool(torch.isfinite(value).all()))
+    if broken:
+        raise DataError(*(Problem("not_finite", plan.span, (f"tensor '{name}' of {plan.checkpoint}",)) for name in broken))
+    a = plan.architecture
+
+    def get(name: str) -> Tensor:
+        return tensors[name].to(device=device, dtype=dtype)
+
+    def cell(layer: int, reverse: bool) -> CellWeights:
+        suffix = f"_l{layer}" + ("_reverse" if reverse else "")
+        ih, hh = get(f"{a.prefix}weight_ih{suffix}"), get(f"{a.prefix}weight_hh{suffix}")
+        if not a.bias:
+            return CellWeights(ih, hh, ih.new_zeros(ih.shape[0]), ih.new_zeros(ih.shape[0]))
+        return CellWeights(ih, hh, get(f"{a.prefix}bias_ih{suffix}"), get(f"{a.prefix}bias_hh{suffix}"))
+
+    def linear(name: str) -> Linear:
+        weight = get(f"{name}.weight")
+        bias = get(f"{name}.bias") if f"{name}.bias" in tensors else weight.new_zeros(weight.shape[0])
+        return Linear(weight, bias)
+
+    directions = (False, True) if a.bidirectional else (False,)
+    states = CELLS[a.cell].states
+    start = [get(n).reshape(a.layers * a.directions, a.hidden) for n in a.initial]
+    start = start or [torch.zeros(a.layers * a.directions, a.hidden, dtype=dtype, device=device)] * states
+    return Network(
+        cell=a.cell,
+        layers=tuple(tuple(cell(layer, r) for r in directions) for layer in range(a.layers)),
+        initial=tuple(tuple(tuple(s[layer * a.directions + i] for s in start) for i in range(a.directions)) for layer in range(a.layers)),
+        head=tuple(linear(n) for n in a.head),
+        head_activations=a.head_activations,
+        readout=a.readout,
+        embedding=None if a.embedding is None else get(a.embedding),
+    )
+
+
+def _tensors(plan: NetworkPlan) -> dict[str, Tensor]:
+    try:
+        if plan.format == "safetensors":
+            return load_file(plan.checkpoint)
+        state = torch.load(plan.checkpoint, map_location="cpu", weights_only=True)
+        return {str(k): v.detach() for k, v in state.items()}
+    except (SafetensorError, RuntimeError, OSError, ValueError, EOFError, AttributeError) as e:
+        raise DataError(Problem("damaged", plan.span, (plan.checkpoint, "checkpoint", str(e).split("\n")[0]))) from None
+
+
+def samples(plan: InputPlan, network: Network) -> tuple[Tensor, list[int] | None, tuple[int, ...]]:
+    """Inputs [S, m, n] in the network's dtype, labels where given, and the samples' numbers. Raises DataError."""
+    match plan:
+        case TextInput(ids=ids, label=label):
+            assert network.embedding is not None
+            return network.embedding[list(ids)][None], None if label is None else [label], (0,)
+        case ValuesInput(values=values, label=label, span=span):
+            x = torch.tensor(values, dtype=network.dtype, device=network.device)[None]
+            _finite(x, "values", span)
+            return x, None if label is None else [label], (0,)
+        case DatasetInput():
+            return _dataset(plan, network)
+
+
+def _dataset(plan: DatasetInput, network: Network) -> tuple[Tensor, list[int] | None, tuple[int, ...]]:
+    chosen = list(plan.indices)
+    array = _array(plan.inputs)[chosen].reshape(len(chosen), plan.frames, plan.size)
+    x = torch.tensor(np.asarray(array, dtype=np.float64), dtype=network.dtype, device=network.device)
+    _finite(x, plan.inputs.path, plan.inputs.span)
+    if plan.labels is None:
+        return x, None, plan.indices
+    labels = [int(y) for y in _array(plan.labels)[chosen]]
+    wrong = sorted({y for y in labels if not 0 <= y < network.classes})
+    if wrong:
+        raise DataError(Problem("label_out_of_range", plan.labels.span, (wrong[0], network.classes)))
+    return x, labels, plan.indices
+
+
+def _array(plan: ArrayPlan) -> np.ndarray:  # type: ignore[type-arg]
+    try:
+        if plan.key is None:
+            return np.load(plan.path, allow_pickle=False, mmap_mode="r")  # type: ignore[no-any-return]
+        with np.load(plan.path, allow_pickle=False) as held:
+            return held[plan.key]  # type: ignore[no-any-return]
+    except (OSError, ValueError, EOFError, KeyError) as e:
+        raise DataError(Problem("damaged", plan.span, (plan.path, "numpy file", str(e)))) from None
+
+
+def _finite(x: Tensor, what: str, span: Span) -> None:
+    if not bool(torch.isfinite(x).all()):
+        raise DataError(Problem("not_finite", span, (what,)))

@@ -1,0 +1,80 @@
+"""radius: the largest certified eps of every row."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vlang.report import Row
+from vlang.runtime.ball import Ball
+from vlang.runtime.bounds import Nominal, Relaxed
+from vlang.runtime.cases import Case, Loaded
+from vlang.runtime.concrete import logits
+from vlang.runtime.queries.base import Context, chunks, row
+from vlang.runtime.search import certified_radii
+
+#: First eps to try, as a share of the radius that a linear network with this gradient would have.
+LINEAR_SHARE = 0.5
+MISCLASSIFIED = "misclassified: the network predicts another class at eps = 0"
+
+
+def answer(loaded: Loaded, context: Context) -> list[Row]:
+    found: dict[Case, Row] = {}
+    wrong = [c for c in loaded.cases if not c.correct]
+    for case in wrong:
+        found[case] = row(loaded, case, verdict="unknown", radius=0.0, reason=MISCLASSIFIED)
+    if wrong:
+        context.finished(len(wrong))
+    for group in chunks(loaded):
+        found.update(_search(loaded, group, context))
+    return [found[c] for c in loaded.cases]
+
+
+def _search(loaded: Loaded, cases: tuple[Case, ...], context: Context) -> dict[Case, Row]:
+    engine = loaded.variant.engine
+    ball, rows, centre = loaded.ball(cases), loaded.rows(cases), loaded.centre(cases)
+    nominal = margins(centre.logits, rows)
+
+    def bound(index: Tensor, eps: Tensor) -> Tensor:
+        at = centre.rows(index)
+        sized = ball.rows(index)
+        relaxed = Relaxed(at, sized.with_radii(sized.radii * eps[:, None]), engine.method)  # type: ignore[arg-type]
+        return -relaxed.upper(at.graph.output, rows[index]).amax(1)
+
+    result = certified_radii(
+        bound,
+        linear_guess(centre, ball, rows, nominal),
+        nominal,
+        float(engine.tolerance),
+        float(engine.max_radius),
+        context.deadline,
+        context.finished,
+    )
+    answers = {}
+    for i, case in enumerate(cases):
+        radius, complete = float(result.radius[i]), bool(result.complete[i])
+        reason = None
+        if not complete:
+            reason = "the budget ran out: the radius is certified, a larger one may be too"
+        elif bool(result.capped[i]):
+            reason = "max_radius reached"
+        elif radius == 0:
+            reason = "no eps above 0 could be certified"
+        answers[case] = row(loaded, case, verdict="certified" if radius > 0 else "unknown", radius=radius, reason=reason, complete=complete)
+    return answers
+
+
+def margins(values: Tensor, rows: Tensor) -> Tensor:
+    """Smallest margin over the classes asked about. shape: values [B, classes], rows [B, T, classes] -> [B]."""
+    return -(rows @ values[:, :, None])[..., 0].amax(1)
+
+
+def linear_guess(centre: Nominal, ball: Ball, rows: Tensor, nominal: Tensor) -> Tensor:
+    """margin / (dual norm of its gradient), scaled down: a first eps to try. shape: [B]."""
+    with torch.enable_grad():
+        inputs = centre.inputs.detach().clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(margins(logits(centre.graph, inputs), rows).sum(), inputs)
+    gains = [ball.gain(k, gradient[:, k : k + 1]) for k in sorted(ball.frames)]
+    gain = ball.total(gains)[:, 0]
+    guess = LINEAR_SHARE * nominal / gain
+    return torch.where(guess.isfinite() & (guess > 0), guess, torch.ones_like(guess))

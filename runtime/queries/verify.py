@@ -1,0 +1,83 @@
+"""verify: is the class the same on the whole set of radius eps? certified, falsified with a replayed witness, or unknown."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import torch
+
+from vlang.report import Row
+from vlang.runtime import attack
+from vlang.runtime.ball import Ball
+from vlang.runtime.bounds import Relaxed
+from vlang.runtime.cases import Case, Loaded
+from vlang.runtime.queries.base import Context, chunks, row
+
+MISCLASSIFIED = "misclassified: the input itself is a counterexample"
+
+
+def at_least(eps: Fraction) -> float:
+    """The smallest float64 not below eps: what is certified there is certified at eps."""
+    value = float(eps)
+    return value if Fraction(value) >= eps else math.nextafter(value, math.inf)
+
+
+def sized(ball: Ball, eps: Fraction) -> Ball:
+    """The sets at radius eps, never smaller than asked."""
+    radii = ball.radii * at_least(eps)
+    return ball.with_radii(torch.where(radii > 0, radii * (1 + 2**-52), radii))
+
+
+def answer(loaded: Loaded, context: Context) -> list[Row]:
+    eps = loaded.variant.eps
+    assert eps is not None
+    found: dict[Case, Row] = {}
+    for case in (c for c in loaded.cases if not c.correct):
+        witness = _listed(loaded.nominal.inputs[case.position])
+        found[case] = row(loaded, case, verdict="falsified", eps=float(eps), reason=MISCLASSIFIED, witness=witness)
+        context.finished(1)
+    for group in chunks(loaded):
+        found.update(_verify(loaded, group, eps))
+        context.finished(len(group))
+    return [found[c] for c in loaded.cases]
+
+
+def _verify(loaded: Loaded, cases: tuple[Case, ...], eps: Fraction) -> dict[Case, Row]:
+    ball, rows, centre = loaded.ball(cases), loaded.rows(cases), loaded.centre(cases)
+    relaxed = Relaxed(centre, sized(ball, eps), loaded.variant.engine.method)  # type: ignore[arg-type]
+    bounds = -relaxed.upper(loaded.graph.output, rows).amax(1)
+    open_ = [i for i in range(len(cases)) if not bool(bounds[i] > 0)]
+    witnesses = _attack(loaded, cases, open_, eps) if open_ else {}
+    answers = {}
+    for i, case in enumerate(cases):
+        margin = float(bounds[i])
+        if i not in open_:
+            answers[case] = row(loaded, case, verdict="certified", eps=float(eps), margin=margin)
+        elif i in witnesses:
+            answers[case] = row(loaded, case, verdict="falsified", eps=float(eps), margin=margin, witness=witnesses[i])
+        else:
+            reason = f"{loaded.variant.engine.method} bounds the margin by {margin:.4g} only, and the attack found no counterexample"
+            answers[case] = row(loaded, case, verdict="unknown", eps=float(eps), margin=margin, reason=reason)
+    return answers
+
+
+def _attack(loaded: Loaded, cases: tuple[Case, ...], open_: list[int], eps: Fraction) -> dict[int, tuple[tuple[float, ...], ...]]:
+    chosen = tuple(cases[i] for i in open_)
+    ball, rows, centre = loaded.ball(chosen), loaded.rows(chosen), loaded.centre(chosen)
+    p = loaded.variant.perturbation
+    # A hair inside the set, so that the exact test at replay is not lost to rounding.
+    inner = ball.with_radii(ball.radii * float(eps) * (1 - 1e-9))
+    points = attack.counterexamples(loaded.graph, centre.inputs, inner, rows, loaded.variant.engine.seed)
+    if p.clip is not None:
+        points = points.clamp(float(p.clip[0]), float(p.clip[1]))
+    found = {}
+    for j, i in enumerate(open_):
+        weights = tuple((Fraction(1) if p.weights is None else p.weights[k]) if k in cases[i].frames else Fraction(0) for k in range(points.shape[1]))
+        if attack.replay(loaded.graph, centre.inputs[j], points[j], rows[j], eps, weights, p.norm, p.frames.at_most, p.clip):
+            found[i] = _listed(points[j])
+    return found
+
+
+def _listed(point: torch.Tensor) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(frame) for frame in point.tolist())

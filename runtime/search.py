@@ -1,0 +1,126 @@
+"""The search for a certified radius: a batch of rows, each with its own bracket, several eps a pass.
+
+A row is certified at eps when its margin's lower bound is above 0. Certified at eps certifies every smaller eps (the set
+shrinks), so the bracket is [largest eps ever certified, smallest eps above it that was not]; only its lower end is returned,
+and a relaxation that is not monotone in eps costs tightness, never soundness (shared/MATH.md, section 6).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+#: margins(rows, eps): lower bounds of the margin. shape: rows [A] indices, eps [A] -> [A]. NaN counts as not certified.
+Margins = Callable[[Tensor, Tensor], Tensor]
+
+#: Rows times eps in one pass up to which more eps cost almost nothing (launches dominate).
+CHEAP = 16
+MOST_PER_PASS = 4
+MOST_PASSES = 200
+#: After so many passes without halving, bisect.
+PATIENCE = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Radii:
+    """shape: radius [B], the largest certified eps; complete [B], False where time ran out first; capped [B]."""
+
+    radius: Tensor
+    complete: Tensor
+    capped: Tensor
+
+
+def certified_radii(
+    margins: Margins,
+    guess: Tensor,
+    nominal: Tensor,
+    tolerance: float,
+    most: float,
+    deadline: float | None = None,
+    finished: Callable[[int], None] | None = None,
+) -> Radii:
+    """Largest certified eps of every row, to a relative `tolerance`.
+
+    guess: first eps to try [B], > 0. nominal: the margin at eps = 0 [B]; rows with nominal <= 0 get 0. most: where to stop.
+    finished: called with the number of rows that have just been decided.
+    """
+    low = torch.zeros_like(guess)
+    high = torch.full_like(guess, torch.inf)
+    # Margins in units of the nominal one, squashed to (-1, 1): what lies far below zero is only "too large".
+    f_low, f_high = torch.full_like(guess, 0.5), torch.full_like(guess, -1.0)
+    aim = guess.clamp(max=most)
+    stalled = torch.zeros_like(guess)
+    last_up = torch.zeros_like(guess, dtype=torch.bool)
+    active = (nominal > 0).nonzero().flatten()
+    done = guess.shape[0] - active.numel()
+    if finished and done:
+        finished(done)
+    smallest = torch.finfo(guess.dtype).tiny * 1e30
+    for _ in range(MOST_PASSES):
+        if active.numel() == 0 or (deadline is not None and time.monotonic() > deadline):
+            break
+        per_row = max(1, min(MOST_PER_PASS, CHEAP // active.numel()))
+        eps = _points(aim[active], low[active], high[active], last_up[active], stalled[active], tolerance, per_row, most)
+        values = margins(active.repeat(per_row), eps.T.reshape(-1)).reshape(per_row, -1).T / nominal[active, None]
+        values = torch.where(values.isnan(), -torch.inf, values)
+        squashed = torch.where(values.isinf(), values.sign(), values / (1 + values.abs()))
+        ok = values > 0
+        width = _width(low[active], high[active])
+        best = torch.where(ok, eps, 0.0).max(1)
+        up = best.values > low[active]
+        low[active] = torch.where(up, best.values, low[active])
+        f_low[active] = torch.where(up, squashed.gather(1, best.indices[:, None])[:, 0], f_low[active])
+        above = torch.where(~ok & (eps > low[active, None]), eps, torch.inf).min(1)
+        down = above.values < high[active]
+        high[active] = torch.where(down, above.values, high[active])
+        f_high[active] = torch.where(down, squashed.gather(1, above.indices[:, None])[:, 0], f_high[active])
+        last_up[active] = up
+        narrowed = _width(low[active], high[active]) <= width / 2
+        stalled[active] = torch.where(narrowed, 0.0, stalled[active] + 1)
+        lo, hi, fl, fh = low[active], high[active], f_low[active], f_high[active]
+        root = lo + (hi - lo) * fl / (fl - fh)
+        aim[active] = torch.where(hi.isinf(), lo * 2, torch.where(lo == 0, torch.minimum(root, hi / 2), root)).clamp(max=most)
+        open_ = (hi > lo * (1 + tolerance)) & (lo < most) & (hi > smallest)
+        if finished and bool((~open_).any()):
+            finished(int((~open_).sum()))
+        active = active[open_]
+    complete = torch.ones_like(guess, dtype=torch.bool)
+    complete[active] = False
+    return Radii(low, complete, low >= most)
+
+
+def _width(low: Tensor, high: Tensor) -> Tensor:
+    return torch.where(high.isinf(), torch.inf, high - low)
+
+
+def _points(aim: Tensor, low: Tensor, high: Tensor, last_up: Tensor, stalled: Tensor, tolerance: float, count: int, most: float) -> Tensor:
+    """The eps to try in this pass, strictly inside the bracket. shape: [A] -> [A, count]."""
+    bounded = high.isfinite()
+    relative = torch.where(bounded & (low > 0), high / low.clamp(min=1e-300) - 1, torch.ones_like(low))
+    near = (relative * 0.1).clamp(min=0.45 * tolerance)
+    if count == 1:
+        # Step a little past the estimated root on the side that was not moved last, so that both ends close in.
+        offsets = torch.where(last_up, near, -near)[:, None]
+    else:
+        pattern = torch.tensor([-1.0, 1.0, -4.0, 4.0][:count], dtype=aim.dtype, device=aim.device)
+        offsets = near[:, None] * pattern
+    points = torch.where((bounded & (low > 0))[:, None], aim[:, None] * (1 + offsets), aim[:, None] * _spread(aim, count))
+    if count == 1:
+        middle = torch.where(low > 0, (low * high.clamp(max=1e300)).sqrt(), high / 4)
+        points = torch.where((bounded & (stalled >= PATIENCE))[:, None], middle[:, None], points)
+    # Points outside the bracket would be wasted: spread those evenly inside it instead.
+    inside = torch.arange(1, count + 1, dtype=aim.dtype, device=aim.device) / (count + 1)
+    even = low[:, None] + (high.clamp(max=1e300) - low)[:, None] * inside
+    wasted = (points <= low[:, None]) | (points >= high[:, None])
+    points = torch.where(bounded[:, None] & wasted, even, points)
+    return points.clamp(max=most)
+
+
+def _spread(aim: Tensor, count: int) -> Tensor:
+    """Factors around a guess while the radius is not bracketed."""
+    factors = {1: [1.0], 2: [0.8, 1.6], 3: [0.5, 1.0, 2.0], 4: [0.4, 0.8, 1.3, 2.5]}[count]
+    return torch.tensor(factors, dtype=aim.dtype, device=aim.device)

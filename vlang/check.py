@@ -1,0 +1,232 @@
+"""Syntax tree to typed tree: names, kinds, keys and types, by the signature table. Collects every error it can."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vlang import diagnostics as d
+from vlang import syntax as s
+from vlang.constants import describe, fold
+from vlang.diagnostics import Diagnostic, SpecError
+from vlang.signatures import KINDS
+from vlang.source import Span
+from vlang.types import DurationType, IntegerType, Located, NormType, NumberType, Reference, TextType, Type
+
+#: Types a param may have.
+PARAM_TYPES: Mapping[str, Type[Any]] = {
+    "number": NumberType(),
+    "integer": IntegerType(None),
+    "text": TextType(),
+    "norm": NormType(),
+    "duration": DurationType(),
+}
+#: Names that mean something as values.
+RESERVED = frozenset({"all", "any", "each", "inf", "runner_up", "rspec", "param", "sweep", "expect", "warn", "because", "in", "and", "or", "not"})
+
+
+@dataclass
+class Module:
+    """A spec's declarations by name, its params, and the errors found so far."""
+
+    declarations: dict[str, s.Declaration] = field(default_factory=dict)
+    params: dict[str, s.Expr] = field(default_factory=dict)
+    param_types: dict[str, str] = field(default_factory=dict)
+    errors: list[Diagnostic] = field(default_factory=list)
+
+    def report(self, *diagnostics: Diagnostic) -> None:
+        """Add errors, each once."""
+        self.errors.extend(x for x in dict.fromkeys(diagnostics) if x not in self.errors)
+
+    def names(self, kinds: Iterable[str]) -> list[str]:
+        return [n for n, x in self.declarations.items() if x.kind in kinds]
+
+
+def load(file: s.File, overrides: Mapping[str, s.Expr]) -> Module:
+    """Collect declarations and params; check what can be checked of each declaration alone."""
+    module = Module()
+    headers = [e for e in file.entries if isinstance(e, s.Header)]
+    if not headers or file.entries[0] is not headers[0]:
+        module.report(d.version_missing())
+    for header in headers:
+        if header.version != "1":
+            module.report(d.version_unknown(header.span, header.version))
+    seen: dict[str, Span] = {}
+    for entry in file.entries:
+        match entry:
+            case s.Param() | s.Declaration():
+                if entry.name in RESERVED:
+                    module.report(d.reserved_name(entry.span, entry.name))
+                if entry.name in seen:
+                    module.report(d.duplicate_name(entry.span, entry.name, seen[entry.name]))
+                    continue
+                seen[entry.name] = entry.span
+                if isinstance(entry, s.Param):
+                    _param(module, entry, overrides.get(entry.name))
+                elif entry.kind not in KINDS:
+                    module.report(d.unknown_kind(entry.kind_span, entry.kind, KINDS))
+                else:
+                    module.declarations[entry.name] = entry
+            case s.Pair():
+                module.report(d.misplaced(entry.span, f"'{entry.key} = ...'", "inside a declaration: kind name { key = value }"))
+            case s.Sweep():
+                module.report(d.misplaced(entry.span, "'sweep'", "inside a query"))
+            case s.Gate():
+                module.report(d.misplaced(entry.span, f"'{entry.kind}'", "inside a query"))
+    for name in overrides:
+        if name not in module.params:
+            module.report(d.unknown_param(name, module.params))
+    return module
+
+
+def _param(module: Module, entry: s.Param, override: s.Expr | None) -> None:
+    if entry.type not in PARAM_TYPES:
+        module.report(d.unknown_name(entry.type_span, entry.type, "type of param", PARAM_TYPES))
+        return
+    module.param_types[entry.name] = entry.type
+    module.params[entry.name] = entry.value
+    for value in (entry.value, override):
+        if value is None:
+            continue
+        try:
+            folded = fold(value, module.params if value is entry.value else {})
+            PARAM_TYPES[entry.type].convert(f"param {entry.name}", folded, module.params)
+            module.params[entry.name] = folded
+        except SpecError as e:
+            if value is override:
+                e = SpecError(*(d.bad_param(entry.name, "...", x.message) for x in e.diagnostics))
+            module.report(*e.diagnostics)
+
+
+def typed(module: Module, kind: str, where: Span, entries: tuple[s.Entry, ...]) -> Any:
+    """The typed dataclass of a declaration or record, or None after reporting what is wrong with it."""
+    signature = KINDS[kind]
+    values: dict[str, Any] = dict.fromkeys(signature.keys)
+    given: set[str] = set()
+    before = len(module.errors)
+    for entry in entries:
+        match entry:
+            case s.Pair(key=key, span=span):
+                if key not in signature.keys:
+                    module.report(d.unknown_key(span, key, kind, signature.keys))
+                elif key in given:
+                    module.report(d.duplicate_key(span, key))
+                else:
+                    given.add(key)
+                    values[key] = _convert(module, key, signature.keys[key].type, entry.value)
+            case s.Sweep() | s.Gate():
+                if not signature.query:
+                    word = "sweep" if isinstance(entry, s.Sweep) else entry.kind
+                    module.report(d.misplaced(entry.span, f"'{word}'", "inside a query"))
+            case s.Declaration(kind=inner, kind_span=span):
+                module.report(d.misplaced(span, f"a declaration ('{inner}')", "at the top level of the spec"))
+            case s.Param(span=span) | s.Header(span=span):
+                module.report(d.misplaced(span, "this", "at the top level of the spec"))
+    for key, spec in signature.keys.items():
+        if key in given:
+            continue
+        if spec.required:
+            module.report(d.missing_key(where, key, kind, spec.doc))
+        elif spec.default is not None:
+            values[key] = Located(spec.type.convert(key, spec.default, module.params), where)
+    return None if len(module.errors) > before else signature.form(span=where, **values)
+
+
+def _convert(module: Module, key: str, type_: Type[Any], expr: s.Expr) -> Located[Any] | None:
+    try:
+        return Located(type_.convert(key, fold(expr, module.params), module.params), expr.span)
+    except SpecError as e:
+        module.report(*e.diagnostics)
+        return None
+
+
+def resolve(module: Module, reference: Located[Reference], kinds: tuple[str, ...]) -> tuple[str, str, Any] | None:
+    """The kind, name and typed form that a reference means, or None after reporting."""
+    ref = reference.value
+    if ref.record is not None:
+        kind = kinds[0]
+        if "dataset" in kinds and any(isinstance(e, s.Pair) and e.key in ("inputs", "source") for e in ref.record.entries):
+            kind = "dataset"
+        form = typed(module, kind, reference.span, ref.record.entries)
+        return None if form is None else (kind, "", form)
+    assert ref.name is not None
+    declaration = module.declarations.get(ref.name)
+    if declaration is None or declaration.kind not in kinds:
+        if declaration is not None:
+            module.report(d.wrong_type(reference.span, "the reference", f"{' or '.join(kinds)}", f"'{ref.name}', which is a {declaration.kind}"))
+        else:
+            module.report(d.unknown_name(reference.span, ref.name, " or ".join(kinds), module.names(kinds)))
+        return None
+    form = typed(module, declaration.kind, declaration.span, declaration.entries)
+    return None if form is None else (declaration.kind, ref.name, form)
+
+
+def sweep_points(module: Module, query: s.Declaration) -> list[tuple[tuple[tuple[str, str], ...], tuple[s.Entry, ...]]]:
+    """Every combination of swept values: how it is shown, and the query's entries with the values put in."""
+    points: list[tuple[tuple[tuple[str, str], ...], tuple[s.Entry, ...]]] = [((), query.entries)]
+    for sweep in (e for e in query.entries if isinstance(e, s.Sweep)):
+        values = sweep.values.items if isinstance(sweep.values, s.Items) else ()
+        if not values:
+            module.report(d.nothing_to_sweep(sweep.values.span))
+            continue
+        try:
+            name = ".".join(sweep.path)
+            points = [
+                ((*shown, (name, _shown(value, module))), _substitute(module, query, entries, sweep, value))
+                for shown, entries in points
+                for value in values
+            ]
+        except SpecError as e:
+            module.report(*e.diagnostics)
+    return points
+
+
+def _shown(value: s.Expr, module: Module) -> str:
+    from vlang.constants import shown
+
+    value = fold(value, module.params)
+    match value:
+        case s.Number(value=v):
+            return shown(v)
+        case s.Name(name=n):
+            return n
+        case s.Text(value=t):
+            return t
+        case s.Items(items=items):
+            return "[" + ", ".join(_shown(x, module) for x in items) + "]"
+        case s.Slice(start=a, stop=b):
+            return f"[{'' if a is None else _shown(a, module)}:{'' if b is None else _shown(b, module)}]"
+        case s.Call(name=n, args=args, keywords=keywords):
+            inner = [_shown(x, module) for x in args] + [f"{k.key}={_shown(k.value, module)}" for k in keywords]
+            return f"{n}({', '.join(inner)})"
+    return describe(value)
+
+
+def _substitute(module: Module, query: s.Declaration, entries: tuple[s.Entry, ...], sweep: s.Sweep, value: s.Expr) -> tuple[s.Entry, ...]:
+    """The entries with the swept key set: a key of the query, or a key of a record it refers to."""
+    keys = KINDS[query.kind].keys
+    known = list(keys) + [f"{k}.{x}" for k in keys if k in KINDS for x in KINDS[k].keys]
+    name = ".".join(sweep.path)
+    if name not in known and not (sweep.path[0] == "input" and len(sweep.path) == 2):
+        raise SpecError(d.unknown_sweep(sweep.span, name, known))
+    if len(sweep.path) == 1:
+        return _set(entries, s.Pair(sweep.span, sweep.path[0], value))
+    outer, inner = sweep.path
+    pair = next((e for e in entries if isinstance(e, s.Pair) and e.key == outer), None)
+    match None if pair is None else pair.value:
+        case s.Record(entries=held):
+            pass
+        case s.Name(name=ref) if ref in module.declarations:
+            held = module.declarations[ref].entries
+        case None:
+            held = ()
+        case _:
+            raise SpecError(d.unknown_sweep(sweep.span, name, keys))
+    record = s.Record(value.span if pair is None else pair.value.span, _set(held, s.Pair(sweep.span, inner, value)))
+    return _set(entries, s.Pair(sweep.span, outer, record))
+
+
+def _set(entries: tuple[s.Entry, ...], pair: s.Pair) -> tuple[s.Entry, ...]:
+    kept = tuple(e for e in entries if not (isinstance(e, s.Pair) and e.key == pair.key))
+    return (*kept, pair)

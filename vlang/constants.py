@@ -1,0 +1,80 @@
+"""Constant folding: exact arithmetic on literals and params."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+from vlang import diagnostics as d
+from vlang import syntax as s
+from vlang.diagnostics import SpecError
+
+#: Values of the params, already folded to literals.
+Params = Mapping[str, s.Expr]
+
+
+def describe(expr: s.Expr) -> str:
+    """What an expression is, in words, for error messages."""
+    match expr:
+        case s.Number(unit="%"):
+            return "a percentage"
+        case s.Number(unit="s"):
+            return "a duration"
+        case s.Number(value=v):
+            return f"the number {shown(v)}"
+        case s.Text():
+            return "a text"
+        case s.Name(name=n):
+            return f"the name '{n}'"
+        case s.Items():
+            return "a list"
+        case s.Slice():
+            return "a slice"
+        case s.Record():
+            return "a record"
+        case s.Call(name=n):
+            return f"a call of '{n}'"
+        case s.Index() | s.Field():
+            return "a reference"
+        case s.Binary(op=op) if op in ("<", "<=", ">", ">=", "==", "!=", "and", "or"):
+            return "a condition"
+    return "an expression"
+
+
+def shown(value: Fraction) -> str:
+    """A number as a person would write it."""
+    return str(value.numerator) if value.denominator == 1 else f"{float(value):g}"
+
+
+def fold(expr: s.Expr, params: Params) -> s.Expr:
+    """The expression with params replaced and arithmetic on numbers done; other expressions as they are."""
+    match expr:
+        case s.Name(name=name) if name in params:
+            value = params[name]
+            return value if not isinstance(value, s.Number) else s.Number(expr.span, value.value, value.unit, value.integer)
+        case s.Unary(op="-" | "+" as op, operand=operand):
+            inner = fold(operand, params)
+            if isinstance(inner, s.Number):
+                return s.Number(expr.span, -inner.value if op == "-" else inner.value, inner.unit, inner.integer)
+            raise SpecError(d.wrong_type(operand.span, f"the operand of '{op}'", "a number", describe(inner)))
+        case s.Binary(op="+" | "-" | "*" | "/" as op, left=left, right=right):
+            a, b = fold(left, params), fold(right, params)
+            for side in (a, b):
+                if not isinstance(side, s.Number):
+                    raise SpecError(d.wrong_type(side.span, f"the operand of '{op}'", "a number", describe(side)))
+            assert isinstance(a, s.Number) and isinstance(b, s.Number)
+            return s.Number(expr.span, _arithmetic(op, a, b), a.unit or b.unit, op != "/" and a.integer and b.integer)
+    return expr
+
+
+def _arithmetic(op: str, a: s.Number, b: s.Number) -> Fraction:
+    match op:
+        case "+":
+            return a.value + b.value
+        case "-":
+            return a.value - b.value
+        case "*":
+            return a.value * b.value
+    if b.value == 0:
+        raise SpecError(d.division_by_zero(b.span))
+    return a.value / b.value

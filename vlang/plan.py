@@ -1,0 +1,205 @@
+"""The Plan: everything a spec asks for, resolved and checked, as frozen values without tensors.
+
+`Plan` and `Report` (vlang/report.py) are the only things that the language and the runtime both know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from vlang.source import Span
+from vlang.syntax import Expr
+
+#: A swept value as shown in tables and reports.
+Swept = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with the data, found only when it is loaded. `kind` is a key of the language's DATA_PROBLEMS."""
+
+    kind: Literal["not_finite", "label_out_of_range", "outside_clip", "no_samples", "target_is_label", "device", "damaged"]
+    span: Span
+    details: tuple[str | int, ...]
+
+
+class DataError(Exception):
+    """Raised by the runtime before anything is computed, with every problem it found."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("; ".join(f"{p.kind} {p.details}" for p in problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What the names and shapes of a checkpoint's tensors say, completed by its metadata and the spec.
+
+    tensors are named as torch.nn names them, after `prefix`. head: names of the linear layers without '.weight'.
+    initial: names of the tensors of the initial state (h, and c for an LSTM), empty for zeros.
+    """
+
+    cell: str  # rnn_tanh, rnn_relu, lstm, gru
+    prefix: str
+    layers: int
+    bidirectional: bool
+    bias: bool
+    input_size: int
+    hidden: int
+    classes: int
+    readout: str  # last, mean, max
+    head: tuple[str, ...]
+    head_activations: tuple[str, ...]
+    embedding: str | None
+    tokens: int
+    initial: tuple[str, ...]
+
+    @property
+    def directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    name: str
+    checkpoint: str
+    format: Literal["safetensors", "torch"]
+    architecture: Architecture
+    labels: tuple[str, ...]
+    span: Span
+
+    def label_name(self, index: int) -> str | int:
+        """The class's name, or its number where classes have no names."""
+        return self.labels[index] if index < len(self.labels) else index
+
+
+@dataclass(frozen=True)
+class TextInput:
+    tokens: tuple[str, ...]
+    ids: tuple[int, ...]
+    label: int | None
+    span: Span
+
+
+@dataclass(frozen=True)
+class ValuesInput:
+    """shape: values [m][n]."""
+
+    values: tuple[tuple[float, ...], ...]
+    label: int | None
+    span: Span
+
+
+@dataclass(frozen=True)
+class ArrayPlan:
+    """One array in a file: .npy, or a member of an .npz."""
+
+    path: str
+    key: str | None
+    shape: tuple[int, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class DatasetInput:
+    """Samples `indices` of an array, each as `frames` frames of `size` numbers. `correct`: only those classified correctly."""
+
+    inputs: ArrayPlan
+    labels: ArrayPlan | None
+    indices: tuple[int, ...]
+    frames: int
+    size: int
+    correct: bool
+
+
+InputPlan = TextInput | ValuesInput | DatasetInput
+
+
+@dataclass(frozen=True)
+class FrameSet:
+    """Which frames move. `indices`: one row each (several for `each`). `at_most`: for any(k)."""
+
+    rows: tuple[tuple[int, ...], ...]
+    at_most: int | None = None
+
+
+@dataclass(frozen=True)
+class PerturbationPlan:
+    """norm: p, or None for infinity. clip: the valid range. weights: one a frame."""
+
+    frames: FrameSet
+    norm: Fraction | None
+    space: Literal["input", "embedding"]
+    clip: tuple[Fraction, Fraction] | None
+    weights: tuple[Fraction, ...] | None
+    span: Span
+
+    @property
+    def norm_value(self) -> float | str:
+        """As the report writes it: a number or 'inf'."""
+        if self.norm is None:
+            return "inf"
+        return int(self.norm) if self.norm.denominator == 1 else float(self.norm)
+
+
+@dataclass(frozen=True)
+class TargetPlan:
+    """any: untargeted. class: `index`. each: one row a class. random: drawn per sample from `seed`. runner_up: the second-best class."""
+
+    kind: Literal["any", "class", "each", "random", "runner_up"]
+    span: Span
+    index: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class EnginePlan:
+    """budget: seconds for a query. tolerance: relative width at which a radius search ends."""
+
+    method: str
+    tolerance: Fraction
+    max_radius: Fraction
+    budget: Fraction | None
+    device: str
+    seed: int
+    span: Span
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One point of a query's sweeps."""
+
+    swept: Swept
+    network: NetworkPlan
+    input: InputPlan
+    perturbation: PerturbationPlan
+    target: TargetPlan
+    engine: EnginePlan
+    eps: Fraction | None
+
+
+@dataclass(frozen=True)
+class Expectation:
+    kind: Literal["expect", "warn"]
+    text: str
+    condition: Expr
+    because: str | None
+    line: int
+    column: int
+
+
+@dataclass(frozen=True)
+class QueryPlan:
+    name: str
+    kind: Literal["radius", "verify", "bounds"]
+    variants: tuple[Variant, ...]
+    expectations: tuple[Expectation, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    path: str
+    sha256: str
+    queries: tuple[QueryPlan, ...]

@@ -1,0 +1,211 @@
+"""The signature table: every kind, its keys, their types and defaults. To add a kind or a key, add it here.
+
+A kind's typed form is a frozen dataclass whose fields are its keys (with their places); `None` stands for a key left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Any
+
+from vlang import syntax as s
+from vlang.source import Span
+from vlang.types import (
+    ClipType,
+    DurationType,
+    Frames,
+    FramesType,
+    IntegerType,
+    LabelType,
+    ListType,
+    Located,
+    NormType,
+    NumberType,
+    Pick,
+    PickType,
+    Reference,
+    ReferenceType,
+    TableType,
+    Target,
+    TargetType,
+    TextType,
+    Type,
+    WordType,
+)
+
+METHODS = ("interval", "lines", "planes")
+CELL_WORDS = ("rnn", "rnn_tanh", "rnn_relu", "lstm", "gru")
+HEAD_WORDS = ("relu", "tanh", "sigmoid", "none")
+ROW_FIELDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "radius": {"radius": "number"},
+        "verify": {"certified": "condition", "falsified": "condition", "unknown": "condition", "margin": "number"},
+        "bounds": {"margin": "number"},
+    }
+)
+
+
+@dataclass(frozen=True)
+class Network:
+    span: Span
+    checkpoint: Located[str]
+    cell: Located[str] | None
+    activation: Located[str] | None
+    readout: Located[str] | None
+    head: Located[tuple[str, ...]] | None
+    vocabulary: Located[str] | None
+    labels: Located[tuple[str | int, ...]] | None
+
+
+@dataclass(frozen=True)
+class Input:
+    span: Span
+    text: Located[str] | None
+    values: Located[tuple[tuple[float, ...], ...]] | None
+    label: Located[str | int] | None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    span: Span
+    inputs: Located[str] | None
+    labels: Located[str] | None
+    source: Located[str] | None
+    frames: Located[int] | None
+    pick: Located[Pick] | None
+    where: Located[str] | None
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    span: Span
+    frames: Located[Frames]
+    norm: Located[Fraction | None]
+    space: Located[str] | None
+    clip: Located[tuple[Fraction, Fraction]] | None
+    weights: Located[tuple[Fraction, ...]] | None
+
+
+@dataclass(frozen=True)
+class Engine:
+    span: Span
+    method: Located[str]
+    tolerance: Located[Fraction]
+    max_radius: Located[Fraction]
+    budget: Located[Fraction] | None
+    device: Located[str]
+    seed: Located[int]
+
+
+@dataclass(frozen=True)
+class Query:
+    span: Span
+    network: Located[Reference]
+    input: Located[Reference]
+    perturbation: Located[Reference]
+    target: Located[Target]
+    engine: Located[Reference] | None
+    eps: Located[Fraction] | None = None
+
+
+@dataclass(frozen=True)
+class Key:
+    """default: the expression that stands for a key left out; None makes the field None. required: an error if left out."""
+
+    type: Type[Any]
+    doc: str
+    default: s.Expr | None = None
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Signature:
+    """form: the typed dataclass. query: whether it is run (and may hold sweep, expect and warn)."""
+
+    form: type[Any]
+    keys: Mapping[str, Key]
+    query: bool = False
+
+
+_HERE = Span(1, 1)
+
+
+def _word(text: str) -> s.Expr:
+    return s.Name(_HERE, text)
+
+
+def _number(value: Fraction | int) -> s.Expr:
+    return s.Number(_HERE, Fraction(value), "", Fraction(value).denominator == 1)
+
+
+_ASK = {
+    "network": Key(ReferenceType(("network",)), "the network", required=True),
+    "input": Key(ReferenceType(("input", "dataset")), "an input or a dataset", required=True),
+    "perturbation": Key(ReferenceType(("perturbation",)), "the perturbation set", required=True),
+    "target": Key(TargetType(), "any (untargeted), a class, each, random(seed=s) or runner_up", _word("any")),
+    "engine": Key(ReferenceType(("engine",)), "how to compute"),
+}
+_EPS = Key(NumberType(Fraction(0)), "the radius asked about", required=True)
+
+KINDS: Mapping[str, Signature] = MappingProxyType(
+    {
+        "network": Signature(
+            Network,
+            {
+                "checkpoint": Key(TextType(), "a .safetensors file, or a torch state dict", required=True),
+                "cell": Key(WordType(CELL_WORDS), "an assertion about the cell; it is read from the weights"),
+                "activation": Key(WordType(("tanh", "relu")), "of an nn.RNN"),
+                "readout": Key(WordType(("last", "mean", "max")), "how frames become one vector"),
+                "head": Key(ListType(WordType(HEAD_WORDS), "a list of activations", lone=True), "activations between the head's linear layers"),
+                "vocabulary": Key(TextType(), "a text file, one token a line"),
+                "labels": Key(ListType(LabelType(), "a list of class names"), "class names in order"),
+            },
+        ),
+        "input": Signature(
+            Input,
+            {
+                "text": Key(TextType(), "a text, split on white space"),
+                "values": Key(TableType(), "a list of frames"),
+                "label": Key(LabelType(), "the true class; without it, the network's own prediction"),
+            },
+        ),
+        "dataset": Signature(
+            Dataset,
+            {
+                "inputs": Key(TextType(), "a .npy file of samples"),
+                "labels": Key(TextType(), "a .npy file of classes"),
+                "source": Key(TextType(), "an .npz file with arrays inputs and labels"),
+                "frames": Key(IntegerType(1), "cuts flat samples into so many frames"),
+                "pick": Key(PickType(), "which samples, before `where`"),
+                "where": Key(WordType(("correct",)), "only correctly classified samples"),
+            },
+        ),
+        "perturbation": Signature(
+            Perturbation,
+            {
+                "frames": Key(FramesType(), "which frames move", required=True),
+                "norm": Key(NormType(), "1, 2, inf or any p >= 1", required=True),
+                "space": Key(WordType(("input", "embedding")), "what moves"),
+                "clip": Key(ClipType(), "the valid range of every number"),
+                "weights": Key(ListType(NumberType(Fraction(0)), "a list of weights >= 0"), "frame k moves by weight_k eps"),
+            },
+        ),
+        "engine": Signature(
+            Engine,
+            {
+                "method": Key(WordType(METHODS), "the relaxation", _word("planes")),
+                "tolerance": Key(NumberType(Fraction(0), strict=True, most=Fraction(1)), "relative, of a radius", _number(Fraction(1, 1000))),
+                "max_radius": Key(NumberType(Fraction(0), strict=True), "where a search stops", _number(10_000)),
+                "budget": Key(DurationType(), "time for a query"),
+                "device": Key(WordType(("auto", "cpu", "cuda")), "where to compute", _word("auto")),
+                "seed": Key(IntegerType(), "of everything random", _number(0)),
+            },
+        ),
+        "radius": Signature(Query, {**_ASK}, query=True),
+        "verify": Signature(Query, {**_ASK, "eps": _EPS}, query=True),
+        "bounds": Signature(Query, {**_ASK, "eps": _EPS}, query=True),
+    }
+)
