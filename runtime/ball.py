@@ -49,8 +49,9 @@ class Ball:
         q = float(self.norm / (self.norm - 1))
         return q if q == 2.0 else max(1.0, q * (1 - 2**-50))
 
-    def with_radii(self, radii: Tensor) -> Ball:
-        return replace(self, radii=radii)
+    def scaled(self, eps: Tensor | float) -> Ball:
+        """The sets with every radius times eps, rounded up. shape: eps [B, 1] or a number."""
+        return replace(self, radii=self.radii * eps * (1 + 2**-52))
 
     def rows(self, index: Tensor) -> Ball:
         """The sets of some rows of the batch."""

@@ -366,6 +366,10 @@ def embeds_values(span: Span, network: str) -> Diagnostic:
     return Diagnostic("R424", f"network '{network}' reads tokens, not values", "give the input as 'text'", span)
 
 
+def target_is_label(span: Span, label: str) -> Diagnostic:
+    return Diagnostic("R425", f"the target '{label}' is the input's own class", "name another class, or target = any", span)
+
+
 # -- R5xx the command line --------------------------------------------------------------------------------------------------
 
 

@@ -7,8 +7,9 @@ import torch
 from vlang.report import Row
 from vlang.runtime.bounds import Relaxed
 from vlang.runtime.cases import Case, Loaded
+from vlang.runtime.device import batch_rows
 from vlang.runtime.queries.base import Context, row
-from vlang.runtime.queries.verify import sized
+from vlang.runtime.queries.verify import at_least
 
 
 def answer(loaded: Loaded, context: Context) -> list[Row]:
@@ -19,8 +20,6 @@ def answer(loaded: Loaded, context: Context) -> list[Row]:
 
 def _chunks(loaded: Loaded) -> list[tuple[Case, ...]]:
     """Misclassified samples have bounds too, so the groups of other queries do not serve."""
-    from vlang.runtime.device import batch_rows
-
     size = batch_rows(loaded.graph, 2 * loaded.network.classes, loaded.network.device)
     return [loaded.cases[i : i + size] for i in range(0, len(loaded.cases), size)]
 
@@ -28,7 +27,7 @@ def _chunks(loaded: Loaded) -> list[tuple[Case, ...]]:
 def _bound(loaded: Loaded, cases: tuple[Case, ...], context: Context) -> list[Row]:
     eps, centre = loaded.variant.eps, loaded.centre(cases)
     assert eps is not None
-    relaxed = Relaxed(centre, sized(loaded.ball(cases), eps), loaded.variant.engine.method)  # type: ignore[arg-type]
+    relaxed = Relaxed(centre, loaded.ball(cases).scaled(at_least(eps)), loaded.variant.engine.method)  # type: ignore[arg-type]
     t = loaded.network.classes
     eye = torch.eye(t, dtype=centre.inputs.dtype, device=centre.inputs.device)
     upper = relaxed.upper(loaded.graph.output, eye)

@@ -37,8 +37,7 @@ def _search(loaded: Loaded, cases: tuple[Case, ...], context: Context) -> dict[C
 
     def bound(index: Tensor, eps: Tensor) -> Tensor:
         at = centre.rows(index)
-        sized = ball.rows(index)
-        relaxed = Relaxed(at, sized.with_radii(sized.radii * eps[:, None]), engine.method)  # type: ignore[arg-type]
+        relaxed = Relaxed(at, ball.rows(index).scaled(eps[:, None]), engine.method)  # type: ignore[arg-type]
         return -relaxed.upper(at.graph.output, rows[index]).amax(1)
 
     result = certified_radii(

@@ -9,7 +9,6 @@ import torch
 
 from vlang.report import Row
 from vlang.runtime import attack
-from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Relaxed
 from vlang.runtime.cases import Case, Loaded
 from vlang.runtime.queries.base import Context, chunks, row
@@ -21,12 +20,6 @@ def at_least(eps: Fraction) -> float:
     """The smallest float64 not below eps: what is certified there is certified at eps."""
     value = float(eps)
     return value if Fraction(value) >= eps else math.nextafter(value, math.inf)
-
-
-def sized(ball: Ball, eps: Fraction) -> Ball:
-    """The sets at radius eps, never smaller than asked."""
-    radii = ball.radii * at_least(eps)
-    return ball.with_radii(torch.where(radii > 0, radii * (1 + 2**-52), radii))
 
 
 def answer(loaded: Loaded, context: Context) -> list[Row]:
@@ -45,7 +38,7 @@ def answer(loaded: Loaded, context: Context) -> list[Row]:
 
 def _verify(loaded: Loaded, cases: tuple[Case, ...], eps: Fraction) -> dict[Case, Row]:
     ball, rows, centre = loaded.ball(cases), loaded.rows(cases), loaded.centre(cases)
-    relaxed = Relaxed(centre, sized(ball, eps), loaded.variant.engine.method)  # type: ignore[arg-type]
+    relaxed = Relaxed(centre, ball.scaled(at_least(eps)), loaded.variant.engine.method)  # type: ignore[arg-type]
     bounds = -relaxed.upper(loaded.graph.output, rows).amax(1)
     open_ = [i for i in range(len(cases)) if not bool(bounds[i] > 0)]
     witnesses = _attack(loaded, cases, open_, eps) if open_ else {}
@@ -67,7 +60,7 @@ def _attack(loaded: Loaded, cases: tuple[Case, ...], open_: list[int], eps: Frac
     ball, rows, centre = loaded.ball(chosen), loaded.rows(chosen), loaded.centre(chosen)
     p = loaded.variant.perturbation
     # A hair inside the set, so that the exact test at replay is not lost to rounding.
-    inner = ball.with_radii(ball.radii * float(eps) * (1 - 1e-9))
+    inner = ball.scaled(float(eps) * (1 - 1e-9))
     points = attack.counterexamples(loaded.graph, centre.inputs, inner, rows, loaded.variant.engine.seed)
     if p.clip is not None:
         points = points.clamp(float(p.clip[0]), float(p.clip[1]))

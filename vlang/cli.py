@@ -1,0 +1,234 @@
+"""The command line: vrun [run | check | plan] FILE... Results on stdout, diagnostics and progress on stderr.
+
+Exit codes (if several: 3, then 2, 1, 4, 5): 0 every expectation held; 1 one failed; 2 the spec, a file or the call is wrong; 3 an
+internal error; 4 inconclusive; 5 nothing was evaluated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from vlang import __version__, lower, parser
+from vlang import diagnostics as d
+from vlang import syntax as s
+from vlang.diagnostics import Diagnostic, SpecError
+from vlang.plan import Plan, Problem
+from vlang.report import Report
+from vlang.source import Source
+
+COMMANDS = ("run", "check", "plan")
+#: If several specs end differently, the first of these is the exit code.
+PRECEDENCE = (3, 2, 1, 4, 5, 0)
+
+
+class _CallError(Exception):
+    pass
+
+
+class _Arguments(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _CallError(message)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `vrun`; returns the exit code."""
+    args_list = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in args_list
+    try:
+        return _main(args_list)
+    except _CallError as e:
+        _say(d.bad_call(str(e)), None)
+        return 2
+    except SpecError as e:
+        for x in e.diagnostics:
+            _say(x, None)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("vrun: interrupted; nothing was decided", file=sys.stderr)
+        return 4
+    except Exception as e:
+        if debug:
+            raise
+        print(f"vrun: internal error: {type(e).__name__}: {e}\n  hint: run again with --debug and report the traceback", file=sys.stderr)
+        return 3
+
+
+def _main(argv: list[str]) -> int:
+    if argv and argv[0] not in COMMANDS and not argv[0].startswith("-"):
+        argv = ["run", *argv]
+    args = _parser().parse_args(argv)
+    if args.command is None:
+        raise _CallError("no spec given; try: vrun FILE, vrun check FILE, vrun plan FILE, or vrun --help")
+    overrides = dict(_override(x) for x in args.param)
+    if args.command == "run" and args.json:
+        _probe(args.json)
+    codes, reports = [], []
+    for path in args.files:
+        code, report = _one(path, overrides, args)
+        codes.append(code)
+        if report is not None:
+            reports.append(report)
+    if args.command == "run" and args.json and reports:
+        from vlang.formats import FORMATS
+
+        _write(args.json, FORMATS["json"](reports))
+    return next(c for c in PRECEDENCE if c in codes)
+
+
+def _parser() -> argparse.ArgumentParser:
+    top = _Arguments(prog="vrun", description="Certified robustness of recurrent networks, from a spec.", epilog="vrun FILE... is vrun run FILE...")
+    top.add_argument("--version", action="version", version=f"rspec-verify {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    helps = {
+        "run": "compute, and judge every expectation",
+        "check": "check the spec against the files' headers; computes nothing",
+        "plan": "print what would be computed, and what it costs",
+    }
+    for name in COMMANDS:
+        sub = commands.add_parser(name, help=helps[name], description=helps[name])
+        sub.add_argument("files", nargs="+", metavar="FILE")
+        sub.add_argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="set a param of the spec")
+        sub.add_argument("-q", "--query", metavar="NAME", help="only this query")
+        sub.add_argument("--debug", action="store_true", help="show a traceback on internal errors")
+        if name == "run":
+            sub.add_argument("--json", metavar="FILE", help="also write the report as JSON ('-' for stdout instead of tables)")
+            sub.add_argument("--device", metavar="DEVICE", choices=("auto", "cpu", "cuda"), help="where to compute, instead of the spec's choice")
+            sub.add_argument("--no-progress", action="store_true", help="no live progress")
+    return top
+
+
+def _override(text: str) -> tuple[str, s.Expr]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise _CallError(f"-p {text}: write -p NAME=VALUE")
+    try:
+        return name.strip(), parser.parse_expression(value)
+    except ValueError as e:
+        raise SpecError(d.bad_param(name.strip(), value, str(e))) from None
+
+
+def _one(path: str, overrides: dict[str, s.Expr], args: argparse.Namespace) -> tuple[int, Report | None]:
+    source: Source | None = None
+    try:
+        source = lower.read_source(path)
+        plan = lower.compile_spec(source, overrides, args.query)
+        if args.command == "check":
+            queries, rows = len(plan.queries), sum(len(q.variants) for q in plan.queries)
+            print(f"{path}: ok, {queries} quer{'y' if queries == 1 else 'ies'}, {rows} point{'' if rows == 1 else 's'}")
+            return 0, None
+        if args.command == "plan":
+            from vlang.formats.plan import show_plan
+
+            show_plan(plan)
+            return 0, None
+        return _run(plan, source, args)
+    except SpecError as e:
+        for x in e.diagnostics:
+            _say(x, source or Source(path, ""))
+        return 2, None
+
+
+def _run(plan: Plan, source: Source, args: argparse.Namespace) -> tuple[int, Report | None]:
+    from vlang.judge import EXIT_CODES, judge
+    from vlang.plan import DataError
+    from vlang.progress import live
+
+    if not plan.queries:
+        print(f"{plan.path}: the spec has no query; nothing was evaluated", file=sys.stderr)
+        return 5, None
+    with live(enabled=sys.stderr.isatty() and not args.no_progress) as progress:
+        from vlang.runtime.execute import execute
+
+        try:
+            results = execute(plan, __version__, args.device, progress)
+        except DataError as e:
+            raise SpecError(*(_data_problem(p) for p in e.problems)) from None
+    report = judge(plan, results)
+    if args.json == "-":
+        return EXIT_CODES[report.verdict], report
+    from rich.console import Console
+
+    from vlang.formats.table import show
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, no_color=True, width=160, soft_wrap=True)
+    show(report, console)
+    return EXIT_CODES[report.verdict], report
+
+
+#: What the runtime may find wrong with the data, as the language says it.
+DATA_PROBLEMS = {
+    "not_finite": d.not_finite,
+    "label_out_of_range": d.label_out_of_range,
+    "outside_clip": d.outside_clip,
+    "no_samples": d.no_samples,
+    "target_is_label": d.target_is_label,
+    "device": d.unknown_device,
+    "damaged": d.damaged,
+}
+
+
+def _data_problem(problem: Problem) -> Diagnostic:
+    constructor = DATA_PROBLEMS[problem.kind]
+    diagnostic: Diagnostic = constructor(problem.span, *problem.details)  # type: ignore[operator]
+    return diagnostic
+
+
+def _say(diagnostic: Diagnostic, source: Source | None) -> None:
+    print(d.render(diagnostic, source), file=sys.stderr)
+
+
+def _probe(path: str) -> None:
+    """Refuse an unwritable report path before hours of work."""
+    if path == "-":
+        return
+    target = Path(path)
+    if target.is_dir():
+        raise SpecError(d.cannot_write(path, "it is a directory"))
+    if not target.parent.is_dir():
+        raise SpecError(d.cannot_write(path, "its folder does not exist"))
+    if not os.access(target.parent, os.W_OK) or (target.exists() and not os.access(target, os.W_OK)):
+        raise SpecError(d.cannot_write(path, "permission denied"))
+
+
+def _write(path: str, text: str) -> None:
+    """Write aside, then rename: never half a report."""
+    if path == "-":
+        sys.stdout.write(text)
+        return
+    target = Path(path)
+    try:
+        if target.exists() and not target.is_file():  # /dev/stdout, a pipe
+            target.write_text(text, encoding="utf-8")
+            return
+        handle, aside = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as f:
+                f.write(text)
+            os.chmod(aside, 0o666 & ~_umask())
+            os.replace(aside, target)
+        except BaseException:
+            os.unlink(aside)
+            raise
+    except OSError as e:
+        raise SpecError(d.cannot_write(path, e.strerror or str(e))) from None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""What a plan will cost: rows, graph nodes, floating-point operations and memory, before anything is computed.
+
+The model is that of shared/MATH.md, section 7: every bounded row of step t is substituted back through t steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vlang.plan import Architecture, DatasetInput, InputPlan, QueryPlan, TextInput, ValuesInput, Variant
+
+#: Per cell: rows of weights per hidden unit, bounded rows per hidden unit and step, graph nodes per step.
+CELL_COST = {"rnn_tanh": (1, 1, 2), "rnn_relu": (1, 1, 2), "lstm": (4, 5, 5), "gru": (3, 5, 6)}
+#: Passes of a radius search (measured: 4 for one row, 9 for many).
+SEARCH_PASSES = 9
+LIVE_TENSORS = 6
+
+
+@dataclass(frozen=True)
+class Cost:
+    """rows of answers; nodes of one unrolled graph; FLOP of the whole query; bytes of one row of a batch."""
+
+    rows: int
+    nodes: int
+    flop: float
+    row_bytes: int
+
+
+def frames_of(data: InputPlan) -> int:
+    match data:
+        case TextInput(tokens=tokens):
+            return len(tokens)
+        case ValuesInput(values=values):
+            return len(values)
+    return data.frames
+
+
+def samples_of(data: InputPlan) -> int:
+    return len(data.indices) if isinstance(data, DatasetInput) else 1
+
+
+def cost(query: QueryPlan) -> Cost:
+    """Upper estimates: samples that turn out misclassified cost nothing."""
+    per = [(_rows(v), v) for v in query.variants]
+    passes = SEARCH_PASSES if query.kind == "radius" else 1
+    flop = sum(samples_of(v.input) * _targets(v) * _frame_flop(v) for _, v in per) * passes
+    architecture = query.variants[0].network.architecture
+    return Cost(
+        rows=sum(rows for rows, _ in per),
+        nodes=nodes(architecture, frames_of(query.variants[0].input)),
+        flop=flop,
+        row_bytes=max(_row_bytes(v.network.architecture) for _, v in per),
+    )
+
+
+def _targets(variant: Variant) -> int:
+    return variant.network.architecture.classes - 1 if variant.target.kind == "each" else 1
+
+
+def _rows(variant: Variant) -> int:
+    return samples_of(variant.input) * len(variant.perturbation.frames.rows) * _targets(variant)
+
+
+def _frame_flop(variant: Variant) -> float:
+    """FLOP of one pass over one sample: steps before the first perturbed frame are constants."""
+    frames, a = frames_of(variant.input), variant.network.architecture
+    return sum(pass_flop(a, frames if a.bidirectional else frames - row[0]) for row in variant.perturbation.frames.rows)
+
+
+def pass_flop(a: Architecture, steps: int) -> float:
+    """FLOP to bound one row's whole graph once with linear bounds, lower and upper."""
+    gates, bounded, _ = CELL_COST[a.cell]
+    total = 0.0
+    for layer in range(a.layers):
+        width = a.input_size if layer == 0 else a.hidden * a.directions
+        below = 0.0 if layer == 0 else steps * 2 * gates * a.hidden * (a.input_size + a.hidden) * layer
+        substituted = 2 * gates * a.hidden * (width + a.hidden) * steps * (steps + 1) / 2 + below * steps
+        total += 2 * bounded * a.hidden * substituted * a.directions
+    return total
+
+
+def nodes(a: Architecture, frames: int) -> int:
+    """Nodes of the unrolled graph, without those of the readout."""
+    gates, _, per_step = CELL_COST[a.cell]
+    states = 2 if a.cell == "lstm" else 1
+    joined = frames * a.directions * (a.layers - 1) if a.bidirectional else 0
+    head = len(a.head) + sum(x != "none" for x in a.head_activations)
+    return frames + a.layers * a.directions * (states + frames * per_step) + joined + head
+
+
+def _row_bytes(a: Architecture) -> int:
+    gates, _, _ = CELL_COST[a.cell]
+    widest = max(gates * a.hidden, a.input_size)
+    return LIVE_TENSORS * 2 * gates * a.hidden * widest * 8

@@ -1,0 +1,73 @@
+"""The report as JSON, schema rspec-report/1. A field that does not apply is absent."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from vlang.report import JudgedQuery, Report, Row
+
+SCHEMA = "rspec-report/1"
+
+
+def render(reports: Sequence[Report]) -> str:
+    """One report, or a list of several."""
+    values = [as_json(r) for r in reports]
+    return json.dumps(values[0] if len(values) == 1 else values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    e = report.engine
+    methods = ", ".join(dict.fromkeys(q.method for q in report.queries))
+    return {
+        "schema": SCHEMA,
+        "verdict": report.verdict,
+        "spec": {"path": report.path, "sha256": report.sha256},
+        "engine": {"version": e.version, "torch": e.torch, "device": e.device, "dtype": e.dtype, "method": methods},
+        "queries": [_query(q) for q in report.queries],
+    }
+
+
+def _query(query: JudgedQuery) -> dict[str, Any]:
+    gates = [
+        _present(kind=g.kind, text=g.text, verdict=g.verdict, actual=g.actual, because=g.because, line=g.line, column=g.column)
+        for g in query.expectations
+    ]
+    result = query.result
+    return {
+        "name": result.name,
+        "kind": result.kind,
+        "method": query.method,
+        "seconds": round(result.seconds, 3),
+        "rows": [_row(r) for r in result.rows],
+        "expectations": gates,
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return _present(
+        sample=row.sample,
+        label=row.label,
+        predicted=row.predicted,
+        target=row.target,
+        frames=list(row.frames),
+        at_most=row.at_most,
+        tokens=None if row.tokens is None else list(row.tokens),
+        norm=row.norm,
+        radius=row.radius,
+        verdict=row.verdict,
+        eps=row.eps,
+        margin=row.margin,
+        reason=row.reason,
+        lower=None if row.lower is None else list(row.lower),
+        upper=None if row.upper is None else list(row.upper),
+        witness=None if row.witness is None else [list(f) for f in row.witness],
+        complete=None if row.complete else False,
+        sweep=dict(row.swept) or None,
+    )
+
+
+def _present(**fields: Any) -> dict[str, Any]:
+    return {k: v for k, v in fields.items() if v is not None and not (isinstance(v, float) and not math.isfinite(v))}

@@ -1,0 +1,100 @@
+"""`vrun plan`: what will be computed, on what, and what it costs."""
+
+from __future__ import annotations
+
+from vlang.constants import shown
+from vlang.cost import cost, frames_of, samples_of
+from vlang.plan import NetworkPlan, PerturbationPlan, Plan, QueryPlan, TargetPlan, TextInput, Variant
+
+UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def show_plan(plan: Plan) -> None:
+    print(f"{plan.path}  sha256 {plan.sha256[:16]}")
+    for query in plan.queries:
+        print("\n".join(_query(query)))
+
+
+def _query(query: QueryPlan) -> list[str]:
+    estimate = cost(query)
+    lines = [f"\n{query.kind} {query.name}"]
+    seen: set[tuple[str, ...]] = set()
+    for variant in query.variants:
+        if variant.swept:
+            lines.append("  where " + ", ".join(f"{k} = {v}" for k, v in variant.swept))
+        block = tuple(_variant(variant))
+        lines += [f"    {x}" for x in block if (x,) not in seen]
+        seen |= {(x,) for x in block}
+    lines.append(
+        f"  {_count(estimate.rows, 'row')}, at most; {_count(estimate.nodes, 'graph node')}; "
+        f"about {_scaled(estimate.flop)}FLOP, {_scaled(estimate.row_bytes)}B a row in a batch"
+    )
+    lines += [f"  {e.kind} {e.text}" for e in query.expectations]
+    return lines
+
+
+def _variant(v: Variant) -> list[str]:
+    engine = f"method {v.engine.method}, tolerance {shown(v.engine.tolerance)}, max_radius {shown(v.engine.max_radius)}, device {v.engine.device}"
+    if v.engine.budget is not None:
+        engine += f", budget {shown(v.engine.budget)} s"
+    lines = [_network(v.network), _input(v), _perturbation(v), f"target {_target(v.target, v.network)}"]
+    if v.eps is not None:
+        lines.append(f"eps {shown(v.eps)}")
+    return [*lines, engine]
+
+
+def _network(network: NetworkPlan) -> str:
+    a = network.architecture
+    layers = f"{a.layers} layer" + ("s" if a.layers > 1 else "") + (", bidirectional" if a.bidirectional else "")
+    head = " -> ".join(a.head)
+    return f"network {network.name}: {a.cell}, {layers}, {a.hidden} units, {a.input_size} inputs a frame, readout {a.readout}, head {head}, {a.classes} classes"
+
+
+def _input(v: Variant) -> str:
+    frames = frames_of(v.input)
+    if isinstance(v.input, TextInput):
+        return f"input {frames} frames: " + " ".join(f"{i}:{t}" for i, t in enumerate(v.input.tokens))
+    many = samples_of(v.input)
+    return f"input {_count(many, 'sample')} of {frames} frames" + (", correctly classified ones only" if getattr(v.input, "correct", False) else "")
+
+
+def _perturbation(v: Variant) -> str:
+    p: PerturbationPlan = v.perturbation
+    rows = p.frames.rows
+    tokens = v.input.tokens if isinstance(v.input, TextInput) else None
+
+    def frame(k: int) -> str:
+        return str(k) if tokens is None else f"{k}:{tokens[k]}"
+
+    if len(rows) > 1:
+        what = f"each of frames {frame(rows[0][0])} .. {frame(rows[-1][0])}, one row each"
+    else:
+        what = "frames " + ", ".join(frame(k) for k in rows[0])
+    if p.frames.at_most is not None:
+        what = f"any {p.frames.at_most} of {what}"
+    text = f"perturbation {what}, norm {p.norm_value}, in {p.space} space"
+    if p.clip is not None:
+        text += f", clipped to [{shown(p.clip[0])}, {shown(p.clip[1])}]"
+    if p.weights is not None:
+        text += f", weights {', '.join(shown(w) for w in p.weights)}"
+    return text
+
+
+def _target(target: TargetPlan, network: NetworkPlan) -> str:
+    match target.kind:
+        case "class":
+            return f"class {network.label_name(target.index)}"
+        case "random":
+            return f"random(seed={target.seed})"
+    return target.kind
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
+def _scaled(value: float) -> str:
+    for size, unit in UNITS:
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.3g} "

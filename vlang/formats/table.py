@@ -1,0 +1,197 @@
+"""The report for people: tables, a line of coloured words, expectations with what was asked and what was found.
+
+One layout for terminals and pipes; off a terminal there is no colour and no box drawing.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from vlang.report import GateResult, JudgedQuery, Report, Row
+
+#: Longer tables are shown by their summary and their most fragile rows.
+MOST_ROWS = 24
+SHOWN_OF_MANY = 8
+MARKED = 3
+#: From fragile to robust.
+COLOURS = ("bold white on red3", "bold black on dark_orange", "black on gold1", "black on dark_olive_green3", "black on chartreuse3")
+GATE_STYLE = {"passed": "green", "failed": "bold red", "unknown": "yellow", "warned": "yellow"}
+GATE_MARK = {"passed": "✓", "failed": "✗", "unknown": "?", "warned": "!"}
+VERDICT_STYLE = {"passed": "bold green", "failed": "bold red", "inconclusive": "bold yellow", "empty": "bold yellow"}
+ROW_STYLE = {"certified": "green", "falsified": "red", "unknown": "yellow"}
+
+
+def show(report: Report, console: Console) -> None:
+    plain = not console.is_terminal
+    for query in report.queries:
+        console.print(_query(query, plain))
+    seconds = sum(q.result.seconds for q in report.queries)
+    e = report.engine
+    verdict = Text(report.verdict.upper(), VERDICT_STYLE[report.verdict])
+    console.print(Text.assemble(verdict, f"  {report.path}  ({seconds:.1f} s, {e.device}, {e.dtype}, rspec-verify {e.version}, torch {e.torch})"))
+
+
+def _query(query: JudgedQuery, plain: bool) -> RenderableType:
+    result = query.result
+    many = f"{len(result.rows)} row" + ("" if len(result.rows) == 1 else "s")
+    title = Text.assemble((result.kind, "dim"), " ", (result.name, "bold"), f"  {query.method}, {many}, {result.seconds:.2f} s")
+    parts: list[RenderableType] = [title]
+    words = _words(result.rows)
+    if words is not None:
+        parts.append(words)
+    if result.rows:
+        rows = list(result.rows)
+        if len(rows) > MOST_ROWS:
+            parts.append(_summary(rows, result.kind, plain))
+            rows = sorted(rows, key=_fragility)[:SHOWN_OF_MANY]
+            parts.append(Text(f"the {len(rows)} most fragile of {len(result.rows)} rows:", "dim"))
+        parts.append(_table(rows, _marked(result.rows), result.kind, plain))
+    parts += [_gate(g) for g in query.expectations]
+    parts.append(Text(""))
+    return Group(*parts)
+
+
+def _fragility(row: Row) -> float:
+    if row.radius is not None:
+        return row.radius
+    return row.margin if row.margin is not None else -float("inf")
+
+
+def _marked(rows: Sequence[Row]) -> frozenset[int]:
+    """The rows of the most sensitive words (by identity)."""
+    single = [r for r in rows if r.radius is not None and r.tokens is not None and len(r.frames) == 1]
+    if len(single) <= MARKED:
+        return frozenset()
+    return frozenset(id(r) for r in sorted(single, key=_fragility)[:MARKED])
+
+
+def _words(rows: Sequence[Row]) -> Text | None:
+    """The text itself, each word coloured by its radius, where every row is one word of it."""
+    if len(rows) < 2 or any(r.radius is None or r.tokens is None or len(r.frames) != 1 for r in rows):
+        return None
+    if [r.frames[0] for r in rows] != list(range(len(rows))):
+        return None
+    marked = _marked(rows)
+    order = sorted(range(len(rows)), key=lambda i: _fragility(rows[i]))
+    rank = {i: r for r, i in enumerate(order)}
+    line = Text("  ")
+    for i, row in enumerate(rows):
+        assert row.tokens is not None
+        colour = COLOURS[min(len(COLOURS) - 1, rank[i] * len(COLOURS) // len(rows))]
+        star = "*" if id(row) in marked else ""
+        line.append(f" {row.tokens[0]}{star} ", colour)
+        line.append(" ")
+    return line
+
+
+def _table(rows: Sequence[Row], marked: frozenset[int], kind: str, plain: bool) -> Table:
+    table = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=not plain, show_edge=False)
+    several = len({r.sample for r in rows}) > 1
+    swept = [name for name, _ in rows[0].swept]
+    for name in swept:
+        table.add_column(name.split(".")[-1], justify="right")
+    if several:
+        table.add_column("sample", justify="right")
+    table.add_column("label")
+    table.add_column("target")
+    table.add_column("frames")
+    if "perturbation.norm" not in swept:
+        table.add_column("norm", justify="right")
+    if kind == "radius":
+        table.add_column("radius", justify="right")
+        table.add_column("")
+        most = max((r.radius or 0.0 for r in rows), default=0.0)
+    else:
+        for name in ("eps", "margin"):
+            table.add_column(name, justify="right")
+        table.add_column("verdict" if kind == "verify" else "outputs")
+    for row in rows:
+        cells: list[RenderableType] = [value for _, value in row.swept]
+        if several:
+            cells.append(str(row.sample))
+        cells += [_label(row), Text(str(row.target)), _frames(row, id(row) in marked)]
+        if "perturbation.norm" not in swept:
+            cells.append(_number(row.norm))
+        if kind == "radius":
+            assert row.radius is not None
+            style = COLOURS[0] if id(row) in marked else "bold"
+            cells.append(Text(f"{row.radius:.6g}", style))
+            cells.append(_bar(row.radius, most) if row.reason is None else Text(row.reason, "yellow"))
+        else:
+            cells += [_number(row.eps), _number(row.margin), _verdict(row, kind)]
+        table.add_row(*cells)
+    return table
+
+
+def _label(row: Row) -> Text:
+    if row.label == row.predicted:
+        return Text(str(row.label))
+    return Text.assemble(str(row.label), (f" (predicted {row.predicted})", "red"))
+
+
+def _frames(row: Row, marked: bool) -> Text:
+    """Frames with their tokens: '3:name', or '0-3' where there are no words."""
+    if row.tokens is not None and len(row.tokens) <= 6:
+        text = " ".join(f"{k}:{t}" for k, t in zip(row.frames, row.tokens, strict=True))
+    elif len(row.frames) > 2 and row.frames == tuple(range(row.frames[0], row.frames[-1] + 1)):
+        text = f"{row.frames[0]}-{row.frames[-1]}"
+    else:
+        text = ",".join(map(str, row.frames))
+    if row.at_most is not None:
+        text = f"any {row.at_most} of {text}"
+    return Text(text + (" *" if marked else ""), "bold" if marked else "")
+
+
+def _number(value: float | str | None) -> str:
+    return "" if value is None else value if isinstance(value, str) else f"{value:.6g}"
+
+
+def _verdict(row: Row, kind: str) -> Text:
+    if kind == "bounds":
+        assert row.lower is not None and row.upper is not None
+        return Text("  ".join(f"[{lo:.4g}, {hi:.4g}]" for lo, hi in zip(row.lower, row.upper, strict=True)))
+    text = Text(row.verdict, ROW_STYLE[row.verdict])
+    return text if row.reason is None else Text.assemble(text, (f"  {row.reason}", "dim"))
+
+
+def _bar(value: float, most: float, width: int = 24) -> Text:
+    return Text("█" * round(width * value / most) if most else "", "cyan")
+
+
+def _summary(rows: Sequence[Row], kind: str, plain: bool) -> Table:
+    """One line per sweep point."""
+    table = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=not plain, show_edge=False)
+    groups: dict[tuple[tuple[str, str], ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.swept, []).append(row)
+    for name, _ in rows[0].swept:
+        table.add_column(name.split(".")[-1], justify="right")
+    columns = ("min", "median", "mean", "max", "certified") if kind == "radius" else ("certified", "falsified", "unknown")
+    for name in ("rows", *columns):
+        table.add_column(name, justify="right")
+    for swept, group in groups.items():
+        cells = [*(v for _, v in swept), str(len(group))]
+        if kind == "radius":
+            radii = [r.radius or 0.0 for r in group]
+            cells += [f"{f(radii):.6g}" for f in (min, statistics.median, statistics.fmean, max)]
+            cells.append(f"{sum(x > 0 for x in radii) / len(radii):.0%}")
+        else:
+            cells += [f"{sum(r.verdict == c for r in group)}" for c in columns]
+        table.add_row(*cells)
+    return table
+
+
+def _gate(gate: GateResult) -> Text:
+    style = GATE_STYLE[gate.verdict]
+    text = Text.assemble("  ", (f"{GATE_MARK[gate.verdict]} {gate.kind} {gate.text}", style), f"  found {gate.actual}")
+    if gate.verdict in ("failed", "unknown"):
+        text.append(f"  [{gate.verdict}, line {gate.line}]", style)
+    if gate.because:
+        text.append(f"\n      because {gate.because}", "dim")
+    return text

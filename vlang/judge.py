@@ -1,0 +1,52 @@
+"""Results to Report: every expectation's verdict, and the whole spec's."""
+
+from __future__ import annotations
+
+from vlang.conditions import evaluate, fields_of, found
+from vlang.plan import Expectation, Plan, QueryPlan
+from vlang.report import GateResult, GateVerdict, JudgedQuery, Overall, QueryResult, Report, Results
+
+#: The overall verdict's exit code.
+EXIT_CODES: dict[Overall, int] = {"passed": 0, "failed": 1, "inconclusive": 4, "empty": 5}
+
+
+def judge(plan: Plan, results: Results) -> Report:
+    queries = tuple(_judge_query(q, r) for q, r in zip(plan.queries, results.queries, strict=True))
+    return Report(plan.path, plan.sha256, results.engine, _overall(queries), queries)
+
+
+def _judge_query(plan: QueryPlan, result: QueryResult) -> JudgedQuery:
+    methods = ", ".join(dict.fromkeys(v.engine.method for v in plan.variants))
+    return JudgedQuery(result, methods, tuple(_judge_gate(e, result) for e in plan.expectations))
+
+
+def _judge_gate(gate: Expectation, result: QueryResult) -> GateResult:
+    """Over unfinished rows a condition is decided only if it has the same value whatever their true radii are."""
+
+    def outcome(verdict: GateVerdict, actual: str) -> GateResult:
+        return GateResult(gate.kind, gate.text, verdict, actual, gate.because, gate.line, gate.column)
+
+    if not result.rows:
+        return outcome("unknown", "there are no rows")
+    rows = [fields_of(r, result.kind) for r in result.rows]
+    value = bool(evaluate(gate.condition, rows))
+    actual = found(gate.condition, rows)
+    if not all(r.complete for r in result.rows):
+        best = [fields_of(r, result.kind, best_case=True) for r in result.rows]
+        if bool(evaluate(gate.condition, best)) != value:
+            return outcome("unknown", f"{actual} so far; the budget ran out")
+    if value:
+        return outcome("passed", actual)
+    return outcome("warned" if gate.kind == "warn" else "failed", actual)
+
+
+def _overall(queries: tuple[JudgedQuery, ...]) -> Overall:
+    if not any(q.result.rows for q in queries):
+        return "empty"
+    gates = [g for q in queries for g in q.expectations if g.kind == "expect"]
+    if any(g.verdict == "failed" for g in gates):
+        return "failed"
+    undecided = any(g.verdict == "unknown" for g in gates)
+    unknown = any(q.result.kind == "verify" and not q.expectations and any(r.verdict == "unknown" for r in q.result.rows) for q in queries)
+    unfinished = any(not r.complete for q in queries for r in q.result.rows)
+    return "inconclusive" if undecided or unknown or unfinished else "passed"
