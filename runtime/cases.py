@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ from vlang.runtime.bounds import Nominal
 from vlang.runtime.graph import Graph
 from vlang.runtime.network import Network
 
+#: Below this many rows a pass is bound by launches, not arithmetic.
+SMALLEST_GROUP = 16
 #: A target as the report names it, and the classes it is about.
 TargetRow = tuple[str | int, tuple[int, ...]]
 
@@ -49,12 +52,17 @@ class Loaded:
     cases: tuple[Case, ...]
 
     def groups(self) -> Iterator[tuple[Case, ...]]:
-        """Correctly classified cases that share a first perturbed frame and a number of classes: what lies before is computed once."""
-        groups: dict[tuple[int, int], list[Case]] = {}
-        for case in self.cases:
-            if case.correct:
-                groups.setdefault((case.frames[0], len(case.classes)), []).append(case)
-        yield from (tuple(g) for g in groups.values())
+        """Correctly classified cases with one number of classes, sorted by first perturbed frame and cut into groups of at least
+        `SMALLEST_GROUP`: what lies before a group's first frame is computed once, not bounded."""
+        for classes in sorted({len(c.classes) for c in self.cases}):
+            group: list[Case] = []
+            for case in sorted((c for c in self.cases if c.correct and len(c.classes) == classes), key=lambda c: c.frames[0]):
+                if len(group) >= SMALLEST_GROUP and case.frames[0] != group[-1].frames[0]:
+                    yield tuple(group)
+                    group = []
+                group.append(case)
+            if group:
+                yield tuple(group)
 
     def ball(self, cases: tuple[Case, ...]) -> Ball:
         """The perturbation sets at eps = 1."""
@@ -62,11 +70,11 @@ class Loaded:
         radii = torch.zeros(len(cases), x.shape[1], dtype=x.dtype, device=x.device)
         for i, case in enumerate(cases):
             for k in case.frames:
-                radii[i, k] = 1.0 if p.weights is None else _at_least(float(p.weights[k]), p.weights[k])
+                radii[i, k] = 1.0 if p.weights is None else at_least(p.weights[k])
         room = None
         if p.clip is not None:
             at = x[[c.position for c in cases]]
-            lo, hi = -_at_least(-float(p.clip[0]), -p.clip[0]), _at_least(float(p.clip[1]), p.clip[1])
+            lo, hi = -at_least(-p.clip[0]), at_least(p.clip[1])
             spread = torch.finfo(x.dtype).eps * (abs(lo) + abs(hi))
             room = ((at - lo).clamp(min=0) + spread, (hi - at).clamp(min=0) + spread)
         return Ball(radii, p.norm, p.frames.at_most, room)
@@ -80,11 +88,10 @@ class Loaded:
         return self.nominal.rows(torch.tensor([c.position for c in cases], device=self.nominal.inputs.device))
 
 
-def _at_least(value: float, exact: object) -> float:
-    """A float64 not below the exact number it stands for."""
-    from fractions import Fraction
-
-    return value if Fraction(value) >= exact else math.nextafter(value, math.inf)  # type: ignore[operator]
+def at_least(exact: Fraction) -> float:
+    """The smallest float64 not below an exact number."""
+    value = float(exact)
+    return value if Fraction(value) >= exact else math.nextafter(value, math.inf)
 
 
 def prepare(variant: Variant, network: Network, query: str) -> Loaded:

@@ -6,10 +6,9 @@ import torch
 
 from vlang.report import Row
 from vlang.runtime.bounds import Relaxed
-from vlang.runtime.cases import Case, Loaded
+from vlang.runtime.cases import Case, Loaded, at_least
 from vlang.runtime.device import batch_rows
 from vlang.runtime.queries.base import Context, row
-from vlang.runtime.queries.verify import at_least
 
 
 def answer(loaded: Loaded, context: Context) -> list[Row]:

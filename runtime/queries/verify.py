@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from fractions import Fraction
 
 import torch
@@ -10,16 +9,10 @@ import torch
 from vlang.report import Row
 from vlang.runtime import attack
 from vlang.runtime.bounds import Relaxed
-from vlang.runtime.cases import Case, Loaded
+from vlang.runtime.cases import Case, Loaded, at_least
 from vlang.runtime.queries.base import Context, chunks, row
 
 MISCLASSIFIED = "misclassified: the input itself is a counterexample"
-
-
-def at_least(eps: Fraction) -> float:
-    """The smallest float64 not below eps: what is certified there is certified at eps."""
-    value = float(eps)
-    return value if Fraction(value) >= eps else math.nextafter(value, math.inf)
 
 
 def answer(loaded: Loaded, context: Context) -> list[Row]:
