@@ -66,7 +66,8 @@ def _steepest(gradient: Tensor, ball: Ball) -> Tensor:
 
 
 def _norm(delta: Tensor, ball: Ball) -> Tensor:
-    return torch.linalg.vector_norm(delta, ord=float("inf") if ball.norm is None else float(ball.norm), dim=-1, keepdim=True)
+    norm: Tensor = torch.linalg.vector_norm(delta, ord=float("inf") if ball.norm is None else float(ball.norm), dim=-1, keepdim=True)
+    return norm
 
 
 def project(delta: Tensor, ball: Ball) -> Tensor:
@@ -124,4 +125,5 @@ def _within(delta: list[Fraction], radius: Fraction, norm: Fraction | None) -> b
     if norm == 2:
         return sum(x * x for x in delta) <= radius * radius
     p = float(norm)
-    return sum(float(x) ** p for x in delta) ** (1 / p) <= float(radius) * (1 - 1e-12)
+    size: float = sum(float(x) ** p for x in delta) ** (1 / p)
+    return size <= float(radius) * (1 - 1e-12)

@@ -111,10 +111,13 @@ class Ball:
 
 def _norm(x: Tensor, q: float) -> Tensor:
     """The q-norm over the last axis, without underflow to zero."""
-    if q in (1.0, math.inf):
-        return torch.linalg.vector_norm(x, ord=q, dim=-1)
-    if q == 2.0:
-        return torch.linalg.vector_norm(x, dim=-1) + x.shape[-1] * UNDERFLOW
     scale = x.abs().amax(-1, keepdim=True)
-    unit = x / torch.where(scale > 0, scale, torch.ones_like(scale))
-    return scale[..., 0] * torch.linalg.vector_norm(unit, ord=q, dim=-1)
+    if q == math.inf:
+        return scale[..., 0]
+    if q == 1.0:
+        return x.abs().sum(-1)
+    if q == 2.0:
+        norm: Tensor = torch.linalg.vector_norm(x, dim=-1)
+        return norm + x.shape[-1] * UNDERFLOW
+    unit: Tensor = torch.linalg.vector_norm(x / torch.where(scale > 0, scale, torch.ones_like(scale)), ord=q, dim=-1)
+    return scale[..., 0] * unit

@@ -181,7 +181,7 @@ class Relaxed:
         lo, hi = self.boxes[i]
         eye = torch.eye(lo.shape[1], dtype=lo.dtype, device=lo.device)
         both = self._substitute(i, torch.cat([eye, -eye])[None])
-        high, low = both.split(lo.shape[1], 1)
+        high, low = both[:, : lo.shape[1]], both[:, lo.shape[1] :]
         return torch.maximum(lo, -low), torch.minimum(hi, high)
 
     def _substitute(self, top: int, rows: Tensor) -> Tensor:
@@ -203,10 +203,10 @@ class Relaxed:
                 pending[ref.node] = coefficient if old is None else old + coefficient
 
         for i in range(top, -1, -1):
-            a, parts = pending.pop(i, None), assembling.pop(i, None)
-            if a is None and parts is None:
+            arrived = [x for x in (pending.pop(i, None), assembling.pop(i, None)) if x is not None]
+            if not arrived:
                 continue
-            a = parts if a is None else a if parts is None else a + parts
+            a = arrived[0] if len(arrived) == 1 else arrived[0] + arrived[1]
             node = graph.nodes[i]
             if not self.live[i]:
                 total = total + _inner(a, values[i]) + _inner(a.abs(), rounding.pad(values[i].abs()))

@@ -93,9 +93,9 @@ def _dataset(plan: DatasetInput, network: Network) -> tuple[Tensor, list[int] | 
 def _array(plan: ArrayPlan) -> np.ndarray:  # type: ignore[type-arg]
     try:
         if plan.key is None:
-            return np.load(plan.path, allow_pickle=False, mmap_mode="r")  # type: ignore[no-any-return]
+            return np.asarray(np.load(plan.path, allow_pickle=False, mmap_mode="r"))
         with np.load(plan.path, allow_pickle=False) as held:
-            return held[plan.key]  # type: ignore[no-any-return]
+            return np.asarray(held[plan.key])
     except (OSError, ValueError, EOFError, KeyError) as e:
         raise DataError(Problem("damaged", plan.span, (plan.path, "numpy file", str(e)))) from None
 

@@ -76,7 +76,7 @@ def train(cell: str, questions: list[Question], index: dict[str, int], labels: l
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3 if cell != "rnn" else 1e-3, weight_decay=args.decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3 if cell != "rnn" else 1e-3, total_steps=EPOCHS * (len(used) // BATCH + 1))
     best, best_score = copy.deepcopy(model.state_dict()), 0.0
-    for epoch in range(EPOCHS):
+    for _epoch in range(EPOCHS):
         model.train()
         random.shuffle(used)
         for start in range(0, len(used), BATCH):

@@ -113,7 +113,7 @@ def _recurrent(rest: dict[str, TensorHeader], refuse: Refuse) -> _Recurrent:
     input_size = first["weight_ih"].shape[1]
     for (layer, reverse), parts in sorted(found.items()):
         width = input_size if layer == 0 else hidden * (2 if bidirectional else 1)
-        shapes = {"weight_ih": (rows, width), "weight_hh": (rows, hidden)}
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, width), "weight_hh": (rows, hidden)}
         if bias:
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
         for part, shape in shapes.items():
@@ -207,7 +207,9 @@ def _head_activations(wanted: int, spec: Network, metadata: Mapping[str, str]) -
     span = spec.head.span if spec.head else spec.checkpoint.span
     if stated is None:
         if wanted:
-            raise SpecError(d.missing_key(spec.span, "head", "network", f"the activations between its {wanted + 1} linear layers, e.g. head = [relu]"))
+            raise SpecError(
+                d.missing_key(spec.span, "head", "network", f"the activations between its {wanted + 1} linear layers, e.g. head = [relu]")
+            )
         return ()
     if len(stated) == 1 and wanted > 1:
         stated = stated * wanted

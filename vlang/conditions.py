@@ -6,7 +6,6 @@ A row has fields (radius, certified, ...). Over several rows a bare field has no
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -41,6 +40,12 @@ def _mean(values: Sequence[Value]) -> Value:
     return math.inf if math.inf in values else sum((_exact(v) for v in values), Fraction(0)) / len(values)
 
 
+def _median(values: Sequence[Value]) -> Value:
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else _mean(ordered[middle - 1 : middle + 1])
+
+
 def _quantile(values: Sequence[Value], q: Fraction | None) -> Value:
     """The smallest value that at least a share q of the rows do not exceed."""
     assert q is not None
@@ -56,7 +61,7 @@ AGGREGATES: Mapping[str, Aggregate] = MappingProxyType(
         "min": Aggregate("number", "number", "min(radius)", lambda v, _: min(v)),
         "max": Aggregate("number", "number", "max(radius)", lambda v, _: max(v)),
         "mean": Aggregate("number", "number", "mean(radius)", lambda v, _: _mean(v)),
-        "median": Aggregate("number", "number", "median(radius)", lambda v, _: statistics.median(v)),
+        "median": Aggregate("number", "number", "median(radius)", lambda v, _: _median(v)),
         "quantile": Aggregate("number", "number", "quantile(radius, 5%)", _quantile),
         "count": Aggregate("condition", "number", "count(radius > 0)", lambda v, _: Fraction(sum(map(bool, v)))),
         "rate": Aggregate("condition", "number", "rate(radius > 0)", lambda v, _: Fraction(sum(map(bool, v)), len(v))),

@@ -62,7 +62,8 @@ def fold(expr: s.Expr, params: Params) -> s.Expr:
             for side in (a, b):
                 if not isinstance(side, s.Number):
                     raise SpecError(d.wrong_type(side.span, f"the operand of '{op}'", "a number", describe(side)))
-            assert isinstance(a, s.Number) and isinstance(b, s.Number)
+            assert isinstance(a, s.Number)
+            assert isinstance(b, s.Number)
             return s.Number(expr.span, _arithmetic(op, a, b), a.unit or b.unit, op != "/" and a.integer and b.integer)
     return expr
 

@@ -81,7 +81,7 @@ def pass_flop(a: Architecture, steps: int) -> float:
 
 def nodes(a: Architecture, frames: int) -> int:
     """Nodes of the unrolled graph, without those of the readout."""
-    gates, _, per_step = CELL_COST[a.cell]
+    _gates, _, per_step = CELL_COST[a.cell]
     states = 2 if a.cell == "lstm" else 1
     joined = frames * a.directions * (a.layers - 1) if a.bidirectional else 0
     head = len(a.head) + sum(x != "none" for x in a.head_activations)

@@ -110,6 +110,14 @@ def misplaced(span: Span, what: str, where: str) -> Diagnostic:
     return Diagnostic("R109", f"{what} cannot stand here", f"it belongs {where}", span)
 
 
+def number_too_long(span: Span) -> Diagnostic:
+    return Diagnostic("R110", "this number is outside the range of float64", "numbers lie between 1e-300 and 1e300", span)
+
+
+def too_deep(span: Span) -> Diagnostic:
+    return Diagnostic("R111", "the spec is nested too deeply", "a spec needs few levels of brackets and operators", span)
+
+
 # -- R2xx names and types -----------------------------------------------------------------------------------------------
 
 
@@ -270,7 +278,9 @@ def missing_array(span: Span | None, path: str, key: str, known: Iterable[str]) 
 
 
 def not_recurrent(span: Span, path: str, reason: str) -> Diagnostic:
-    return Diagnostic("R401", f"no recurrent network can be read from {path}: {reason}", "tensors must be named as torch.nn names them, e.g. rnn.weight_ih_l0", span)
+    return Diagnostic(
+        "R401", f"no recurrent network can be read from {path}: {reason}", "tensors must be named as torch.nn names them, e.g. rnn.weight_ih_l0", span
+    )
 
 
 def shapes_do_not_fit(span: Span | None, what: str, cure: str) -> Diagnostic:
@@ -278,7 +288,9 @@ def shapes_do_not_fit(span: Span | None, what: str, cure: str) -> Diagnostic:
 
 
 def cell_mismatch(span: Span, stated: str, found: str) -> Diagnostic:
-    return Diagnostic("R403", f"the spec says cell = {stated}, the weights are those of {found}", f"write cell = {found}, or name the other checkpoint", span)
+    return Diagnostic(
+        "R403", f"the spec says cell = {stated}, the weights are those of {found}", f"write cell = {found}, or name the other checkpoint", span
+    )
 
 
 def frame_out_of_range(span: Span, frame: int, frames: int) -> Diagnostic:
@@ -303,11 +315,18 @@ def unknown_token(span: Span, token: str, position: int, near: str | None) -> Di
 
 
 def no_embedding(span: Span, network: str) -> Diagnostic:
-    return Diagnostic("R409", f"network '{network}' has no embedding table, so it cannot read text", "give 'values' instead, or a checkpoint with an embedding", span)
+    return Diagnostic(
+        "R409",
+        f"network '{network}' has no embedding table, so it cannot read text",
+        "give 'values' instead, or a checkpoint with an embedding",
+        span,
+    )
 
 
 def no_vocabulary(span: Span, network: str) -> Diagnostic:
-    return Diagnostic("R410", f"network '{network}' has no vocabulary, so text cannot be looked up", "add 'vocabulary = \"words.txt\"' to the network", span)
+    return Diagnostic(
+        "R410", f"network '{network}' has no vocabulary, so text cannot be looked up", "add 'vocabulary = \"words.txt\"' to the network", span
+    )
 
 
 def empty_text(span: Span) -> Diagnostic:
@@ -335,7 +354,9 @@ def weights_length(span: Span, found: int, frames: int) -> Diagnostic:
 
 
 def ragged(span: Span, message: str) -> Diagnostic:
-    return Diagnostic("R417", f"values are not a table of numbers: {message}", "write one list a frame, all of one length: [[0.1, 0.2], [0.3, 0.4]]", span)
+    return Diagnostic(
+        "R417", f"values are not a table of numbers: {message}", "write one list a frame, all of one length: [[0.1, 0.2], [0.3, 0.4]]", span
+    )
 
 
 def labels_length(span: Span, found: int, classes: int) -> Diagnostic:
@@ -347,7 +368,9 @@ def head_activations_length(span: Span, found: int, wanted: int) -> Diagnostic:
 
 
 def vocabulary_length(span: Span, found: int, rows: int) -> Diagnostic:
-    return Diagnostic("R420", f"the vocabulary has {found} tokens, the embedding {rows} rows", "line i of the vocabulary is row i of the embedding", span)
+    return Diagnostic(
+        "R420", f"the vocabulary has {found} tokens, the embedding {rows} rows", "line i of the vocabulary is row i of the embedding", span
+    )
 
 
 def needs_labels(span: Span) -> Diagnostic:

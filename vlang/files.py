@@ -117,7 +117,7 @@ def _safetensors(path: str, span: Span) -> Checkpoint:
     for name, tensor in tensors.items():
         begin, end = ends[name]
         wanted = math.prod(tensor.shape) * SIZES.get(tensor.dtype, 1)
-        if min(tensor.shape, default=0) < 0 or begin < 0 or end - begin != wanted and tensor.dtype in SIZES:
+        if min(tensor.shape, default=0) < 0 or begin < 0 or (end - begin != wanted and tensor.dtype in SIZES):
             raise SpecError(d.damaged(span, path, what, f"tensor '{name}' has a size that does not fit its shape"))
         if 8 + length + end > size:
             raise SpecError(d.damaged(span, path, what, f"tensor '{name}' ends at byte {8 + length + end}, the file at {size}; it is truncated"))

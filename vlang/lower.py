@@ -48,10 +48,17 @@ INPUT_ARRAYS, LABEL_ARRAYS = ("inputs", "x", "X", "data"), ("labels", "y", "Y", 
 
 def compile_spec(source: Source, overrides: Mapping[str, s.Expr] | None = None, only: str | None = None) -> Plan:
     """The plan of a spec, or SpecError with every diagnostic. `only`: the one query to keep."""
+    try:
+        return _compile(source, overrides or {}, only)
+    except RecursionError:
+        raise SpecError(d.too_deep(Span(1, 1))) from None
+
+
+def _compile(source: Source, overrides: Mapping[str, s.Expr], only: str | None) -> Plan:
     tree, errors = parse(source)
     if errors:
         raise SpecError(*errors)
-    module = check.load(tree, overrides or {})
+    module = check.load(tree, overrides)
     lowering = _Lowering(source, module)
     queries = [x for x in module.declarations.values() if KINDS[x.kind].query]
     lowering.unused(queries)
@@ -241,7 +248,8 @@ class _Lowering:
             raise SpecError(d.embeds_values(form.span, network.plan.name))
         inputs, labels, where = self._arrays(form)
         if len(inputs.shape) < 2:
-            raise SpecError(d.shapes_do_not_fit(where, f"inputs have shape {list(inputs.shape)}", "expected [samples, frames, numbers], or flat samples and 'frames'"))
+            cure = "expected [samples, frames, numbers], or flat samples and 'frames'"
+            raise SpecError(d.shapes_do_not_fit(where, f"inputs have shape {list(inputs.shape)}", cure))
         count = inputs.shape[0]
         size = 1
         for n in inputs.shape[1:]:
@@ -260,7 +268,8 @@ class _Lowering:
             raise SpecError(d.network_input(form.frames.span if form.frames else where, size // frames, architecture.input_size))
         if labels is not None and labels.shape != (count,):
             span = form.labels.span if form.labels else where
-            raise SpecError(d.shapes_do_not_fit(span, f"labels have shape {list(labels.shape)}, the inputs {count} samples", "there must be one label a sample"))
+            what = f"labels have shape {list(labels.shape)}, the inputs {count} samples"
+            raise SpecError(d.shapes_do_not_fit(span, what, "there must be one label a sample"))
         if form.where is not None and labels is None:
             raise SpecError(d.needs_labels(form.where.span))
         picked = self._pick(form, count)
@@ -340,7 +349,8 @@ class _Lowering:
             frame_set = FrameSet(tuple(tuple(k for k in row if weights[k]) for row in frame_set.rows), frame_set.at_most)
             if not all(frame_set.rows):
                 raise SpecError(d.no_frames(form.frames.span))
-        return PerturbationPlan(frame_set, form.norm.value, space, None if form.clip is None else form.clip.value, weights, (form.clip or form.frames).span)
+        clip = None if form.clip is None else form.clip.value
+        return PerturbationPlan(frame_set, form.norm.value, space, clip, weights, (form.clip or form.frames).span)
 
     def engine(self, query: Query) -> EnginePlan | None:
         if query.engine is None:
@@ -399,6 +409,3 @@ def read_source(path: str) -> Source:
         raise SpecError(d.not_text(f"byte {e.start} is not UTF-8")) from None
     except (OSError, ValueError) as e:
         raise SpecError(d.unreadable(None, path, str(getattr(e, "strerror", None) or e))) from None
-
-
-

@@ -15,7 +15,7 @@ from lark.lark import PostLex
 
 from vlang import diagnostics as d
 from vlang import syntax as s
-from vlang.diagnostics import Diagnostic
+from vlang.diagnostics import Diagnostic, SpecError
 from vlang.source import Source, Span
 
 #: After so many syntax errors the rest of the file is not looked at.
@@ -29,10 +29,15 @@ def grammar_text() -> str:
 
 def parse(source: Source) -> tuple[s.File, list[Diagnostic]]:
     """The tree of what could be parsed and every syntax error, in order of place."""
-    text, errors = source.text, []
+    text = source.text
+    errors: list[Diagnostic] = []
     while True:
         try:
-            return _parse(text, "start"), errors
+            return _parse(text), errors
+        except SpecError as e:
+            return s.File(()), [*errors, *e.diagnostics]
+        except RecursionError:
+            return s.File(()), [*errors, d.too_deep(Span(1, 1))]
         except UnexpectedInput as e:
             error, line = _explain(e, text)
             errors.append(error)
@@ -45,9 +50,13 @@ def parse(source: Source) -> tuple[s.File, list[Diagnostic]]:
 def parse_expression(text: str) -> s.Expr:
     """One expression, as on the command line (`-p x=0.2`). Raises ValueError with a one-line reason."""
     try:
-        file = _parse(f"x = ({text})", "start")
+        file = _parse(f"x = ({text})")
     except UnexpectedInput as e:
-        raise ValueError(_explain(e, text)[0].message) from None
+        raise ValueError(_explain(e, f"x = ({text})")[0].message) from None
+    except SpecError as e:
+        raise ValueError(e.diagnostics[0].message) from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     entry = file.entries[0] if len(file.entries) == 1 else None
     if not isinstance(entry, s.Pair):
         raise ValueError("not a single value")
@@ -75,9 +84,8 @@ def _lark() -> Lark:
     return Lark(grammar_text(), parser="lalr", propagate_positions=True, maybe_placeholders=True, postlex=_Newlines(), start="start")
 
 
-def _parse(text: str, start: str) -> s.File:
-    tree = _lark().parse(text, start=start)
-    return _Build(text).transform(tree)  # type: ignore[no-any-return]
+def _parse(text: str) -> s.File:
+    return _Build(text).transform(_lark().parse(text))  # type: ignore[no-any-return]
 
 
 # -- tree ---------------------------------------------------------------------------------------------------------------
@@ -166,14 +174,14 @@ class _Build(Transformer):  # type: ignore[type-arg]
         return s.Index(span, base, s.Slice(span, start, stop))
 
     def number(self, span: Span, items: list[Any], meta: Any) -> s.Number:
-        return s.Number(span, Fraction(items[0]), "", items[0].isdigit())
+        return s.Number(span, _exact(items[0], span), "", items[0].isdigit())
 
     def percent(self, span: Span, items: list[Any], meta: Any) -> s.Number:
-        return s.Number(span, Fraction(items[0][:-1]) / 100, "%")
+        return s.Number(span, _exact(items[0][:-1], span) / 100, "%")
 
     def duration(self, span: Span, items: list[Any], meta: Any) -> s.Number:
-        value, unit = re.fullmatch(r"(.*?)\s*([a-z]+)", items[0]).groups()  # type: ignore[union-attr]
-        return s.Number(span, Fraction(value) * SECONDS[unit], "s")
+        value = items[0].rstrip("hmins")
+        return s.Number(span, _exact(value.strip(), span) * SECONDS[items[0][len(value) :]], "s")
 
     def string(self, span: Span, items: list[Any], meta: Any) -> s.Text:
         return s.Text(span, _unquote(items[0]))
@@ -186,10 +194,10 @@ class _Build(Transformer):  # type: ignore[type-arg]
         positional = tuple(x for x in args if not isinstance(x, s.Pair))
         return s.Call(span, str(items[0]), positional, tuple(x for x in args if isinstance(x, s.Pair)))
 
-    def list(self, span: Span, items: list[Any], meta: Any) -> s.Items:
+    def list_(self, span: Span, items: list[Any], meta: Any) -> s.Items:
         return s.Items(span, tuple(x for x in items if x is not None))
 
-    def slice(self, span: Span, items: list[Any], meta: Any) -> s.Slice:
+    def slice_(self, span: Span, items: list[Any], meta: Any) -> s.Slice:
         return s.Slice(span, *items)
 
     def record(self, span: Span, items: list[Any], meta: Any) -> s.Record:
@@ -201,6 +209,17 @@ def _span(meta: Any) -> Span:
         return Span(1, 1)
     length = meta.end_column - meta.column if meta.end_line == meta.line else 1
     return Span(meta.line, meta.column, max(1, length))
+
+
+def _exact(text: str, span: Span) -> Fraction:
+    """The literal's exact value; one outside float64's range is refused before its digits are worked out."""
+    digits, _, exponent = text.lower().partition("e")
+    if len(digits) > 400 or len(exponent) > 5 or abs(int(exponent or 0)) + len(digits) > 700:
+        raise SpecError(d.number_too_long(span))
+    value = Fraction(text)
+    if value and not Fraction(2) ** -1000 < value < Fraction(2) ** 1000:
+        raise SpecError(d.number_too_long(span))
+    return value
 
 
 ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
@@ -215,7 +234,8 @@ def _unquote(token: Token) -> str:
 #: What a terminal is called in an error message.
 WORDS = {
     "NAME": "a name", "NUMBER": "a number", "PERCENT": "a percentage", "DURATION": "a duration", "STRING": "a text in quotes",
-    "GATE": "'expect' or 'warn'", "COMPARE": "a comparison", "SIGN": "'+' or '-'", "SCALE": "'*' or '/'", "_NL": "a new line", "$END": "the end of the file",
+    "GATE": "'expect' or 'warn'", "COMPARE": "a comparison", "SIGN": "'+' or '-'", "SCALE": "'*' or '/'",
+    "_NL": "a new line", "$END": "the end of the file",
     "LBRACE": "'{'", "RBRACE": "'}'", "LSQB": "'['", "RSQB": "']'", "LPAR": "'('", "RPAR": "')'", "EQUAL": "'='", "COLON": "':'",
     "COMMA": "','", "DOT": "'.'", "RSPEC": "'rspec'", "PARAM": "'param'", "SWEEP": "'sweep'", "IN": "'in'", "BECAUSE": "'because'",
     "OR": "'or'", "AND": "'and'", "NOT": "'not'",
@@ -252,7 +272,7 @@ def _explain(e: UnexpectedInput, text: str) -> tuple[Diagnostic, int]:
         return d.unexpected_end(Span(last, len(text.split("\n")[last - 1]) + 1), _expected(set(e.accepts or e.expected))), last
     if isinstance(e, UnexpectedToken):
         token = e.token
-        opened = _unclosed(text[: token.start_pos])
+        opened = _unclosed(text[: token.start_pos or 0])
         if opened is not None and opened[0] in "[(" and opened[1].line < (token.line or 1):
             return d.unclosed(opened[1], opened[0]), opened[1].line
         found = "the end of the line" if token.type == "_NL" else f"'{token}'"
@@ -260,7 +280,7 @@ def _explain(e: UnexpectedInput, text: str) -> tuple[Diagnostic, int]:
         return d.unexpected(span, found, _expected(set(e.accepts or e.expected))), span.line
     if isinstance(e, UnexpectedCharacters):
         span = Span(e.line, e.column)
-        char = text[e.pos_in_stream]
+        char = text[e.pos_in_stream or 0]
         return (d.unterminated_text(span) if char == '"' else d.strange_character(span, char)), span.line
     raise e
 

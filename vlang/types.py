@@ -269,7 +269,7 @@ class TargetType(Type[Target]):
     def convert(self, key: str, expr: s.Expr, params: Params) -> Target:
         match expr:
             case s.Name(name="any" | "each" | "runner_up" as name):
-                return Target(name)  # type: ignore[arg-type]
+                return Target(name)
             case s.Call(name="random", args=(), keywords=(s.Pair(key="seed", value=value),)):
                 return Target("random", seed=IntegerType().convert("seed", fold(value, params), params))
             case s.Call(name="random"):
@@ -288,7 +288,7 @@ class TableType(Type[tuple[tuple[float, ...], ...]]):
     def convert(self, key: str, expr: s.Expr, params: Params) -> tuple[tuple[float, ...], ...]:
         if not isinstance(expr, s.Items) or not expr.items:
             raise self.fail(key, expr)
-        rows = []
+        rows: list[tuple[float, ...]] = []
         for item in expr.items:
             if not isinstance(item, s.Items) or not item.items:
                 raise SpecError(d.ragged(item.span, f"{describe(item)} where a frame should be"))

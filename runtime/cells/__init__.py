@@ -10,8 +10,6 @@ from vlang.runtime.cells.gru import Gru
 from vlang.runtime.cells.lstm import Lstm
 from vlang.runtime.cells.rnn import Rnn
 
-CELLS: Mapping[str, Cell] = MappingProxyType(
-    {"rnn_tanh": Rnn("tanh"), "rnn_relu": Rnn("relu"), "lstm": Lstm(), "gru": Gru()}
-)
+CELLS: Mapping[str, Cell] = MappingProxyType({"rnn_tanh": Rnn("tanh"), "rnn_relu": Rnn("relu"), "lstm": Lstm(), "gru": Gru()})
 
 __all__ = ["CELLS", "Cell", "CellWeights"]

@@ -101,7 +101,7 @@ class _SigmoidTimes(Nonlinearity):
         v0, z0 = (lo[0] + hi[0]) / 2, (lo[1] + hi[1]) / 2
         s0 = torch.sigmoid(v0)
         tangent = (s0 * (1 - s0) * self.factor(z0), s0 * self.factor_slope(z0))
-        return supporting_plane(lo, hi, (box.corners.sigma * box.corners.k).unbind(0), maximise, tangent, PLANE_PASSES)
+        return supporting_plane(lo, hi, box.corners.sigma * box.corners.k, maximise, tangent, PLANE_PASSES)
 
     def _line(self, lo: Args, hi: Args) -> Tensor:
         """Slope in v alone (POPQORN, appendix A.6): f <= k(uz) sigma(v), and sigma by its line on the side that k(uz)'s sign asks for."""
@@ -163,7 +163,7 @@ class SigmoidTanh(_SigmoidTimes):
         found = super().candidates(box, slopes, steps)
         z, tanh = tanh_edge(box.s_ends, slopes[1])
         found.append(Candidates(box.v_ends, z, box.s_ends, tanh, inside(z, box.z_lo, box.z_hi)))
-        interior = self._interior(box, *slopes, steps)
+        interior = self._interior(box, slopes[0], slopes[1], steps)
         return found if interior is None else [*found, interior]
 
     def _interior(self, box: _Box, a: Tensor, b: Tensor, steps: int) -> Candidates | None:

@@ -1,7 +1,8 @@
 """Closed-form stationary points of the four one-dimensional problems behind every offset.
 
 Each function returns the maximiser on the concave side and the function's value there, computed together from the same
-rounded root so that an error in the root is an error of second order in the maximum (shared/MATH.md, sections 2 and 9).
+rounded root so that an error in the root is an error of second order in the maximum (shared/MATH.md, sections 2 and 9). The two must
+then be accurate relative to their own size, or their errors do not cancel: a line near 0 is tight to 1e-17.
 Where no stationary point exists the result is NaN or outside the box; `inside` discards both.
 """
 
@@ -30,7 +31,13 @@ def tanh_edge(k: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     q = b / k
     q = torch.where((q > 0) & (q <= 1), q.clamp(min=_tiny(q)), torch.nan)
     root = (1 - q).sqrt()
-    return torch.log((1 + root) / q.sqrt()), root
+    return _atanh(root, q), root
+
+
+def _atanh(root: Tensor, q: Tensor) -> Tensor:
+    """atanh of root = sqrt(1 - q), to a few units in the last place of the result near 0 and near 1."""
+    small = torch.log1p(2 * root / (1 - root)) / 2
+    return torch.where(root < 0.5, small, torch.log((1 + root) / q.sqrt()))
 
 
 def inside(x: Tensor, lo: Tensor, hi: Tensor) -> Tensor:
@@ -72,4 +79,4 @@ def sigmoid_tanh_interior(a: Tensor, b: Tensor, iterations: int) -> tuple[Tensor
     tanh = (1 - q).sqrt()
     bracket = torch.log((1 - w_lo) / w_lo) - torch.log((1 - w_p) / w_p)
     slack = (g(w) - a).abs() * bracket
-    return torch.log(s / w), torch.log((1 + tanh) / q.sqrt()), s, tanh, slack
+    return torch.log(s / w), _atanh(tanh, q), s, tanh, slack

@@ -38,12 +38,10 @@ def supporting_line(lo: Tensor, hi: Tensor, f_lo: Tensor, f_hi: Tensor, maximise
     return (best_slope,)
 
 
-def supporting_plane(
-    lo: Args, hi: Args, corners: tuple[Tensor, Tensor, Tensor, Tensor], maximise: Maximiser, tangent: Args, passes: int
-) -> Args:
+def supporting_plane(lo: Args, hi: Args, corners: Tensor, maximise: Maximiser, tangent: Args, passes: int) -> Args:
     """Slopes of the lowest valid plane at the centre of a two-dimensional box.
 
-    corners: f at (lo,lo), (lo,hi), (hi,lo), (hi,hi). tangent: the gradient at the centre.
+    corners: f at (lo,lo), (lo,hi), (hi,lo), (hi,hi), stacked. tangent: the gradient at the centre.
     Works in box coordinates in [-1, 1]; points are tracked as (x, y, f).
     """
     mid = tuple((x + y) / 2 for x, y in zip(lo, hi, strict=True))
@@ -58,7 +56,7 @@ def supporting_plane(
     best = tangent
     best_height = height_of(tangent)[0]
     one = torch.ones_like(mid[0])
-    f00, f01, f10, f11 = corners
+    f00, f01, f10, f11 = corners.unbind(0)
     rising = f00 + f11 >= f01 + f10  # which diagonal is higher at the centre
     zero = torch.zeros_like(one)
     # A triangle with the centre on its first edge: the higher diagonal and one further corner.

@@ -47,7 +47,8 @@ def _network(network: NetworkPlan) -> str:
     a = network.architecture
     layers = f"{a.layers} layer" + ("s" if a.layers > 1 else "") + (", bidirectional" if a.bidirectional else "")
     head = " -> ".join(a.head)
-    return f"network {network.name}: {a.cell}, {layers}, {a.hidden} units, {a.input_size} inputs a frame, readout {a.readout}, head {head}, {a.classes} classes"
+    size = f"{a.hidden} units, {a.input_size} inputs a frame"
+    return f"network {network.name}: {a.cell}, {layers}, {size}, readout {a.readout}, head {head}, {a.classes} classes"
 
 
 def _input(v: Variant) -> str:

@@ -154,7 +154,8 @@ def _number(value: float | str | None) -> str:
 
 def _verdict(row: Row, kind: str) -> Text:
     if kind == "bounds":
-        assert row.lower is not None and row.upper is not None
+        assert row.lower is not None
+        assert row.upper is not None
         return Text("  ".join(f"[{lo:.4g}, {hi:.4g}]" for lo, hi in zip(row.lower, row.upper, strict=True)))
     text = Text(row.verdict, ROW_STYLE[row.verdict])
     return text if row.reason is None else Text.assemble(text, (f"  {row.reason}", "dim"))

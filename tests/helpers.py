@@ -1,0 +1,94 @@
+"""Small random networks and sets, and points inside those sets, for tests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from vlang.runtime.attack import project
+from vlang.runtime.ball import Ball
+from vlang.runtime.bounds import Nominal
+from vlang.runtime.cells import CELLS, CellWeights
+from vlang.runtime.concrete import trajectory
+from vlang.runtime.network import Linear, Network
+
+DTYPE = torch.float64
+
+
+def random_network(
+    cell: str,
+    *,
+    layers: int = 1,
+    bidirectional: bool = False,
+    n: int = 3,
+    s: int = 4,
+    classes: int = 3,
+    readout: str = "last",
+    head: tuple[str, ...] = (),
+    scale: float = 1.0,
+    initial: bool = False,
+    seed: int = 0,
+) -> Network:
+    """A network with normal weights; `head`: activations between the head's layers."""
+    g = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=g, dtype=DTYPE) * scale
+
+    gates, states = CELLS[cell].gates, CELLS[cell].states
+    directions = 2 if bidirectional else 1
+
+    def weights(layer: int) -> CellWeights:
+        width = n if layer == 0 else s * directions
+        return CellWeights(normal(gates * s, width), normal(gates * s, s), normal(gates * s), normal(gates * s))
+
+    widths = [s * directions] + [s + 1] * len(head) + [classes]
+    start = tuple(
+        tuple(tuple(normal(s) if initial else torch.zeros(s, dtype=DTYPE) for _ in range(states)) for _ in range(directions)) for _ in range(layers)
+    )
+    return Network(
+        cell,
+        tuple(tuple(weights(layer) for _ in range(directions)) for layer in range(layers)),
+        start,
+        tuple(Linear(normal(b, a), normal(b)) for a, b in zip(widths[:-1], widths[1:], strict=True)),
+        head,
+        readout,
+    )
+
+
+def ball(radii: Tensor, norm: Fraction | None, at_most: int | None = None, room: tuple[Tensor, Tensor] | None = None) -> Ball:
+    return Ball(radii, norm, at_most, room)
+
+
+def points(nominal: Nominal, perturbation: Ball, count: int, seed: int = 0) -> Iterator[Tensor]:
+    """Points of the sets: random inside and on the border, corners and single coordinates. shape: each [B, m, n]."""
+    g = torch.Generator().manual_seed(seed)
+    x = nominal.inputs
+    for i in range(count):
+        noise = torch.randn(x.shape, generator=g, dtype=x.dtype)
+        if i % 3 == 1:
+            noise = noise.sign()
+        if i % 3 == 2:
+            noise = torch.where(noise.abs() == noise.abs().amax(-1, keepdim=True), noise, 0.0)
+        size = 1e3 if i % 2 else float(torch.rand((), generator=g))
+        scaled = noise * perturbation.radii[:, :, None] * size
+        yield x + project(scaled, perturbation) * (1 - 1e-12)
+
+
+def ascend(nominal: Nominal, perturbation: Ball, node: int, row: Tensor, steps: int = 12) -> Tensor:
+    """The largest value of row . node found by steepest ascent inside the sets. shape: row [width] -> [B]."""
+    from vlang.runtime.attack import _steepest
+
+    delta = torch.zeros_like(nominal.inputs)
+    best = torch.full((nominal.inputs.shape[0],), -math.inf, dtype=DTYPE)
+    for _ in range(steps):
+        x = (nominal.inputs + delta).requires_grad_()
+        value = trajectory(nominal.graph, x)[node] @ row
+        (gradient,) = torch.autograd.grad(value.sum(), x, allow_unused=True)
+        best = torch.maximum(best, value.detach())
+        delta = project((delta + _steepest(gradient, perturbation)).detach(), perturbation) * (1 - 1e-12)
+    return torch.maximum(best, trajectory(nominal.graph, nominal.inputs + delta)[node].detach() @ row)
