@@ -157,7 +157,24 @@ def _refined_maximum(f: Nonlinearity, lo: Args, hi: Args, a: Args) -> torch.Tens
         width = [(y - x) * 0.3 for x, y in zip(low, high, strict=True)]
         low = [p - w for p, w in zip(at, width, strict=True)]
         high = [p + w for p, w in zip(at, width, strict=True)]
+    if len(lo) == 2:  # a grid creeps along a slanted ridge; Newton goes up it
+        best = torch.maximum(best, _newton(f, at, outer, [s[:, 0] for s in slope]))
     return best.reshape(lo[0].shape[0], -1).amax(1)
+
+
+def _newton(f: Nonlinearity, at: list[torch.Tensor], box: list[tuple[torch.Tensor, torch.Tensor]], a: list[torch.Tensor]) -> torch.Tensor:
+    """The best value of f - a . y met by Newton's method from these points, inside the box."""
+    best = torch.full_like(at[0], -torch.inf)
+    for _ in range(8):
+        y = [torch.minimum(torch.maximum(p, lo), hi).detach().requires_grad_() for p, (lo, hi) in zip(at, box, strict=True)]
+        value = f.value(*y) - sum(s * p for s, p in zip(a, y, strict=True))
+        best = torch.maximum(best, value.detach())
+        g = torch.autograd.grad(value.sum(), y, create_graph=True)
+        (h00, h01), (_, h11) = (torch.autograd.grad(x.sum(), y, retain_graph=True, materialize_grads=True) for x in g)
+        det = h00 * h11 - h01 * h01
+        at = [y[0] - (h11 * g[0] - h01 * g[1]) / det, y[1] - (h00 * g[1] - h01 * g[0]) / det]
+        at = [torch.where(p.isfinite(), p, q).detach() for p, q in zip(at, y, strict=True)]
+    return best
 
 
 @pytest.mark.parametrize("op", ["tanh", "sigmoid", "sigmoid_mul", "sigmoid_tanh", "cosigmoid_tanh"])
