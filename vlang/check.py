@@ -30,7 +30,7 @@ RESERVED = frozenset({"all", "any", "each", "inf", "runner_up", "rspec", "param"
 class Module:
     """A spec's declarations by name, its params, and the errors found so far."""
 
-    declarations: dict[str, s.Declaration] = field(default_factory=dict)
+    declarations: list[s.Declaration] = field(default_factory=list)
     params: dict[str, s.Expr] = field(default_factory=dict)
     param_types: dict[str, str] = field(default_factory=dict)
     errors: list[Diagnostic] = field(default_factory=list)
@@ -40,7 +40,11 @@ class Module:
         self.errors.extend(x for x in dict.fromkeys(diagnostics) if x not in self.errors)
 
     def names(self, kinds: Iterable[str]) -> list[str]:
-        return [n for n, x in self.declarations.items() if x.kind in kinds]
+        return [x.name for x in self.declarations if x.kind in kinds]
+
+    def find(self, name: str, kinds: Iterable[str]) -> s.Declaration | None:
+        """The declaration of that name among these kinds."""
+        return next((x for x in self.declarations if x.name == name and x.kind in kinds), None)
 
 
 def load(file: s.File, overrides: Mapping[str, s.Expr]) -> Module:
@@ -52,22 +56,23 @@ def load(file: s.File, overrides: Mapping[str, s.Expr]) -> Module:
     for header in headers:
         if header.version != "1":
             module.report(d.version_unknown(header.span, header.version))
-    seen: dict[str, Span] = {}
+    seen: dict[tuple[str, str], Span] = {}
     for entry in file.entries:
         match entry:
             case s.Param() | s.Declaration():
                 if entry.name in RESERVED:
                     module.report(d.reserved_name(entry.span, entry.name))
-                if entry.name in seen:
-                    module.report(d.duplicate_name(entry.span, entry.name, seen[entry.name]))
+                first = [seen[key] for key in ((space, entry.name) for space in _spaces(entry)) if key in seen]
+                if first:
+                    module.report(d.duplicate_name(entry.span, entry.name, first[0]))
                     continue
-                seen[entry.name] = entry.span
+                seen |= {(space, entry.name): entry.span for space in _spaces(entry)}
                 if isinstance(entry, s.Param):
                     _param(module, entry, overrides.get(entry.name))
                 elif entry.kind not in KINDS:
                     module.report(d.unknown_kind(entry.kind_span, entry.kind, KINDS))
                 else:
-                    module.declarations[entry.name] = entry
+                    module.declarations.append(entry)
             case s.Pair():
                 module.report(d.misplaced(entry.span, f"'{entry.key} = ...'", "inside a declaration: kind name { key = value }"))
             case s.Sweep():
@@ -78,6 +83,16 @@ def load(file: s.File, overrides: Mapping[str, s.Expr]) -> Module:
         if name not in module.params:
             module.report(d.unknown_param(name, module.params))
     return module
+
+
+def _spaces(entry: s.Param | s.Declaration) -> tuple[str, ...]:
+    """Where a name must be the only one: among the queries, or among what a key may refer to. A param may stand for any value."""
+    referred = tuple(k for k, signature in KINDS.items() if not signature.query and k != "dataset")
+    if isinstance(entry, s.Param):
+        return ("param", *referred)
+    if entry.kind in KINDS and KINDS[entry.kind].query:
+        return ("query",)
+    return ("input",) if entry.kind == "dataset" else (entry.kind,)
 
 
 def _param(module: Module, entry: s.Param, override: s.Expr | None) -> None:
@@ -151,10 +166,11 @@ def resolve(module: Module, reference: Located[Reference], kinds: tuple[str, ...
         form = typed(module, kind, reference.span, ref.record.entries)
         return None if form is None else (kind, "", form)
     assert ref.name is not None
-    declaration = module.declarations.get(ref.name)
-    if declaration is None or declaration.kind not in kinds:
-        if declaration is not None:
-            module.report(d.wrong_type(reference.span, "the reference", f"{' or '.join(kinds)}", f"'{ref.name}', which is a {declaration.kind}"))
+    declaration = module.find(ref.name, kinds)
+    if declaration is None:
+        other = module.find(ref.name, KINDS)
+        if other is not None:
+            module.report(d.wrong_type(reference.span, "the reference", f"{' or '.join(kinds)}", f"'{ref.name}', which is a {other.kind}"))
         else:
             module.report(d.unknown_name(reference.span, ref.name, " or ".join(kinds), module.names(kinds)))
         return None
@@ -217,8 +233,8 @@ def _substitute(module: Module, query: s.Declaration, entries: tuple[s.Entry, ..
     match None if pair is None else pair.value:
         case s.Record(entries=held):
             pass
-        case s.Name(name=ref) if ref in module.declarations:
-            held = module.declarations[ref].entries
+        case s.Name(name=ref) if (declared := module.find(ref, ("input", "dataset") if outer == "input" else (outer,))) is not None:
+            held = declared.entries
         case None:
             held = ()
         case _:

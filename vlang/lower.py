@@ -60,7 +60,7 @@ def _compile(source: Source, overrides: Mapping[str, s.Expr], only: str | None) 
         raise SpecError(*errors)
     module = check.load(tree, overrides)
     lowering = _Lowering(source, module)
-    queries = [x for x in module.declarations.values() if KINDS[x.kind].query]
+    queries = [x for x in module.declarations if KINDS[x.kind].query]
     lowering.unused(queries)
     plans = [lowering.query(x) for x in queries]
     if only is not None and only not in [x.name for x in queries]:
@@ -84,7 +84,7 @@ class _Lowering:
 
     def unused(self, queries: list[s.Declaration]) -> None:
         """Type declarations that no query may reach, so that their mistakes are seen too."""
-        for declaration in self.module.declarations.values():
+        for declaration in self.module.declarations:
             if declaration not in queries:
                 check.typed(self.module, declaration.kind, declaration.span, declaration.entries)
 

@@ -275,14 +275,23 @@ def _explain(e: UnexpectedInput, text: str) -> tuple[Diagnostic, int]:
         opened = _unclosed(text[: token.start_pos or 0])
         if opened is not None and opened[0] in "[(" and opened[1].line < (token.line or 1):
             return d.unclosed(opened[1], opened[0]), opened[1].line
-        found = "the end of the line" if token.type == "_NL" else f"'{token}'"
-        span = Span(token.line or 1, token.column or 1, 1 if token.type == "_NL" else len(token))
+        if token.type == "_NL":
+            span, found = Span(token.line or 1, _code_end(text, token.line or 1)), "end of the line"
+        else:
+            span, found = Span(token.line or 1, token.column or 1, len(token)), f"'{token}'"
         return d.unexpected(span, found, _expected(set(e.accepts or e.expected))), span.line
     if isinstance(e, UnexpectedCharacters):
         span = Span(e.line, e.column)
         char = text[e.pos_in_stream or 0]
         return (d.unterminated_text(span) if char == '"' else d.strange_character(span, char)), span.line
     raise e
+
+
+def _code_end(text: str, line: int) -> int:
+    """The column after a line's last token, before any comment."""
+    code = text.split("\n")[line - 1]
+    comment = next((m.start() for m in _TOKENS.finditer(code) if m[0].startswith("#")), len(code))
+    return len(code[:comment].rstrip()) + 1
 
 
 _TOKENS = re.compile(r'"(?:\\.|[^"\\\n])*"|#[^\n]*|[\[\]{}()]')
