@@ -6,12 +6,13 @@ in the ball by construction; `replay` tests that again, exactly, before anything
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import torch
 from torch import Tensor
 
-from vlang.runtime.ball import Ball
+from vlang.runtime.ball import Ball, p_norm
 from vlang.runtime.concrete import logits
 from vlang.runtime.graph import Graph
 
@@ -66,8 +67,7 @@ def _steepest(gradient: Tensor, ball: Ball) -> Tensor:
 
 
 def _norm(delta: Tensor, ball: Ball) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(delta, ord=float("inf") if ball.norm is None else float(ball.norm), dim=-1, keepdim=True)
-    return norm
+    return p_norm(delta, math.inf if ball.norm is None else float(ball.norm))[..., None]
 
 
 def project(delta: Tensor, ball: Ball) -> Tensor:
@@ -102,7 +102,7 @@ def replay(
     """Whether `point` is in the set, tested in exact rational arithmetic, and some margin is below 0 in the concrete network.
 
     shape: centre, point [m, n]; rows [T, classes]. weights: one a frame, 0 for a frame that is fixed. For a norm that is not rational
-    to evaluate (p other than 1, 2, inf) the test is float64 with a relative safety of 1e-12.
+    to evaluate (p other than 1, 2, inf) the test is float64 on ratios to the radius, with a safety larger than its rounding.
     """
     moved = 0
     for k in range(centre.shape[0]):
@@ -124,6 +124,11 @@ def _within(delta: list[Fraction], radius: Fraction, norm: Fraction | None) -> b
         return sum(delta) <= radius
     if norm == 2:
         return sum(x * x for x in delta) <= radius * radius
+    if radius == 0:
+        return not any(delta)
+    ratios = [x / radius for x in delta]
+    if max(ratios) > 1:
+        return False
     p = float(norm)
-    size: float = sum(float(x) ** p for x in delta) ** (1 / p)
-    return size <= float(radius) * (1 - 1e-12)
+    size: float = sum(float(x) ** p for x in ratios)
+    return size <= 1 - 1e-12 - (4 * p + len(ratios)) * 2.0**-53

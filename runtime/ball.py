@@ -62,17 +62,20 @@ class Ball:
         """max of coefficient . delta_frame, rounded up. shape: [B or 1, R, n] -> [B, R]."""
         radius = self.radii[:, frame, None]
         n = coefficient.shape[-1]
-        plain = radius * _norm(coefficient, self.dual) * (1 + rounding.gamma(n + 64, coefficient.dtype))
+        plain = rounding.up(radius * p_norm(coefficient, self.dual), 0 * radius) * (1 + rounding.gamma(n + 64, coefficient.dtype))
         if self.room is None:
             return plain
         down, up = (r[:, frame, None, :] for r in self.room)
         size = coefficient.abs()
-        bound = torch.where(coefficient > 0, up, down)
+        bound = torch.minimum(torch.where(coefficient > 0, up, down), radius[..., None])
         clipped = self._clipped_gain(size, bound, radius)
-        return torch.minimum(plain, clipped * (1 + rounding.gamma(2 * n + 64, coefficient.dtype)))
+        clipped = rounding.up(clipped, 0 * clipped) * (1 + rounding.gamma(2 * n + 64, coefficient.dtype))
+        return torch.where(clipped < plain, clipped, plain)  # not minimum: a NaN must not win
 
     def total(self, gains: list[Tensor]) -> Tensor:
         """Sum over frames, or of the `at_most` largest. shape: m' x [B, R] -> [B, R]."""
+        if not gains:
+            return torch.zeros((), dtype=self.radii.dtype, device=self.radii.device)
         if self.at_most is None or self.at_most >= len(gains):
             total = torch.stack(gains).sum(0)
         else:
@@ -84,32 +87,33 @@ class Ball:
         return self.radii[:, frame, None]
 
     def _clipped_gain(self, size: Tensor, bound: Tensor, radius: Tensor) -> Tensor:
-        """max of size . d over 0 <= d <= bound, ||d||_p <= radius (signs absorbed).
+        """max of size . d over 0 <= d <= bound <= radius, ||d||_p <= radius (signs absorbed).
 
-        For every split size = b + c it is at most radius ||b||_q + bound . c; b = min(size, lam bound^(p-1)) is the optimal
-        family (its stationary point is the maximiser), so any lam is sound and bisection on lam finds the tightest.
+        For every split size = b + c it is at most radius ||b||_q + bound . c; b = min(size, lam (bound / radius)^(p-1)) is the optimal
+        family (its stationary point is the maximiser), so any lam >= 0 is sound and bisection on lam finds the tightest.
         """
         if self.norm is None:
-            return (size * torch.minimum(bound, radius[..., None])).sum(-1)
-        p = float(self.norm)
-        weight = (bound > 0).to(size) if p == 1 else bound ** (p - 1)
+            return (size * bound).sum(-1)
+        p, tiny = float(self.norm), torch.finfo(size.dtype).tiny
+        share = bound / radius[..., None].clamp(min=tiny)
+        weight = (bound > 0).to(size) if p == 1 else share ** (p - 1)
         low = torch.zeros_like(size[..., :1])
-        high = torch.where(weight > 0, size / weight.clamp(min=torch.finfo(size.dtype).tiny), 0).amax(-1, keepdim=True)
+        high = torch.where(weight > 0, size / weight.clamp(min=tiny), 0).clamp(max=torch.finfo(size.dtype).max).amax(-1, keepdim=True)
         for _ in range(MULTIPLIER_STEPS):
             lam = (low + high) / 2
             if p == 1:
-                used = torch.where(size > lam, bound, 0).sum(-1, keepdim=True)
-                over = used > radius[..., None]
+                over = torch.where(size > lam, share, 0).sum(-1, keepdim=True) > 1
             else:
-                step = torch.minimum((size / lam.clamp(min=torch.finfo(size.dtype).tiny)) ** (1 / (p - 1)), bound)
-                over = _norm(step, p)[..., None] > radius[..., None]
+                step = torch.minimum((size / lam.clamp(min=tiny)) ** (1 / (p - 1)), share)
+                over = p_norm(step, p)[..., None] > 1
             low, high = torch.where(over, lam, low), torch.where(over, high, lam)
         b = torch.minimum(size, high * weight)
-        split = radius * _norm(b, self.dual) + ((size - b) * bound).sum(-1)
-        return torch.minimum(split, (size * bound).sum(-1))
+        split = radius * p_norm(b, self.dual) + ((size - b) * bound).sum(-1)
+        box = (size * bound).sum(-1)
+        return torch.where(split < box, split, box)
 
 
-def _norm(x: Tensor, q: float) -> Tensor:
+def p_norm(x: Tensor, q: float) -> Tensor:
     """The q-norm over the last axis, without underflow to zero."""
     scale = x.abs().amax(-1, keepdim=True)
     if q == math.inf:

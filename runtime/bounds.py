@@ -109,7 +109,7 @@ class Relaxed:
     def _fix_affine(self, i: int, node: Affine) -> None:
         """Fold the bias, the fixed parents and the inputs' centres into one vector."""
         centre = node.bias.expand(self.nominal.inputs.shape[0], -1)
-        size, spread, width = centre.abs(), torch.zeros_like(centre), 1
+        size, spread, width = centre.abs(), torch.zeros_like(centre), node.width + 1
         for term in node.terms:
             ref, weight = term.ref, term.weight
             source = self.nominal.graph.nodes[ref.node]

@@ -94,7 +94,7 @@ def at_least(exact: Fraction) -> float:
     return value if Fraction(value) >= exact else math.nextafter(value, math.inf)
 
 
-def prepare(variant: Variant, network: Network, query: str) -> Loaded:
+def prepare(variant: Variant, network: Network) -> Loaded:
     """Load a variant's samples and list its rows. Raises DataError."""
     inputs, labels, numbers = load.samples(variant.input, network)
     _check_clip(variant, inputs, numbers)
@@ -105,8 +105,7 @@ def prepare(variant: Variant, network: Network, query: str) -> Loaded:
     keep = [i for i in range(len(numbers)) if labels[i] == predicted[i] or not (isinstance(variant.input, DatasetInput) and variant.input.correct)]
     cases: list[Case] = []
     for i in keep:
-        targets = [("any", ())] if query == "bounds" else _targets(variant, labels[i], nominal.logits[i], numbers[i])
-        for target, classes in targets:
+        for target, classes in _targets(variant, labels[i], nominal.logits[i], numbers[i]):
             for frames in variant.perturbation.frames.rows:
                 cases.append(Case(i, numbers[i], labels[i], predicted[i], target, classes, frames))
     if not cases and variant.target.kind == "class" and keep:

@@ -35,7 +35,7 @@ def execute(plan: Plan, version: str, asked_device: str | None = None, progress:
                     key = (variant.network, str(where))
                     if key not in networks:
                         networks[key] = load.network(variant.network, DTYPE, where)
-                    variants.append(prepare(variant, networks[key], query.kind))
+                    variants.append(prepare(variant, networks[key]))
                 except DataError as e:
                     problems.extend(p for p in e.problems if p not in problems)
             loaded.append((query, variants))
@@ -59,9 +59,10 @@ def _answer(query: QueryPlan, variants: list[Loaded], progress: Progress | None)
     if progress:
         progress(query.name, 0, total)
     rows = []
+    begun = time.monotonic()
     with torch.no_grad():
         for v in variants:
             budget = v.variant.engine.budget
-            deadline = None if budget is None else time.monotonic() + float(budget)
+            deadline = None if budget is None else begun + float(budget)
             rows += QUERIES[query.kind](v, Context(finished, deadline))
     return QueryResult(query.name, query.kind, time.perf_counter() - start, tuple(rows))

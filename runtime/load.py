@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+import zipfile
+import zlib
+
 import numpy as np
 import torch
 from safetensors import SafetensorError
@@ -58,7 +62,7 @@ def _tensors(plan: NetworkPlan) -> dict[str, Tensor]:
             return load_file(plan.checkpoint)
         state = torch.load(plan.checkpoint, map_location="cpu", weights_only=True)
         return {str(k): v.detach() for k, v in state.items()}
-    except (SafetensorError, RuntimeError, OSError, ValueError, EOFError, AttributeError) as e:
+    except (SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, OSError, ValueError, EOFError, AttributeError) as e:
         raise DataError(Problem("damaged", plan.span, (plan.checkpoint, "checkpoint", str(e).split("\n")[0]))) from None
 
 
@@ -90,13 +94,13 @@ def _dataset(plan: DatasetInput, network: Network) -> tuple[Tensor, list[int] | 
     return x, labels, plan.indices
 
 
-def _array(plan: ArrayPlan) -> np.ndarray:  # type: ignore[type-arg]
+def _array(plan: ArrayPlan) -> np.ndarray:
     try:
         if plan.key is None:
             return np.asarray(np.load(plan.path, allow_pickle=False, mmap_mode="r"))
         with np.load(plan.path, allow_pickle=False) as held:
             return np.asarray(held[plan.key])
-    except (OSError, ValueError, EOFError, KeyError) as e:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as e:
         raise DataError(Problem("damaged", plan.span, (plan.path, "numpy file", str(e)))) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from fractions import Fraction
@@ -54,7 +55,7 @@ def random_network(
         cell,
         tuple(tuple(weights(layer) for _ in range(directions)) for layer in range(layers)),
         start,
-        tuple(Linear(normal(b, a), normal(b)) for a, b in zip(widths[:-1], widths[1:], strict=True)),
+        tuple(Linear(normal(b, a), normal(b)) for a, b in itertools.pairwise(widths)),
         head,
         readout,
     )

@@ -19,7 +19,7 @@ STATES = {"rnn": ("h0",), "gru": ("h0",), "lstm": ("h0", "c0")}
 
 Refuse = Callable[[str], SpecError]
 
-_RECURRENT = re.compile(r"(?P<prefix>.*?)(?P<part>weight_ih|weight_hh|bias_ih|bias_hh)_l(?P<layer>\d+)(?P<reverse>_reverse)?")
+_RECURRENT = re.compile(r"(?P<prefix>.*?)(?P<part>weight_ih|weight_hh|bias_ih|bias_hh)_l(?P<layer>[0-9]{1,6})(?P<reverse>_reverse)?")
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,8 @@ def _recurrent(rest: dict[str, TensorHeader], refuse: Refuse) -> _Recurrent:
         raise refuse(f"it has several recurrent parts ({', '.join(sorted(repr(p) for p in prefixes))})")
     layers = max(layer for layer, _ in found) + 1
     bidirectional = any(reverse for _, reverse in found)
+    if layers > len(found):
+        raise refuse("some of its layers or directions are missing")
     wanted = {(layer, reverse) for layer in range(layers) for reverse in ((False, True) if bidirectional else (False,))}
     if set(found) != wanted:
         raise refuse("some of its layers or directions are missing")
@@ -199,7 +201,7 @@ def _head(rest: dict[str, TensorHeader], features: int, refuse: Refuse) -> tuple
 
 
 def _natural(name: str) -> list[tuple[int, int | str]]:
-    return [(0, int(p)) if p.isdigit() else (1, p) for p in re.split(r"(\d+)", name) if p]
+    return [(0, int(p)) if re.fullmatch("[0-9]{1,18}", p) else (1, p) for p in re.split(r"([0-9]+)", name) if p]
 
 
 def _head_activations(wanted: int, spec: Network, metadata: Mapping[str, str]) -> tuple[str, ...]:

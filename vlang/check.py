@@ -8,11 +8,11 @@ from typing import Any
 
 from vlang import diagnostics as d
 from vlang import syntax as s
-from vlang.constants import describe, fold
+from vlang.constants import describe, fold, shown
 from vlang.diagnostics import Diagnostic, SpecError
-from vlang.signatures import KINDS
+from vlang.signatures import AGGREGATES, KINDS, ROW_FIELDS
 from vlang.source import Span
-from vlang.types import DurationType, IntegerType, Located, NormType, NumberType, Reference, TextType, Type
+from vlang.types import DurationType, IntegerType, Located, NormType, NumberType, Reference, TextType, Type, article
 
 #: Types a param may have.
 PARAM_TYPES: Mapping[str, Type[Any]] = {
@@ -22,8 +22,10 @@ PARAM_TYPES: Mapping[str, Type[Any]] = {
     "norm": NormType(),
     "duration": DurationType(),
 }
-#: Names that mean something as values.
-RESERVED = frozenset({"all", "any", "each", "inf", "runner_up", "rspec", "param", "sweep", "expect", "warn", "because", "in", "and", "or", "not"})
+#: So many combinations of swept values are a mistake.
+MOST_POINTS = 10_000
+#: Names that mean something as values, which a param would hide.
+RESERVED = frozenset({"all", "any", "each", "inf", "runner_up", *(f for fields in ROW_FIELDS.values() for f in fields), *AGGREGATES})
 
 
 @dataclass
@@ -32,8 +34,9 @@ class Module:
 
     declarations: list[s.Declaration] = field(default_factory=list)
     params: dict[str, s.Expr] = field(default_factory=dict)
-    param_types: dict[str, str] = field(default_factory=dict)
     errors: list[Diagnostic] = field(default_factory=list)
+    #: Names whose declaration is wrong already: using them is no second error.
+    broken: set[str] = field(default_factory=set)
 
     def report(self, *diagnostics: Diagnostic) -> None:
         """Add errors, each once."""
@@ -51,16 +54,18 @@ def load(file: s.File, overrides: Mapping[str, s.Expr]) -> Module:
     """Collect declarations and params; check what can be checked of each declaration alone."""
     module = Module()
     headers = [e for e in file.entries if isinstance(e, s.Header)]
-    if not headers or file.entries[0] is not headers[0]:
+    if not headers:
         module.report(d.version_missing())
     for header in headers:
-        if header.version != "1":
+        if header is not file.entries[0]:
+            module.report(d.misplaced(header.span, "'rspec'", "once, on the first line"))
+        elif header.version != "1":
             module.report(d.version_unknown(header.span, header.version))
     seen: dict[tuple[str, str], Span] = {}
     for entry in file.entries:
         match entry:
             case s.Param() | s.Declaration():
-                if entry.name in RESERVED:
+                if entry.name in RESERVED and isinstance(entry, s.Param):
                     module.report(d.reserved_name(entry.span, entry.name))
                 first = [seen[key] for key in ((space, entry.name) for space in _spaces(entry)) if key in seen]
                 if first:
@@ -70,6 +75,7 @@ def load(file: s.File, overrides: Mapping[str, s.Expr]) -> Module:
                 if isinstance(entry, s.Param):
                     _param(module, entry, overrides.get(entry.name))
                 elif entry.kind not in KINDS:
+                    module.broken.add(entry.name)
                     module.report(d.unknown_kind(entry.kind_span, entry.kind, KINDS))
                 else:
                     module.declarations.append(entry)
@@ -80,7 +86,7 @@ def load(file: s.File, overrides: Mapping[str, s.Expr]) -> Module:
             case s.Gate():
                 module.report(d.misplaced(entry.span, f"'{entry.kind}'", "inside a query"))
     for name in overrides:
-        if name not in module.params:
+        if name not in module.params and name not in module.broken:
             module.report(d.unknown_param(name, module.params))
     return module
 
@@ -97,21 +103,19 @@ def _spaces(entry: s.Param | s.Declaration) -> tuple[str, ...]:
 
 def _param(module: Module, entry: s.Param, override: s.Expr | None) -> None:
     if entry.type not in PARAM_TYPES:
+        module.broken.add(entry.name)
         module.report(d.unknown_name(entry.type_span, entry.type, "type of param", PARAM_TYPES))
         return
-    module.param_types[entry.name] = entry.type
-    module.params[entry.name] = entry.value
     for value in (entry.value, override):
         if value is None:
             continue
         try:
-            folded = fold(value, module.params if value is entry.value else {})
+            folded = fold(value, module.params if value is entry.value else {}, module.broken)
             PARAM_TYPES[entry.type].convert(f"param {entry.name}", folded, module.params)
             module.params[entry.name] = folded
         except SpecError as e:
-            if value is override:
-                e = SpecError(*(d.bad_param(entry.name, "...", x.message) for x in e.diagnostics))
-            module.report(*e.diagnostics)
+            module.broken.add(entry.name)
+            module.report(*(e.diagnostics if value is entry.value else (d.bad_param(entry.name, x.message) for x in e.diagnostics)))
 
 
 def typed(module: Module, kind: str, where: Span, entries: tuple[s.Entry, ...]) -> Any:
@@ -119,41 +123,42 @@ def typed(module: Module, kind: str, where: Span, entries: tuple[s.Entry, ...]) 
     signature = KINDS[kind]
     values: dict[str, Any] = dict.fromkeys(signature.keys)
     given: set[str] = set()
-    before = len(module.errors)
+    wrong: list[Diagnostic] = []
+    failed = False
     for entry in entries:
         match entry:
             case s.Pair(key=key, span=span):
+                meant = d.nearest(key, signature.keys)
                 if key not in signature.keys:
-                    module.report(d.unknown_key(span, key, kind, signature.keys))
+                    wrong.append(d.unknown_key(span, key, kind, signature.keys))
+                    given |= {meant} if meant is not None and meant not in given else set()
                 elif key in given:
-                    module.report(d.duplicate_key(span, key))
+                    wrong.append(d.duplicate_key(span, key))
                 else:
                     given.add(key)
-                    values[key] = _convert(module, key, signature.keys[key].type, entry.value)
+                    try:
+                        folded = fold(entry.value, module.params, module.broken)
+                        values[key] = Located(signature.keys[key].type.convert(key, folded, module.params), entry.value.span)
+                    except SpecError as e:
+                        failed = True
+                        wrong.extend(e.diagnostics)
             case s.Sweep() | s.Gate():
                 if not signature.query:
                     word = "sweep" if isinstance(entry, s.Sweep) else entry.kind
-                    module.report(d.misplaced(entry.span, f"'{word}'", "inside a query"))
+                    wrong.append(d.misplaced(entry.span, f"'{word}'", "inside a query"))
             case s.Declaration(kind=inner, kind_span=span):
-                module.report(d.misplaced(span, f"a declaration ('{inner}')", "at the top level of the spec"))
+                wrong.append(d.misplaced(span, f"a declaration ('{inner}')", "at the top level of the spec"))
             case s.Param(span=span) | s.Header(span=span):
-                module.report(d.misplaced(span, "this", "at the top level of the spec"))
+                wrong.append(d.misplaced(span, "this", "at the top level of the spec"))
     for key, spec in signature.keys.items():
         if key in given:
             continue
         if spec.required:
-            module.report(d.missing_key(where, key, kind, spec.doc))
+            wrong.append(d.missing_key(where, key, kind, spec.doc))
         elif spec.default is not None:
             values[key] = Located(spec.type.convert(key, spec.default, module.params), where)
-    return None if len(module.errors) > before else signature.form(span=where, **values)
-
-
-def _convert(module: Module, key: str, type_: Type[Any], expr: s.Expr) -> Located[Any] | None:
-    try:
-        return Located(type_.convert(key, fold(expr, module.params), module.params), expr.span)
-    except SpecError as e:
-        module.report(*e.diagnostics)
-        return None
+    module.report(*wrong)
+    return None if wrong or failed else signature.form(span=where, **values)
 
 
 def resolve(module: Module, reference: Located[Reference], kinds: tuple[str, ...]) -> tuple[str, str, Any] | None:
@@ -161,16 +166,22 @@ def resolve(module: Module, reference: Located[Reference], kinds: tuple[str, ...
     ref = reference.value
     if ref.record is not None:
         kind = kinds[0]
-        if "dataset" in kinds and any(isinstance(e, s.Pair) and e.key in ("inputs", "source") for e in ref.record.entries):
+        data_only = set(KINDS["dataset"].keys) - set(KINDS["input"].keys)
+        if "dataset" in kinds and any(isinstance(e, s.Pair) and e.key in data_only for e in ref.record.entries):
             kind = "dataset"
         form = typed(module, kind, reference.span, ref.record.entries)
         return None if form is None else (kind, "", form)
     assert ref.name is not None
+    if ref.index is not None:
+        kinds = ("dataset",)
     declaration = module.find(ref.name, kinds)
     if declaration is None:
         other = module.find(ref.name, KINDS)
-        if other is not None:
-            module.report(d.wrong_type(reference.span, "the reference", f"{' or '.join(kinds)}", f"'{ref.name}', which is a {other.kind}"))
+        if ref.name in module.broken:
+            pass
+        elif other is not None:
+            wanted = " or ".join(article(k) for k in kinds)
+            module.report(d.wrong_type(reference.span, "the reference", f"the name of {wanted}", f"'{ref.name}', which is {article(other.kind)}"))
         else:
             module.report(d.unknown_name(reference.span, ref.name, " or ".join(kinds), module.names(kinds)))
         return None
@@ -181,10 +192,18 @@ def resolve(module: Module, reference: Located[Reference], kinds: tuple[str, ...
 def sweep_points(module: Module, query: s.Declaration) -> list[tuple[tuple[tuple[str, str], ...], tuple[s.Entry, ...]]]:
     """Every combination of swept values: how it is shown, and the query's entries with the values put in."""
     points: list[tuple[tuple[tuple[str, str], ...], tuple[s.Entry, ...]]] = [((), query.entries)]
+    swept: list[tuple[str, ...]] = []
     for sweep in (e for e in query.entries if isinstance(e, s.Sweep)):
         values = sweep.values.items if isinstance(sweep.values, s.Items) else ()
         if not values:
             module.report(d.nothing_to_sweep(sweep.values.span))
+            continue
+        if any(path[: len(sweep.path)] == sweep.path[: len(path)] for path in swept):
+            module.report(d.swept_twice(sweep.span, ".".join(sweep.path)))
+            continue
+        swept.append(sweep.path)
+        if len(points) * len(values) > MOST_POINTS:
+            module.report(d.too_large(sweep.span, "points of the sweeps", len(points) * len(values), MOST_POINTS))
             continue
         try:
             name = ".".join(sweep.path)
@@ -199,10 +218,7 @@ def sweep_points(module: Module, query: s.Declaration) -> list[tuple[tuple[tuple
 
 
 def _shown(value: s.Expr, module: Module) -> str:
-    from vlang.constants import shown
-
-    value = fold(value, module.params)
-    match value:
+    match fold(value, module.params):
         case s.Number(value=v):
             return shown(v)
         case s.Name(name=n):
@@ -216,6 +232,8 @@ def _shown(value: s.Expr, module: Module) -> str:
         case s.Call(name=n, args=args, keywords=keywords):
             inner = [_shown(x, module) for x in args] + [f"{k.key}={_shown(k.value, module)}" for k in keywords]
             return f"{n}({', '.join(inner)})"
+        case s.Record(entries=entries):
+            return "{" + ", ".join(f"{e.key} = {_shown(e.value, module)}" for e in entries if isinstance(e, s.Pair)) + "}"
     return describe(value)
 
 

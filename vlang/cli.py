@@ -19,10 +19,19 @@ from vlang import diagnostics as d
 from vlang import syntax as s
 from vlang.diagnostics import Diagnostic, SpecError
 from vlang.plan import Plan, Problem
-from vlang.report import Report
+from vlang.report import EngineInfo, Report
 from vlang.source import Source
 
-COMMANDS = ("run", "check", "plan")
+COMMANDS = {
+    "run": "compute, and judge every expectation (vrun FILE... is vrun run FILE...)",
+    "check": "check the spec against the files' headers; computes nothing",
+    "plan": "print what would be computed, and what it costs",
+}
+USAGE = (
+    "usage: vrun [COMMAND] FILE... [options]\n\n"
+    + "".join(f"  vrun {k:6} {v}\n" for k, v in COMMANDS.items())
+    + "\nvrun COMMAND --help lists the options."
+)
 #: If several specs end differently, the first of these is the exit code.
 PRECEDENCE = (3, 2, 1, 4, 5, 0)
 
@@ -49,9 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         for x in e.diagnostics:
             _say(x, None)
         return 2
-    except BrokenPipeError:
+    except BrokenPipeError:  # the reader of check or plan stopped early
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as e:
+        if debug:
+            raise
+        _say(d.cannot_write(str(e.filename or "the output"), e.strerror or str(e)), None)
+        return 2
     except KeyboardInterrupt:
         print("vrun: interrupted; nothing was decided", file=sys.stderr)
         return 4
@@ -63,13 +77,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: list[str]) -> int:
-    if argv and argv[0] not in COMMANDS and not argv[0].startswith("-"):
-        argv = ["run", *argv]
-    args = _parser().parse_args(argv)
-    if args.command is None:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that has no block characters still gets its table
+    if not argv:
         raise _CallError("no spec given; try: vrun FILE, vrun check FILE, vrun plan FILE, or vrun --help")
+    if argv[0] in ("-h", "--help", "--version"):
+        return _help(argv[0])
+    command = argv[0] if argv[0] in COMMANDS else "run"
+    args = _parser(command).parse_intermixed_args(argv[argv[0] in COMMANDS :])
+    args.command = command
     overrides = dict(_override(x) for x in args.param)
-    if args.command == "run" and args.json:
+    if command == "run" and args.json is not None:
         _probe(args.json)
     codes, reports = [], []
     for path in args.files:
@@ -77,32 +96,28 @@ def _main(argv: list[str]) -> int:
         codes.append(code)
         if report is not None:
             reports.append(report)
-    if args.command == "run" and args.json and reports:
+    if command == "run" and args.json is not None and reports:
         from vlang.formats import FORMATS
 
         _write(args.json, FORMATS["json"](reports))
     return next(c for c in PRECEDENCE if c in codes)
 
 
-def _parser() -> argparse.ArgumentParser:
-    top = _Arguments(prog="vrun", description="Certified robustness of recurrent networks, from a spec.", epilog="vrun FILE... is vrun run FILE...")
-    top.add_argument("--version", action="version", version=f"rspec-verify {__version__}")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND")
-    helps = {
-        "run": "compute, and judge every expectation",
-        "check": "check the spec against the files' headers; computes nothing",
-        "plan": "print what would be computed, and what it costs",
-    }
-    for name in COMMANDS:
-        sub = commands.add_parser(name, help=helps[name], description=helps[name])
-        sub.add_argument("files", nargs="+", metavar="FILE")
-        sub.add_argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="set a param of the spec")
-        sub.add_argument("-q", "--query", metavar="NAME", help="only this query")
-        sub.add_argument("--debug", action="store_true", help="show a traceback on internal errors")
-        if name == "run":
-            sub.add_argument("--json", metavar="FILE", help="also write the report as JSON ('-' for stdout instead of tables)")
-            sub.add_argument("--device", metavar="DEVICE", choices=("auto", "cpu", "cuda"), help="where to compute, instead of the spec's choice")
-            sub.add_argument("--no-progress", action="store_true", help="no live progress")
+def _help(option: str) -> int:
+    print(f"rspec-verify {__version__}" if option == "--version" else USAGE)
+    return 0
+
+
+def _parser(command: str) -> argparse.ArgumentParser:
+    top = _Arguments(prog=f"vrun {command}", description=COMMANDS[command])
+    top.add_argument("files", nargs="+", metavar="FILE")
+    top.add_argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="set a param of the spec")
+    top.add_argument("-q", "--query", metavar="NAME", help="only this query")
+    top.add_argument("--debug", action="store_true", help="show a traceback on internal errors")
+    if command == "run":
+        top.add_argument("--json", metavar="FILE", help="also write the report as JSON ('-' for stdout instead of tables)")
+        top.add_argument("--device", metavar="DEVICE", choices=("auto", "cpu", "cuda"), help="where to compute: auto, cpu or cuda")
+        top.add_argument("--no-progress", action="store_true", help="no live progress")
     return top
 
 
@@ -113,7 +128,7 @@ def _override(text: str) -> tuple[str, s.Expr]:
     try:
         return name.strip(), parser.parse_expression(value)
     except ValueError as e:
-        raise SpecError(d.bad_param(name.strip(), value, str(e))) from None
+        raise SpecError(d.bad_param(name.strip(), str(e))) from None
 
 
 def _one(path: str, overrides: dict[str, s.Expr], args: argparse.Namespace) -> tuple[int, Report | None]:
@@ -144,7 +159,7 @@ def _run(plan: Plan, source: Source, args: argparse.Namespace) -> tuple[int, Rep
 
     if not plan.queries:
         print(f"{plan.path}: the spec has no query; nothing was evaluated", file=sys.stderr)
-        return 5, None
+        return 5, Report(plan.path, plan.sha256, EngineInfo(__version__, "", "", ""), "empty", ())
     with live(enabled=sys.stderr.isatty() and not args.no_progress) as progress:
         from vlang.runtime.execute import execute
 
@@ -155,14 +170,9 @@ def _run(plan: Plan, source: Source, args: argparse.Namespace) -> tuple[int, Rep
     report = judge(plan, results)
     if args.json == "-":
         return EXIT_CODES[report.verdict], report
-    from rich.console import Console
+    from vlang.formats.table import console, show
 
-    from vlang.formats.table import show
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, no_color=True, width=160, soft_wrap=True)
-    show(report, console)
+    show(report, console())
     return EXIT_CODES[report.verdict], report
 
 
@@ -192,6 +202,8 @@ def _probe(path: str) -> None:
     """Refuse an unwritable report path before hours of work."""
     if path == "-":
         return
+    if not path:
+        raise SpecError(d.empty_path(None))
     target = Path(path)
     if target.is_dir():
         raise SpecError(d.cannot_write(path, "it is a directory"))
@@ -204,7 +216,11 @@ def _probe(path: str) -> None:
 def _write(path: str, text: str) -> None:
     """Write aside, then rename: never half a report."""
     if path == "-":
-        sys.stdout.write(text)
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader stopped early; the verdict stands
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     target = Path(path)
     try:

@@ -6,7 +6,7 @@ A row has fields (radius, certified, ...). Over several rows a bare field has no
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
@@ -20,10 +20,12 @@ from vlang.report import Row
 from vlang.signatures import ROW_FIELDS
 
 Kind = Literal["number", "condition"]
-#: A row's fields by name; numbers as floats, conditions as booleans.
-Fields = Mapping[str, float | bool]
-#: math.inf and nan stay floats; every other number is exact.
+#: Infinities stay floats; every other number is exact.
 Value = Fraction | float | bool
+#: What a value may be, both ends included.
+Interval = tuple[Value, Value]
+#: A row's fields by name.
+Fields = Mapping[str, Interval]
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Aggregate:
 
 
 def _mean(values: Sequence[Value]) -> Value:
-    return math.inf if math.inf in values else sum((_exact(v) for v in values), Fraction(0)) / len(values)
+    infinite = [v for v in values if math.isinf(v)]
+    return sum(infinite) if infinite else sum((Fraction(v) for v in values), Fraction(0)) / len(values)
 
 
 def _median(values: Sequence[Value]) -> Value:
@@ -50,10 +53,6 @@ def _quantile(values: Sequence[Value], q: Fraction | None) -> Value:
     """The smallest value that at least a share q of the rows do not exceed."""
     assert q is not None
     return sorted(values)[max(0, math.ceil(q * len(values)) - 1)]
-
-
-def _exact(value: Value) -> Fraction:
-    return Fraction(value)
 
 
 AGGREGATES: Mapping[str, Aggregate] = MappingProxyType(
@@ -69,44 +68,49 @@ AGGREGATES: Mapping[str, Aggregate] = MappingProxyType(
         "any": Aggregate("condition", "condition", "any(radius > 0)", lambda v, _: any(v)),
     }
 )
-COMPARE: Mapping[str, Callable[[Value, Value], bool]] = MappingProxyType(
-    {
-        "<": lambda a, b: a < b,
-        "<=": lambda a, b: a <= b,
-        ">": lambda a, b: a > b,
-        ">=": lambda a, b: a >= b,
-        "==": lambda a, b: a == b,
-        "!=": lambda a, b: a != b,
-    }
-)
 
 
-def check(condition: s.Expr, query: str, many: str | None, params: Params) -> s.Expr:
+def check(condition: s.Expr, query: str, many: str | None, params: Params, broken: Collection[str] = ()) -> s.Expr:
     """The condition with params put in. `many`: how many rows there are, in words, or None for one. Raises SpecError."""
-    bound = _bind(condition, params)
+    bound = _bind(condition, params, broken)
+    if not _mentions_rows(bound):
+        raise SpecError(d.constant_condition(condition.span))
     if _kind(bound, query, many, inside=False) != "condition":
         raise SpecError(d.not_a_condition(condition.span, describe(bound)))
     return bound
 
 
-def _bind(expr: s.Expr, params: Params) -> s.Expr:
+def _mentions_rows(expr: s.Expr) -> bool:
+    match expr:
+        case s.Name() | s.Call():
+            return True
+        case s.Unary(operand=operand):
+            return _mentions_rows(operand)
+        case s.Binary(left=left, right=right):
+            return _mentions_rows(left) or _mentions_rows(right)
+    return False
+
+
+def _bind(expr: s.Expr, params: Params, broken: Collection[str]) -> s.Expr:
     match expr:
         case s.Binary(span=span, op=op, left=left, right=right):
-            a, b = _bind(left, params), _bind(right, params)
+            a, b = _bind(left, params, broken), _bind(right, params, broken)
             both = s.Binary(span, op, a, b)
             return fold(both, params) if op in "+-*/" and isinstance(a, s.Number) and isinstance(b, s.Number) else both
         case s.Unary(span=span, op=op, operand=operand):
-            inner = _bind(operand, params)
+            inner = _bind(operand, params, broken)
             return fold(s.Unary(span, op, inner), params) if op in "+-" and isinstance(inner, s.Number) else s.Unary(span, op, inner)
         case s.Call(span=span, name=name, args=args, keywords=keywords):
-            return s.Call(span, name, tuple(_bind(a, params) for a in args), keywords)
-    return fold(expr, params)
+            return s.Call(span, name, tuple(_bind(a, params, broken) for a in args), keywords)
+    return fold(expr, params, broken)
 
 
 def _kind(expr: s.Expr, query: str, many: str | None, inside: bool) -> Kind:
     """Type of an expression; `inside` an aggregate, bare fields are allowed."""
     fields = ROW_FIELDS[query]
     match expr:
+        case s.Number(unit="s"):
+            raise SpecError(d.wrong_type(expr.span, "a number in a condition", "without a unit", "a duration"))
         case s.Number():
             return "number"
         case s.Name(span=span, name=name):
@@ -140,52 +144,88 @@ def _kind(expr: s.Expr, query: str, many: str | None, inside: bool) -> Kind:
             a, b = (_kind(x, query, many, inside) for x in (left, right))
             if (a, b) != (wanted, wanted):
                 raise SpecError(d.type_mismatch(span, op, f"a {a}", f"a {b}"))
+            if op == "/" and isinstance(right, s.Number) and right.value == 0:
+                raise SpecError(d.division_by_zero(right.span))
             return "number" if op in "+-*/" else "condition"
     raise SpecError(d.not_a_condition(expr.span, describe(expr)))
 
 
-def fields_of(row: Row, query: str, *, best_case: bool = False) -> Fields:
-    """A row's fields. best_case: an unfinished radius counts as infinite."""
+def fields_of(row: Row, query: str) -> Fields:
+    """A row's fields, each as the interval of what it may be: an unfinished radius may be anything above what was certified."""
     if query == "radius":
         assert row.radius is not None
-        return {"radius": math.inf if best_case and not row.complete else row.radius}
-    fields: dict[str, float | bool] = {"margin": math.nan if row.margin is None else row.margin}
+        return {"radius": (row.radius, row.radius if row.complete else math.inf)}
+    margin = -math.inf if row.margin is None or math.isnan(row.margin) else row.margin
+    fields: dict[str, Interval] = {"margin": (margin, margin)}
     if query == "verify":
-        fields |= {v: row.verdict == v for v in ("certified", "falsified", "unknown")}
+        fields |= {v: (row.verdict == v, row.verdict == v) for v in ("certified", "falsified", "unknown")}
     return fields
 
 
-def evaluate(expr: s.Expr, rows: Sequence[Fields]) -> Value:
-    """The value of a checked expression over at least one row."""
+def evaluate(expr: s.Expr, rows: Sequence[Fields]) -> Interval:
+    """The interval of what a checked expression may be over at least one row; for conditions False < True (Kleene's logic)."""
     match expr:
         case s.Number(value=value):
-            return value
+            return value, value
         case s.Name(name=name):
-            value_ = rows[0][name]
-            return value_ if isinstance(value_, bool) or not math.isfinite(value_) else Fraction(value_)
+            low, high = rows[0][name]
+            return _exact(low), _exact(high)
         case s.Call(name=name, args=args):
             values = [evaluate(args[0], [row]) for row in rows]
             q = args[1].value if len(args) > 1 and isinstance(args[1], s.Number) else None
-            return AGGREGATES[name].of(values, q)
+            of = AGGREGATES[name].of  # every aggregate grows with its arguments
+            return of([v[0] for v in values], q), of([v[1] for v in values], q)
         case s.Unary(op=op, operand=operand):
-            inner = evaluate(operand, rows)
-            return not inner if op == "not" else -inner if op == "-" else inner
+            low, high = evaluate(operand, rows)
+            return (low, high) if op == "+" else (not high, not low) if op == "not" else (-high, -low)
         case s.Binary(op=op, left=left, right=right):
-            a = evaluate(left, rows)
-            if op in ("and", "or"):
-                return bool(evaluate(right, rows)) if bool(a) == (op == "and") else bool(a)
-            b = evaluate(right, rows)
-            if op in COMPARE:
-                return COMPARE[op](a, b)
-            match op:
-                case "+":
-                    return a + b
-                case "-":
-                    return a - b
-                case "*":
-                    return a * b
-            return math.nan if b == 0 else a / b
+            return OPERATORS[op](evaluate(left, rows), evaluate(right, rows))
     raise AssertionError(f"an unchecked expression: {expr}")
+
+
+def _exact(value: Value) -> Value:
+    return value if isinstance(value, bool) or not math.isfinite(value) else Fraction(value)
+
+
+def _corners(of: Callable[[Value, Value], Value]) -> Operator:
+    """An operation that is monotone in each argument on either side of 0; anything where infinities meet."""
+
+    def apply(a: Interval, b: Interval) -> Interval:
+        values = [of(x, y) for x in a for y in b]
+        return (-math.inf, math.inf) if any(math.isnan(v) for v in values) else (min(values), max(values))
+
+    return apply
+
+
+def _times(a: Value, b: Value) -> Value:
+    return Fraction(0) if a == 0 or b == 0 else a * b
+
+
+def _over(a: Interval, b: Interval) -> Interval:
+    return (-math.inf, math.inf) if b[0] <= 0 <= b[1] else _corners(lambda x, y: math.nan if math.isinf(x) and math.isinf(y) else x / y)(a, b)
+
+
+def _equal(a: Interval, b: Interval) -> Interval:
+    return a[0] == a[1] == b[0] == b[1], a[0] <= b[1] and b[0] <= a[1]
+
+
+Operator = Callable[[Interval, Interval], Interval]
+OPERATORS: Mapping[str, Operator] = MappingProxyType(
+    {
+        "<": lambda a, b: (a[1] < b[0], a[0] < b[1]),
+        "<=": lambda a, b: (a[1] <= b[0], a[0] <= b[1]),
+        ">": lambda a, b: (a[0] > b[1], a[1] > b[0]),
+        ">=": lambda a, b: (a[0] >= b[1], a[1] >= b[0]),
+        "==": _equal,
+        "!=": lambda a, b: (not _equal(a, b)[1], not _equal(a, b)[0]),
+        "and": lambda a, b: (bool(a[0] and b[0]), bool(a[1] and b[1])),
+        "or": lambda a, b: (bool(a[0] or b[0]), bool(a[1] or b[1])),
+        "+": lambda a, b: (a[0] + b[0], a[1] + b[1]),
+        "-": lambda a, b: (a[0] - b[1], a[1] - b[0]),
+        "*": _corners(_times),
+        "/": _over,
+    }
+)
 
 
 def found(expr: s.Expr, rows: Sequence[Fields]) -> str:
@@ -195,8 +235,8 @@ def found(expr: s.Expr, rows: Sequence[Fields]) -> str:
     def visit(e: s.Expr) -> None:
         match e:
             case s.Name() | s.Call():
-                value = evaluate(e, rows)
-                parts[written(e)] = str(value).lower() if isinstance(value, bool) else f"{float(value):.6g}"
+                low, high = evaluate(e, rows)
+                parts[written(e)] = _shown(low) if low == high else f"{_shown(low)} or more"
             case s.Unary(operand=operand):
                 visit(operand)
             case s.Binary(left=left, right=right):
@@ -205,6 +245,10 @@ def found(expr: s.Expr, rows: Sequence[Fields]) -> str:
 
     visit(expr)
     return ", ".join(f"{k} = {v}" for k, v in parts.items())
+
+
+def _shown(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{float(value):.6g}"
 
 
 def written(expr: s.Expr) -> str:

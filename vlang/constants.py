@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from fractions import Fraction
 
 from vlang import diagnostics as d
 from vlang import syntax as s
 from vlang.diagnostics import SpecError
+from vlang.source import Span
 
 #: Values of the params, already folded to literals.
 Params = Mapping[str, s.Expr]
@@ -46,26 +47,38 @@ def shown(value: Fraction) -> str:
     return str(value.numerator) if value.denominator == 1 else f"{float(value):g}"
 
 
-def fold(expr: s.Expr, params: Params) -> s.Expr:
-    """The expression with params replaced and arithmetic on numbers done; other expressions as they are."""
+def fold(expr: s.Expr, params: Params, broken: Collection[str] = ()) -> s.Expr:
+    """The expression with params replaced and arithmetic on numbers done; other expressions as they are.
+
+    A param in `broken` has been reported already: using it raises a SpecError without diagnostics.
+    """
     match expr:
+        case s.Name(name=name) if name in broken:
+            raise SpecError()
         case s.Name(name=name) if name in params:
             value = params[name]
             return value if not isinstance(value, s.Number) else s.Number(expr.span, value.value, value.unit, value.integer)
         case s.Unary(op="-" | "+" as op, operand=operand):
-            inner = fold(operand, params)
+            inner = fold(operand, params, broken)
             if isinstance(inner, s.Number):
                 return s.Number(expr.span, -inner.value if op == "-" else inner.value, inner.unit, inner.integer)
             raise SpecError(d.wrong_type(operand.span, f"the operand of '{op}'", "a number", describe(inner)))
         case s.Binary(op="+" | "-" | "*" | "/" as op, left=left, right=right):
-            a, b = fold(left, params), fold(right, params)
+            a, b = fold(left, params, broken), fold(right, params, broken)
             for side in (a, b):
-                if not isinstance(side, s.Number):
+                if not isinstance(side, s.Number) or side.unit == "s":
                     raise SpecError(d.wrong_type(side.span, f"the operand of '{op}'", "a number", describe(side)))
             assert isinstance(a, s.Number)
             assert isinstance(b, s.Number)
-            return s.Number(expr.span, _arithmetic(op, a, b), a.unit or b.unit, op != "/" and a.integer and b.integer)
+            return s.Number(expr.span, in_range(_arithmetic(op, a, b), expr.span), a.unit or b.unit, op != "/" and a.integer and b.integer)
     return expr
+
+
+def in_range(value: Fraction, span: Span) -> Fraction:
+    """The value, if float64 can hold it."""
+    if value and not Fraction(2) ** -1000 < abs(value) < Fraction(2) ** 1000:
+        raise SpecError(d.number_too_long(span))
+    return value
 
 
 def _arithmetic(op: str, a: s.Number, b: s.Number) -> Fraction:

@@ -209,8 +209,8 @@ def unknown_param(name: str, known: Iterable[str]) -> Diagnostic:
     return Diagnostic("R221", f"-p {name}: the spec has no param '{name}'", _suggest(name, known), None)
 
 
-def bad_param(name: str, text: str, reason: str) -> Diagnostic:
-    return Diagnostic("R222", f"-p {name}={text}: {reason}", "give a value as it would stand in the spec", None)
+def bad_param(name: str, reason: str) -> Diagnostic:
+    return Diagnostic("R222", f"-p {name}: {reason}", "give a value as it would stand in the spec, e.g. -p eps=8/255", None)
 
 
 def division_by_zero(span: Span) -> Diagnostic:
@@ -231,6 +231,18 @@ def clip_on_embeddings(span: Span) -> Diagnostic:
 
 def too_large(span: Span, what: str, found: int, most: int) -> Diagnostic:
     return Diagnostic("R227", f"{what}: {found}, at most {most} are allowed", "ask for fewer", span)
+
+
+def swept_twice(span: Span, path: str) -> Diagnostic:
+    return Diagnostic("R228", f"'{path}' is set by another sweep already", "sweep each key once, and not a record together with a key of it", span)
+
+
+def constant_condition(span: Span) -> Diagnostic:
+    return Diagnostic("R229", "this condition is about nothing that was computed", "mention a field of the rows, e.g. min(radius)", span)
+
+
+def does_not_apply(span: Span, key: str, why: str) -> Diagnostic:
+    return Diagnostic("R230", f"'{key}' does not apply: {why}", f"leave out '{key}'", span)
 
 
 # -- R3xx files -----------------------------------------------------------------------------------------------------------
@@ -272,6 +284,10 @@ def cannot_write(path: str, reason: str) -> Diagnostic:
 
 def missing_array(span: Span | None, path: str, key: str, known: Iterable[str]) -> Diagnostic:
     return Diagnostic("R309", f"{path} holds no array '{key}'", _suggest(key, known), span)
+
+
+def empty_path(span: Span | None) -> Diagnostic:
+    return Diagnostic("R310", "an empty path", "name a file", span)
 
 
 # -- R4xx shapes and data -------------------------------------------------------------------------------------------------
@@ -361,6 +377,10 @@ def ragged(span: Span, message: str) -> Diagnostic:
 
 def labels_length(span: Span, found: int, classes: int) -> Diagnostic:
     return Diagnostic("R418", f"{found} labels for {classes} classes", f"give {classes} names, in class order", span)
+
+
+def same_label_twice(span: Span, label: str) -> Diagnostic:
+    return Diagnostic("R426", f"two classes are called '{label}'", "give every class its own name", span)
 
 
 def head_activations_length(span: Span, found: int, wanted: int) -> Diagnostic:

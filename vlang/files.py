@@ -13,10 +13,11 @@ import os
 import pickle
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from vlang import diagnostics as d
 from vlang.diagnostics import SpecError, nearest
@@ -24,6 +25,7 @@ from vlang.source import Span
 
 LONGEST_HEADER = 100 * 2**20
 FLOAT_TYPES = frozenset({"F16", "BF16", "F32", "F64", "HalfStorage", "BFloat16Storage", "FloatStorage", "DoubleStorage"})
+NUMPY_TYPES = frozenset({"f2", "f4", "f8", "f16", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"})
 #: Bytes per element of safetensors types.
 SIZES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
@@ -50,6 +52,8 @@ class Checkpoint:
 
 def locate(folder: Path, name: str, span: Span) -> str:
     """The absolute path of an existing, non-empty, readable file. Raises SpecError."""
+    if not name.strip():
+        raise SpecError(d.empty_path(span))
     path = folder / os.path.expanduser(name)
     try:
         if path.is_dir():
@@ -58,6 +62,8 @@ def locate(folder: Path, name: str, span: Span) -> str:
             siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
             near = nearest(path.name, siblings)
             raise SpecError(d.missing_file(span, name, None if near is None else str(Path(name).parent / near)))
+        if not path.is_file():
+            raise SpecError(d.unreadable(span, name, "it is no regular file"))
         if path.stat().st_size == 0:
             raise SpecError(d.empty_file(span, name))
         with path.open("rb"):
@@ -112,12 +118,14 @@ def _safetensors(path: str, span: Span) -> Checkpoint:
         ends = {str(k): (int(v["data_offsets"][0]), int(v["data_offsets"][1])) for k, v in header.items()}
         if any(not isinstance(v, str) for v in metadata.values()):
             raise ValueError("metadata must be texts")
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError):
         raise SpecError(d.damaged(span, path, what, "its header is not what safetensors writes")) from None
     for name, tensor in tensors.items():
         begin, end = ends[name]
-        wanted = math.prod(tensor.shape) * SIZES.get(tensor.dtype, 1)
-        if min(tensor.shape, default=0) < 0 or begin < 0 or (end - begin != wanted and tensor.dtype in SIZES):
+        if tensor.dtype not in SIZES:
+            raise SpecError(d.damaged(span, path, what, f"tensor '{name}' has the unknown type {tensor.dtype!r}"))
+        wanted = math.prod(tensor.shape) * SIZES[tensor.dtype]
+        if min(tensor.shape, default=0) < 0 or begin < 0 or end - begin != wanted:
             raise SpecError(d.damaged(span, path, what, f"tensor '{name}' has a size that does not fit its shape"))
         if 8 + length + end > size:
             raise SpecError(d.damaged(span, path, what, f"tensor '{name}' ends at byte {8 + length + end}, the file at {size}; it is truncated"))
@@ -132,17 +140,28 @@ class _Storage:
     dtype: str
 
 
-class _Header(pickle.Unpickler):
-    """An unpickler that can build nothing but names, shapes and dtypes."""
+class _ForbiddenError(Exception):
+    """The pickle names a global that a state dict does not need."""
+
+
+class _State(dict[Any, Any]):
+    """Stands for an OrderedDict, whose pickle also sets attributes (`_metadata`)."""
+
+
+class _Header(pickle._Unpickler):
+    """An unpickler that can build nothing but names, shapes and dtypes.
+
+    The Python implementation: its memo is a dictionary, where the C one allocates as many slots as a file asks for.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "collections" and name == "OrderedDict":
-            return dict
+            return _State
         if module == "torch._utils" and name in ("_rebuild_tensor_v2", "_rebuild_parameter"):
             return _rebuild_tensor if name == "_rebuild_tensor_v2" else (lambda data, *_: data)
         if module == "torch" and name.endswith("Storage"):
             return name
-        raise pickle.UnpicklingError(f"{module}.{name}")
+        raise _ForbiddenError(f"{module}.{name}")
 
     def persistent_load(self, pid: Any) -> Any:
         return _Storage(pid[1] if isinstance(pid[1], str) else "?")
@@ -163,14 +182,14 @@ def _torch_zip(path: str, span: Span) -> dict[str, TensorHeader]:
                 raise SpecError(d.damaged(span, path, what, "its index is too large"))
             raw = z.read(name)
         state = _Header(io.BytesIO(raw)).load()
-    except pickle.UnpicklingError as e:
+    except _ForbiddenError as e:
         raise SpecError(d.runs_code(span, path, str(e))) from None
     except SpecError:
         raise
     except Exception as e:  # a damaged pickle or zip can raise anything
         raise SpecError(d.damaged(span, path, what, str(e) or type(e).__name__)) from None
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, TensorHeader) for k, v in state.items()):
-        raise SpecError(d.damaged(span, path, what, "it holds something else than a flat dictionary of tensors"))
+        raise SpecError(d.damaged(span, path, what, "it holds something else than a flat dictionary of tensors (save model.state_dict() alone)"))
     return state
 
 
@@ -199,29 +218,36 @@ def npz(path: str, span: Span) -> dict[str, ArrayHeader]:
             for info in z.infolist():
                 if info.filename.endswith(".npy"):
                     with z.open(info) as f:
-                        found[info.filename[:-4]] = _npy_header(f, info.file_size, path, span)  # type: ignore[arg-type]
+                        try:
+                            found[info.filename[:-4]] = _npy_header(f, info.file_size, path, span)
+                        except SpecError:
+                            continue  # an array that is not plain numbers, and perhaps not asked for
             return found
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as e:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as e:
         raise SpecError(d.damaged(span, path, ".npz file", str(e))) from None
 
 
-def _npy_header(f: BinaryIO, size: int, path: str, span: Span) -> ArrayHeader:
+def _npy_header(f: IO[bytes], size: int, path: str, span: Span) -> ArrayHeader:
     """The header of the .npy format, versions 1 to 3 (numpy/lib/format.py documents it)."""
     try:
         magic = f.read(8)
-        if magic[:6] != b"\x93NUMPY" or magic[6] not in (1, 2, 3):
+        if len(magic) < 8 or magic[:6] != b"\x93NUMPY" or magic[6] not in (1, 2, 3):
             raise SpecError(d.damaged(span, path, ".npy file", "it does not begin like one"))
         width = 2 if magic[6] == 1 else 4
         length = int.from_bytes(f.read(width), "little")
         if length > min(size, 2**20):
             raise ValueError("its header is too long; it is truncated")
         header = ast.literal_eval(f.read(length).decode("latin-1"))
-        shape, dtype = tuple(int(n) for n in header["shape"]), header["descr"]
-        if not isinstance(dtype, str) or dtype[1:2] not in "fiub":
+        shape, dtype = tuple(header["shape"]), header["descr"]
+        if set(header) != {"descr", "fortran_order", "shape"} or not all(type(n) is int and n >= 0 for n in shape):
+            raise ValueError("its header is not what numpy writes")
+        if not isinstance(dtype, str) or dtype[1:] not in NUMPY_TYPES:
             raise SpecError(d.damaged(span, path, ".npy file", f"it holds {dtype!r}, not plain numbers"))
         wanted = math.prod(shape) * int(dtype[2:])
         if 8 + width + length + wanted > size:
             raise ValueError(f"it should hold {wanted} bytes of numbers, and has {size - 8 - width - length}; it is truncated")
-    except (ValueError, KeyError, SyntaxError, TypeError, MemoryError, RecursionError) as e:
+    except (KeyError, SyntaxError, TypeError, MemoryError, RecursionError, OverflowError):
+        raise SpecError(d.damaged(span, path, ".npy file", "its header is not what numpy writes")) from None
+    except ValueError as e:
         raise SpecError(d.damaged(span, path, ".npy file", str(e))) from None
     return ArrayHeader(shape, dtype)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -18,7 +19,7 @@ from vlang.architecture import metadata_list
 from vlang.architecture import read as read_architecture
 from vlang.check import Module
 from vlang.conditions import check as check_condition
-from vlang.diagnostics import SpecError, nearest
+from vlang.diagnostics import Diagnostic, SpecError, nearest
 from vlang.parser import parse
 from vlang.plan import (
     ArrayPlan,
@@ -43,6 +44,12 @@ from vlang.types import Frames, Located, Pick, Reference
 
 T = TypeVar("T")
 #: Names that arrays in an .npz may have.
+#: Errors that no missing line can cause.
+LOCAL_CODES = frozenset({"R201", "R202", "R203", "R204", "R207", "R208", "R209", "R210", "R215", "R217", "R218", "R223", "R405", "R417"})
+#: A larger spec file is a mistake.
+LARGEST_SPEC = 16 * 2**20
+#: Vocabularies up to this size are searched for the word that was meant.
+SEARCHED_WORDS = 20_000
 INPUT_ARRAYS, LABEL_ARRAYS = ("inputs", "x", "X", "data"), ("labels", "y", "Y", "targets")
 
 
@@ -56,9 +63,14 @@ def compile_spec(source: Source, overrides: Mapping[str, s.Expr] | None = None, 
 
 def _compile(source: Source, overrides: Mapping[str, s.Expr], only: str | None) -> Plan:
     tree, errors = parse(source)
-    if errors:
-        raise SpecError(*errors)
     module = check.load(tree, overrides)
+    if errors:
+        # What could be parsed is checked too, as far as the lines left out cannot be to blame.
+        for x in module.declarations:
+            check.typed(module, x.kind, x.span, x.entries)
+        lost = {e.span.line for e in errors if e.span is not None}
+        errors += [e for e in module.errors if e.code in LOCAL_CODES and e.span is not None and e.span.line not in lost]
+        raise SpecError(*sorted(errors, key=_place))
     lowering = _Lowering(source, module)
     queries = [x for x in module.declarations if KINDS[x.kind].query]
     lowering.unused(queries)
@@ -66,8 +78,12 @@ def _compile(source: Source, overrides: Mapping[str, s.Expr], only: str | None) 
     if only is not None and only not in [x.name for x in queries]:
         module.report(d.unknown_query(only, [x.name for x in queries]))
     if module.errors:
-        raise SpecError(*sorted(module.errors, key=lambda x: (x.span is None, x.span and (x.span.line, x.span.column))))
+        raise SpecError(*sorted(module.errors, key=_place))
     return Plan(source.path, source.sha256, tuple(p for p in plans if p is not None and only in (None, p.name)))
+
+
+def _place(x: Diagnostic) -> tuple[int, int]:
+    return (x.span.line, x.span.column) if x.span is not None else (10**9, 0)
 
 
 class _Network:
@@ -83,10 +99,25 @@ class _Lowering:
         self._networks: dict[Network, _Network | None] = {}
 
     def unused(self, queries: list[s.Declaration]) -> None:
-        """Type declarations that no query may reach, so that their mistakes are seen too."""
+        """Check declarations alone, so that the mistakes of those that no query reaches are seen too."""
         for declaration in self.module.declarations:
-            if declaration not in queries:
-                check.typed(self.module, declaration.kind, declaration.span, declaration.entries)
+            if declaration in queries:
+                continue
+            form = check.typed(self.module, declaration.kind, declaration.span, declaration.entries)
+            if isinstance(form, Network):
+                self.network(form, declaration.name)
+            elif isinstance(form, Dataset):
+                self.attempt(partial(self._arrays, form))
+            elif isinstance(form, Input):
+                self.attempt(partial(self._check_input, form))
+
+    def attempt(self, step: Callable[[], T]) -> T | None:
+        """The step's result, or None after reporting what was wrong: the other steps can still be checked."""
+        try:
+            return step()
+        except SpecError as e:
+            self.module.report(*e.diagnostics)
+            return None
 
     def query(self, declaration: s.Declaration) -> QueryPlan | None:
         variants, sizes = [], []
@@ -106,7 +137,7 @@ class _Lowering:
         expectations = []
         for gate in (e for e in declaration.entries if isinstance(e, s.Gate)):
             try:
-                condition = check_condition(gate.condition, declaration.kind, many, self.module.params)
+                condition = check_condition(gate.condition, declaration.kind, many, self.module.params, self.module.broken)
             except SpecError as e:
                 # Without variants the number of rows is not known, and its errors would mislead.
                 self.module.report(*(x for x in e.diagnostics if variants or x.code != "R213"))
@@ -128,13 +159,18 @@ class _Lowering:
         network = self.network(network_form[1], network_form[0] or f"{name}.network")
         if network is None:
             raise SpecError()
+        plan = network.plan
         form = input_kind[2]
         index = query.input.value.index
         single = isinstance(form, Input) or (index is not None and isinstance(index.value, int))
-        data = self.input(form, network) if isinstance(form, Input) else self.dataset(form, network, index)
+        target = self.attempt(lambda: self.target(query, plan))
+        data = self.attempt(lambda: self.input(form, network) if isinstance(form, Input) else self.dataset(form, network, index))
+        if data is None:
+            raise SpecError()
         frames = len(data.tokens) if isinstance(data, TextInput) else len(data.values) if isinstance(data, ValuesInput) else data.frames
         perturbation = self.perturbation(perturbation_form[1], frames, isinstance(data, TextInput))
-        target = self.target(query, network.plan)
+        if target is None:
+            raise SpecError()
         rows = len(perturbation.frames.rows) * (2 if target.kind == "each" else 1) * (1 if single else 2)
         eps = None if query.eps is None else query.eps.value
         return Variant(swept, network.plan, data, perturbation, target, engine, eps), rows
@@ -169,9 +205,12 @@ class _Lowering:
         if labels is not None and len(labels) != architecture.classes:
             raise SpecError(d.labels_length(label_span, len(labels), architecture.classes))
         if labels is not None and len(set(labels)) != len(labels):
-            twice = next(x for x in labels if labels.count(x) > 1)
-            raise SpecError(d.duplicate_name(label_span, twice, label_span))
+            raise SpecError(d.same_label_twice(label_span, next(x for x in labels if labels.count(x) > 1)))
+        if form.activation is not None and not architecture.cell.startswith("rnn"):
+            raise SpecError(d.does_not_apply(form.activation.span, "activation", f"the activations of {architecture.cell} are fixed"))
         words = self._vocabulary(form, checkpoint)
+        if form.vocabulary is not None and architecture.embedding is None:
+            raise SpecError(d.does_not_apply(form.vocabulary.span, "vocabulary", "the checkpoint has no embedding table"))
         span = form.vocabulary.span if form.vocabulary else form.checkpoint.span
         if words is not None and architecture.embedding is not None and len(words) != architecture.tokens:
             raise SpecError(d.vocabulary_length(span, len(words), architecture.tokens))
@@ -204,15 +243,19 @@ class _Lowering:
 
     # -- inputs -------------------------------------------------------------------------------------------------------
 
-    def input(self, form: Input, network: _Network) -> InputPlan:
+    def _check_input(self, form: Input) -> None:
         if form.text is not None and form.values is not None:
             raise SpecError(d.conflicting_keys(form.values.span, "text", "values", "input"))
+        if form.text is None and form.values is None:
+            raise SpecError(d.one_of_keys(form.span, ("text", "values"), "input"))
+
+    def input(self, form: Input, network: _Network) -> InputPlan:
+        self._check_input(form)
         label = None if form.label is None else self.label(form.label, network.plan)
         if form.text is not None:
             tokens, ids = self.tokens(form.text, network)
             return TextInput(tokens, ids, label, form.text.span)
-        if form.values is None:
-            raise SpecError(d.one_of_keys(form.span, ("text", "values"), "input"))
+        assert form.values is not None
         if network.plan.architecture.embedding is not None:
             raise SpecError(d.embeds_values(form.values.span, network.plan.name))
         values = form.values.value
@@ -231,11 +274,13 @@ class _Lowering:
         if not tokens:
             raise SpecError(d.empty_text(text.span))
         unknown = vocabulary.get("<unk>")
-        ids, errors = [], []
+        ids: list[int] = []
+        errors: list[Diagnostic] = []
         for position, token in enumerate(tokens):
             number = vocabulary.get(token, vocabulary.get(token.lower(), unknown))
             if number is None:
-                errors.append(d.unknown_token(text.span, token, position, nearest(token.lower(), vocabulary)))
+                near = nearest(token.lower(), vocabulary) if len(vocabulary) <= SEARCHED_WORDS and len(errors) < 3 else None
+                errors.append(d.unknown_token(text.span, token, position, near))
             else:
                 ids.append(number)
         if errors:
@@ -309,6 +354,8 @@ class _Lowering:
             return tuple(range(count))
         pick: Pick = form.pick.value
         if pick.kind == "slice":
+            if pick.stop is not None and pick.stop > count:
+                raise SpecError(d.sample_out_of_range(form.pick.span, pick.stop - 1, count))
             chosen = tuple(range(count)[pick.start : pick.stop])
             if not chosen:
                 raise SpecError(d.no_samples(form.pick.span, f"the slice picks none of the {count} samples"))
@@ -324,6 +371,8 @@ class _Lowering:
             if index.value >= len(picked):
                 raise SpecError(d.sample_out_of_range(index.span, index.value, len(picked)))
             return (picked[index.value],)
+        if index.value[1] is not None and index.value[1] > len(picked):
+            raise SpecError(d.sample_out_of_range(index.span, index.value[1] - 1, len(picked)))
         chosen = picked[index.value[0] : index.value[1]]
         if not chosen:
             raise SpecError(d.no_samples(index.span, f"the slice picks none of the {len(picked)} samples"))
@@ -397,9 +446,15 @@ def _frames(frames: Located[Frames], count: int) -> FrameSet:
 def read_source(path: str) -> Source:
     """The text of a spec. Raises SpecError."""
     try:
+        if not path:
+            raise SpecError(d.empty_path(None))
         if os.path.isdir(path):
             raise SpecError(d.is_directory(None, path))
-        return Source(path, Path(path).read_bytes().decode("utf-8-sig").replace("\r\n", "\n"))
+        with open(path, "rb") as f:
+            raw = f.read(LARGEST_SPEC + 1)
+        if len(raw) > LARGEST_SPEC:
+            raise SpecError(d.not_text(f"it is larger than {LARGEST_SPEC >> 20} MiB"))
+        return Source(path, raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n"))
     except FileNotFoundError:
         folder = Path(path).parent
         siblings = [p.name for p in folder.iterdir()] if folder.is_dir() else []

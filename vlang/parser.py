@@ -15,6 +15,7 @@ from lark.lark import PostLex
 
 from vlang import diagnostics as d
 from vlang import syntax as s
+from vlang.constants import in_range
 from vlang.diagnostics import Diagnostic, SpecError
 from vlang.source import Source, Span
 
@@ -216,10 +217,7 @@ def _exact(text: str, span: Span) -> Fraction:
     digits, _, exponent = text.lower().partition("e")
     if len(digits) > 400 or len(exponent) > 5 or abs(int(exponent or 0)) + len(digits) > 700:
         raise SpecError(d.number_too_long(span))
-    value = Fraction(text)
-    if value and not Fraction(2) ** -1000 < value < Fraction(2) ** 1000:
-        raise SpecError(d.number_too_long(span))
-    return value
+    return in_range(Fraction(text), span)
 
 
 ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
@@ -240,6 +238,8 @@ WORDS = {
     "COMMA": "','", "DOT": "'.'", "RSPEC": "'rspec'", "PARAM": "'param'", "SWEEP": "'sweep'", "IN": "'in'", "BECAUSE": "'because'",
     "OR": "'or'", "AND": "'and'", "NOT": "'not'",
 }  # fmt: skip
+#: Words that begin an entry.
+KEYWORDS = ("expect", "warn", "sweep", "param", "rspec")
 #: Sets of terminals that read better under one name.
 VALUE = {"NUMBER", "STRING", "NAME", "LSQB", "LBRACE", "LPAR"}
 ENTRY = {"NAME", "GATE", "SWEEP", "PARAM"}
@@ -279,7 +279,10 @@ def _explain(e: UnexpectedInput, text: str) -> tuple[Diagnostic, int]:
             span, found = Span(token.line or 1, _code_end(text, token.line or 1)), "end of the line"
         else:
             span, found = Span(token.line or 1, token.column or 1, len(token)), f"'{token}'"
-        return d.unexpected(span, found, _expected(set(e.accepts or e.expected))), span.line
+        expected = _expected(set(e.accepts or e.expected))
+        first = (text.split("\n")[span.line - 1].split() or [""])[0]
+        meant = d.nearest(first, KEYWORDS)
+        return d.unexpected(span, found, f"{expected}; did you mean '{meant}'?" if meant and meant != first else expected), span.line
     if isinstance(e, UnexpectedCharacters):
         span = Span(e.line, e.column)
         char = text[e.pos_in_stream or 0]

@@ -48,6 +48,10 @@ ROW_FIELDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 
 
+#: Functions that make one value of many rows; vlang/conditions.py computes them.
+AGGREGATES = ("min", "max", "mean", "median", "quantile", "count", "rate", "all", "any")
+
+
 @dataclass(frozen=True)
 class Network:
     span: Span
@@ -197,7 +201,7 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
             Engine,
             {
                 "method": Key(WordType(METHODS), "the relaxation", _word("planes")),
-                "tolerance": Key(NumberType(Fraction(0), strict=True, most=Fraction(1)), "relative, of a radius", _number(Fraction(1, 1000))),
+                "tolerance": Key(NumberType(Fraction(1, 10**12), most=Fraction(1)), "relative, of a radius", _number(Fraction(1, 1000))),
                 "max_radius": Key(NumberType(Fraction(0), strict=True), "where a search stops", _number(10_000)),
                 "budget": Key(DurationType(), "time for a query"),
                 "device": Key(WordType(("auto", "cpu", "cuda")), "where to compute", _word("auto")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Generic, Literal, TypeVar
@@ -15,9 +16,6 @@ from vlang.source import Span
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-
-#: Lists longer than this are refused: a spec is written by people.
-LONGEST = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,20 @@ class Type(ABC, Generic[T]):
 
     def fail(self, key: str, expr: s.Expr) -> SpecError:
         return SpecError(d.wrong_type(expr.span, key, self.wanted, describe(expr)))
+
+
+def each(items: tuple[s.Expr, ...], convert: Callable[[s.Expr], T]) -> list[T]:
+    """Every item converted, or SpecError with what is wrong with any of them."""
+    values: list[T] = []
+    wrong: list[d.Diagnostic] = []
+    for item in items:
+        try:
+            values.append(convert(item))
+        except SpecError as e:
+            wrong.extend(e.diagnostics)
+    if wrong:
+        raise SpecError(*wrong)
+    return values
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,7 @@ class NumberType(Type[Fraction]):
 @dataclass(frozen=True)
 class IntegerType(Type[int]):
     least: int | None = 0
+    most: int = 2**63 - 1
     wanted: str = "a whole number"
 
     def convert(self, key: str, expr: s.Expr, params: Params) -> int:
@@ -71,6 +84,8 @@ class IntegerType(Type[int]):
             raise self.fail(key, expr)
         if self.least is not None and expr.value < self.least:
             raise SpecError(d.out_of_range(expr.span, key, shown(expr.value), f"at least {self.least}"))
+        if expr.value > self.most:
+            raise SpecError(d.out_of_range(expr.span, key, shown(expr.value), f"at most {self.most}"))
         return int(expr.value)
 
 
@@ -129,7 +144,7 @@ class ListType(Type[tuple[T, ...]]):
             if self.lone:
                 return (self.item.convert(key, expr, params),)
             raise self.fail(key, expr)
-        return tuple(self.item.convert(f"an entry of {key}", fold(x, params), params) for x in expr.items)
+        return tuple(each(expr.items, lambda x: self.item.convert(f"an entry of {key}", fold(x, params), params)))
 
 
 @dataclass(frozen=True)
@@ -196,7 +211,7 @@ class FramesType(Type[Frames]):
             case s.Call(name="any", args=args, keywords=()) if len(args) == 1:
                 return Frames("any", at_most=IntegerType(1).convert("k in any(k)", fold(args[0], params), params))
             case s.Items(items=items):
-                frames = tuple(Located(IntegerType().convert("a frame", fold(x, params), params), x.span) for x in items)
+                frames = tuple(each(items, lambda x: Located(IntegerType().convert("a frame", fold(x, params), params), x.span)))
                 if not frames:
                     raise SpecError(d.no_frames(expr.span))
                 return Frames("list", frames)
@@ -317,7 +332,7 @@ class ReferenceType(Type[Reference]):
 
     @property
     def wanted(self) -> str:  # type: ignore[override]
-        return f"the name of {' or '.join(_article(k) for k in self.kinds)}, or a record {{ ... }}"
+        return f"the name of {' or '.join(article(k) for k in self.kinds)}, or a record {{ ... }}"
 
     def convert(self, key: str, expr: s.Expr, params: Params) -> Reference:
         match expr:
@@ -333,5 +348,5 @@ class ReferenceType(Type[Reference]):
         raise self.fail(key, expr)
 
 
-def _article(kind: str) -> str:
+def article(kind: str) -> str:
     return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Protocol
+
+from torch import Tensor
 
 from vlang.plan import Variant
 from vlang.report import Row
@@ -20,6 +24,10 @@ class Context:
     finished: Callable[[int], None]
     deadline: float | None = None
 
+    @property
+    def late(self) -> bool:
+        return self.deadline is not None and time.monotonic() > self.deadline
+
 
 class QueryKind(Protocol):
     def __call__(self, loaded: Loaded, context: Context) -> list[Row]:
@@ -33,6 +41,14 @@ def chunks(loaded: Loaded) -> Iterator[tuple[Case, ...]]:
         size = batch_rows(loaded.graph, len(group[0].classes), loaded.network.device)
         for start in range(0, len(group), size):
             yield group[start : start + size]
+
+
+OUT_OF_TIME = "the budget ran out before this row"
+
+
+def unfinished(loaded: Loaded, cases: tuple[Case, ...], eps: Fraction) -> dict[Case, Row]:
+    """The rows that a budget left undone."""
+    return {c: row(loaded, c, verdict="unknown", eps=float(eps), reason=OUT_OF_TIME, complete=False) for c in cases}
 
 
 def row(loaded: Loaded, case: Case, **answer: object) -> Row:
@@ -51,3 +67,8 @@ def row(loaded: Loaded, case: Case, **answer: object) -> Row:
         swept=variant.swept,
         **answer,  # type: ignore[arg-type]
     )
+
+
+def margins(values: Tensor, rows: Tensor) -> Tensor:
+    """Smallest margin over the classes asked about. shape: values [B, classes], rows [B, T, classes] -> [B]."""
+    return -(rows @ values[:, :, None])[..., 0].amax(1)

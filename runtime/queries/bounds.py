@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import torch
 
 from vlang.report import Row
 from vlang.runtime.bounds import Relaxed
 from vlang.runtime.cases import Case, Loaded, at_least
 from vlang.runtime.device import batch_rows
-from vlang.runtime.queries.base import Context, row
+from vlang.runtime.queries.base import Context, row, unfinished
 
 
 def answer(loaded: Loaded, context: Context) -> list[Row]:
     eps = loaded.variant.eps
     assert eps is not None
-    return [x for case in _chunks(loaded) for x in _bound(loaded, case, context)]
-
-
-def _chunks(loaded: Loaded) -> list[tuple[Case, ...]]:
-    """Misclassified samples have bounds too, so the groups of other queries do not serve."""
+    found: dict[Case, Row] = {}
     size = batch_rows(loaded.graph, 2 * loaded.network.classes, loaded.network.device)
-    return [loaded.cases[i : i + size] for i in range(0, len(loaded.cases), size)]
+    for start in range(0, len(loaded.cases), size):
+        # Misclassified samples have bounds too, so the groups of other queries do not serve.
+        cases = loaded.cases[start : start + size]
+        found.update(unfinished(loaded, cases, eps) if context.late else _bound(loaded, cases, eps))
+        context.finished(len(cases))
+    return [found[c] for c in loaded.cases]
 
 
-def _bound(loaded: Loaded, cases: tuple[Case, ...], context: Context) -> list[Row]:
-    eps, centre = loaded.variant.eps, loaded.centre(cases)
-    assert eps is not None
+def _bound(loaded: Loaded, cases: tuple[Case, ...], eps: Fraction) -> dict[Case, Row]:
+    centre = loaded.centre(cases)
     relaxed = Relaxed(centre, loaded.ball(cases).scaled(at_least(eps)), loaded.variant.engine.method)  # type: ignore[arg-type]
-    t = loaded.network.classes
-    eye = torch.eye(t, dtype=centre.inputs.dtype, device=centre.inputs.device)
-    upper = relaxed.upper(loaded.graph.output, eye)
-    lower = -relaxed.upper(loaded.graph.output, -eye)
-    differences = torch.stack([torch.cat([eye[: c.label], eye[c.label + 1 :]]) - eye[c.label] for c in cases])
-    margin = -relaxed.upper(loaded.graph.output, differences).amax(1)
-    context.finished(len(cases))
-    return [
-        row(
+    eye = torch.eye(loaded.network.classes, dtype=centre.inputs.dtype, device=centre.inputs.device)
+    # Where bounds overflow there is none: infinity, not NaN.
+    upper = relaxed.upper(loaded.graph.output, eye).nan_to_num(nan=torch.inf, posinf=torch.inf)
+    lower = -relaxed.upper(loaded.graph.output, -eye).nan_to_num(nan=torch.inf, posinf=torch.inf)
+    margin = -relaxed.upper(loaded.graph.output, loaded.rows(cases)).amax(1)
+    return {
+        case: row(
             loaded,
             case,
             verdict="certified" if bool(margin[i] > 0) else "unknown",
@@ -45,4 +45,4 @@ def _bound(loaded: Loaded, cases: tuple[Case, ...], context: Context) -> list[Ro
             upper=tuple(upper[i].tolist()),
         )
         for i, case in enumerate(cases)
-    ]
+    }

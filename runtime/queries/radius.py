@@ -10,7 +10,7 @@ from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal, Relaxed
 from vlang.runtime.cases import Case, Loaded
 from vlang.runtime.concrete import logits
-from vlang.runtime.queries.base import Context, chunks, row
+from vlang.runtime.queries.base import Context, chunks, margins, row
 from vlang.runtime.search import certified_radii
 
 #: First eps to try, as a share of the radius that a linear network with this gradient would have.
@@ -61,11 +61,6 @@ def _search(loaded: Loaded, cases: tuple[Case, ...], context: Context) -> dict[C
             reason = "no eps above 0 could be certified"
         answers[case] = row(loaded, case, verdict="certified" if radius > 0 else "unknown", radius=radius, reason=reason, complete=complete)
     return answers
-
-
-def margins(values: Tensor, rows: Tensor) -> Tensor:
-    """Smallest margin over the classes asked about. shape: values [B, classes], rows [B, T, classes] -> [B]."""
-    return -(rows @ values[:, :, None])[..., 0].amax(1)
 
 
 def linear_guess(centre: Nominal, ball: Ball, rows: Tensor, nominal: Tensor) -> Tensor:

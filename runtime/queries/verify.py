@@ -10,9 +10,10 @@ from vlang.report import Row
 from vlang.runtime import attack
 from vlang.runtime.bounds import Relaxed
 from vlang.runtime.cases import Case, Loaded, at_least
-from vlang.runtime.queries.base import Context, chunks, row
+from vlang.runtime.queries.base import Context, chunks, margins, row, unfinished
 
 MISCLASSIFIED = "misclassified: the input itself is a counterexample"
+ELSEWHERE = "misclassified, as a class that is not asked about: nothing is claimed"
 
 
 def answer(loaded: Loaded, context: Context) -> list[Row]:
@@ -20,11 +21,15 @@ def answer(loaded: Loaded, context: Context) -> list[Row]:
     assert eps is not None
     found: dict[Case, Row] = {}
     for case in (c for c in loaded.cases if not c.correct):
-        witness = _listed(loaded.nominal.inputs[case.position])
-        found[case] = row(loaded, case, verdict="falsified", eps=float(eps), reason=MISCLASSIFIED, witness=witness)
+        margin = float(margins(loaded.nominal.logits[[case.position]], loaded.rows((case,)))[0])
+        if margin < 0:
+            witness = _listed(loaded.nominal.inputs[case.position])
+            found[case] = row(loaded, case, verdict="falsified", eps=float(eps), margin=margin, reason=MISCLASSIFIED, witness=witness)
+        else:
+            found[case] = row(loaded, case, verdict="unknown", eps=float(eps), reason=ELSEWHERE)
         context.finished(1)
     for group in chunks(loaded):
-        found.update(_verify(loaded, group, eps))
+        found.update(unfinished(loaded, group, eps) if context.late else _verify(loaded, group, eps))
         context.finished(len(group))
     return [found[c] for c in loaded.cases]
 

@@ -271,9 +271,10 @@ def test_a_lowered_offset_is_caught() -> None:
     lo, hi = boxes("wide", 5, 2, seed=3)
     a = f.upper_slopes("plane", lo, hi)
     offset = f.upper_offset(lo, hi, a) - 1e-3
-    with pytest.raises(AssertionError, match="crossed"):
-        for i in range(5):
-            _prove("sigmoid_tanh", [(float(x[i]), float(y[i])) for x, y in zip(lo, hi, strict=True)], [float(s[i]) for s in a], float(offset[i]))
+    for i in range(5):
+        box = [(float(x[i]), float(y[i])) for x, y in zip(lo, hi, strict=True)]
+        with pytest.raises(AssertionError, match="crossed"):
+            _prove("sigmoid_tanh", box, [float(s[i]) for s in a], float(offset[i]))
 
 
 @pytest.mark.parametrize("op", list(RELAXATIONS))

@@ -24,7 +24,7 @@ def as_json(report: Report) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "verdict": report.verdict,
-        "spec": {"path": report.path, "sha256": report.sha256},
+        "spec": {"path": report.path.encode("utf-8", "backslashreplace").decode(), "sha256": report.sha256},
         "engine": {"version": e.version, "torch": e.torch, "device": e.device, "dtype": e.dtype, "method": methods},
         "queries": [_query(q) for q in report.queries],
     }
@@ -61,12 +61,17 @@ def _row(row: Row) -> dict[str, Any]:
         eps=row.eps,
         margin=row.margin,
         reason=row.reason,
-        lower=None if row.lower is None else list(row.lower),
-        upper=None if row.upper is None else list(row.upper),
+        lower=_finite(row.lower),
+        upper=_finite(row.upper),
         witness=None if row.witness is None else [list(f) for f in row.witness],
         complete=None if row.complete else False,
         sweep=dict(row.swept) or None,
     )
+
+
+def _finite(values: Sequence[float] | None) -> list[float | None] | None:
+    """JSON knows no infinity: null, for an output without a bound."""
+    return None if values is None else [v if math.isfinite(v) else None for v in values]
 
 
 def _present(**fields: Any) -> dict[str, Any]:

@@ -5,8 +5,12 @@ One layout for terminals and pipes; off a terminal there is no colour and no box
 
 from __future__ import annotations
 
+import math
+import os
 import statistics
+import sys
 from collections.abc import Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -25,6 +29,19 @@ GATE_STYLE = {"passed": "green", "failed": "bold red", "unknown": "yellow", "war
 GATE_MARK = {"passed": "✓", "failed": "✗", "unknown": "?", "warned": "!"}
 VERDICT_STYLE = {"passed": "bold green", "failed": "bold red", "inconclusive": "bold yellow", "empty": "bold yellow"}
 ROW_STYLE = {"certified": "green", "falsified": "red", "unknown": "yellow"}
+
+
+class Output(Console):
+    """A console whose reader may stop early; the verdict still stands."""
+
+    def on_broken_pipe(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def console() -> Console:
+    """Standard output: rich on a terminal, plain text in a pipe."""
+    output = Output(highlight=False, markup=False)
+    return output if output.is_terminal else Output(highlight=False, markup=False, no_color=True, width=160, soft_wrap=True)
 
 
 def show(report: Report, console: Console) -> None:
@@ -112,7 +129,7 @@ def _table(rows: Sequence[Row], marked: frozenset[int], kind: str, plain: bool) 
             table.add_column(name, justify="right")
         table.add_column("verdict" if kind == "verify" else "outputs")
     for row in rows:
-        cells: list[RenderableType] = [value for _, value in row.swept]
+        cells: list[RenderableType] = [Text(value) for _, value in row.swept]
         if several:
             cells.append(str(row.sample))
         cells += [_label(row), Text(str(row.target)), _frames(row, id(row) in marked)]
@@ -121,10 +138,10 @@ def _table(rows: Sequence[Row], marked: frozenset[int], kind: str, plain: bool) 
         if kind == "radius":
             assert row.radius is not None
             style = COLOURS[0] if id(row) in marked else "bold"
-            cells.append(Text(f"{row.radius:.6g}", style))
+            cells.append(Text(_down(row.radius), style))
             cells.append(_bar(row.radius, most) if row.reason is None else Text(row.reason, "yellow"))
         else:
-            cells += [_number(row.eps), _number(row.margin), _verdict(row, kind)]
+            cells += [_number(row.eps), "" if row.margin is None else _down(row.margin), _verdict(row, kind)]
         table.add_row(*cells)
     return table
 
@@ -148,15 +165,30 @@ def _frames(row: Row, marked: bool) -> Text:
     return Text(text + (" *" if marked else ""), "bold" if marked else "")
 
 
+def _down(value: float, digits: int = 6) -> str:
+    """Rounded so that what is printed is still certified."""
+    return _rounded(value, digits, ROUND_FLOOR)
+
+
+def _up(value: float, digits: int = 6) -> str:
+    return _rounded(value, digits, ROUND_CEILING)
+
+
+def _rounded(value: float, digits: int, rounding: str) -> str:
+    if not math.isfinite(value):
+        return str(value)
+    return f"{float(Context(prec=digits, rounding=rounding).create_decimal_from_float(value)):.{digits}g}"
+
+
 def _number(value: float | str | None) -> str:
     return "" if value is None else value if isinstance(value, str) else f"{value:.6g}"
 
 
 def _verdict(row: Row, kind: str) -> Text:
     if kind == "bounds":
-        assert row.lower is not None
-        assert row.upper is not None
-        return Text("  ".join(f"[{lo:.4g}, {hi:.4g}]" for lo, hi in zip(row.lower, row.upper, strict=True)))
+        if row.lower is None or row.upper is None:
+            return Text(row.reason or "", "yellow")
+        return Text("  ".join(f"[{_down(lo, 4)}, {_up(hi, 4)}]" for lo, hi in zip(row.lower, row.upper, strict=True)))
     text = Text(row.verdict, ROW_STYLE[row.verdict])
     return text if row.reason is None else Text.assemble(text, (f"  {row.reason}", "dim"))
 
@@ -177,10 +209,10 @@ def _summary(rows: Sequence[Row], kind: str, plain: bool) -> Table:
     for name in ("rows", *columns):
         table.add_column(name, justify="right")
     for swept, group in groups.items():
-        cells = [*(v for _, v in swept), str(len(group))]
+        cells: list[RenderableType] = [*(Text(v) for _, v in swept), str(len(group))]
         if kind == "radius":
             radii = [r.radius or 0.0 for r in group]
-            cells += [f"{f(radii):.6g}" for f in (min, statistics.median, statistics.fmean, max)]
+            cells += [_down(f(radii)) for f in (min, statistics.median, statistics.fmean, max)]
             cells.append(f"{sum(x > 0 for x in radii) / len(radii):.0%}")
         else:
             cells += [f"{sum(r.verdict == c for r in group)}" for c in columns]

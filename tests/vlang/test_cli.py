@@ -1,0 +1,208 @@
+"""The command line as a user meets it: exit codes, streams, reports, speed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vlang.cli import main
+
+ROOT = Path(__file__).parents[2]
+HEAD = """rspec 1
+param floor: number = 0
+network net { checkpoint = "lstm.safetensors" }
+network text { checkpoint = "text.safetensors" }
+dataset data { source = "data.npz", pick = first(3) }
+input words { text = "What is the name" }
+"""
+
+
+def spec(world: Path, body: str, name: str = "cli.rspec") -> str:
+    path = world / name
+    path.write_text(HEAD + body)
+    return str(path)
+
+
+def ask(extra: str = "", kind: str = "radius", p: str = "{ frames = all, norm = 2 }", of: str = "network = net, input = data") -> str:
+    return f"{kind} q {{ {of}, perturbation = {p}\n {extra} }}\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (ask("expect min(radius) >= 0"), 0),
+        (ask("warn min(radius) >= 1000"), 0),
+        (ask("expect min(radius) >= 1000"), 1),
+        (ask("expect min(radius) > floor + 1000"), 1),
+        (ask("expect min(raduis) > 0"), 2),
+        (ask("eps = 0.5", kind="verify"), 0),
+        (ask("eps = 1e-9\n expect rate(certified) >= 0", kind="verify"), 0),
+        (ask("engine = { tolerance = 1e-9, budget = 1 ms }"), 4),
+        ("", 5),
+    ],
+)
+def test_exit_codes(body: str, code: int, world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if "eps = 0.5" in body:
+        body = body.replace("eps = 0.5", "eps = 100")
+    assert main([spec(world, body)]) == code
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_unknown_rows_without_expectations_are_inconclusive(world: Path) -> None:
+    """eps between what interval bounds certify and what an attack falsifies."""
+    body = ask("engine = { method = interval }\n target = each\n sweep eps in [1e-9, 1e-1, 2e-1, 3e-1, 0.5, 0.7, 1, 1.5]", kind="verify")
+    path = spec(world, body)
+    report = world / "verify.json"
+    code = main([path, "--json", str(report)])
+    rows = json.loads(report.read_text())["queries"][0]["rows"]
+    assert {r["verdict"] for r in rows} >= {"certified", "unknown"}
+    assert code == 4
+    for r in rows:
+        assert ("witness" in r) == (r["verdict"] == "falsified")
+        assert r["verdict"] != "unknown" or r["reason"]
+
+
+def test_precedence_over_several_files(world: Path) -> None:
+    good, failed = spec(world, ask(), "good.rspec"), spec(world, ask("expect min(radius) > 1000"), "failed.rspec")
+    bad, empty = spec(world, ask("expect 1"), "bad.rspec"), spec(world, "", "empty.rspec")
+    assert main([good, failed, empty]) == 1
+    assert main([good, failed, bad]) == 2
+    assert main([good, empty]) == 5
+
+
+def test_report(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    body = ask(
+        'sweep engine.method in [lines, planes]\n expect min(radius) > 0 because "so"',
+        p="{ frames = each, norm = inf }",
+        of="network = text, input = words",
+    )
+    assert main([spec(world, body), "--json", "-"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert list(report) == ["schema", "verdict", "spec", "engine", "queries"]
+    assert report["engine"]["dtype"] == "float64"
+    (query,) = report["queries"]
+    assert len(query["rows"]) == 8
+    row = query["rows"][1]
+    assert row["frames"] == [1]
+    assert row["tokens"] == ["is"]
+    assert row["norm"] == "inf"
+    assert row["sweep"] == {"engine.method": "lines"}
+    assert row["radius"] > 0
+    assert not {"eps", "lower", "upper"} & set(row), "fields that do not apply are absent"
+    (gate,) = query["expectations"]
+    assert (gate["verdict"], gate["because"], gate["line"]) == ("passed", "so", 9)
+    assert gate["actual"].startswith("min(radius) = ")
+
+
+def test_params_and_queries_from_the_command_line(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = spec(world, ask("expect min(radius) >= floor") + ask("expect min(radius) >= 0").replace(" q ", " r "))
+    assert main([path]) == 0
+    assert main([path, "-p", "floor=8/2"]) == 1
+    assert main([path, "-p", "floor=4", "-q", "r"]) == 0
+    for bad in (["-p", "flor=1"], ["-p", "floor"], ["-p", "floor=="], ["-p", "floor=abc"], ["-q", "nothing"], ["--jsn", "x"], ["--device", "tpu"]):
+        capsys.readouterr()
+        assert main([path, *bad]) == 2
+        err = capsys.readouterr().err
+        assert "error[R" in err
+        assert "hint:" in err
+    assert main([]) == 2
+    assert main([str(world / "cli.rspce")]) == 2
+    assert "did you mean" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("target", ["missing/report.json", "folder", "locked/report.json"])
+def test_a_report_that_cannot_be_written_is_refused_before_computing(target: str, world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([spec(world, ask()), "--json", str(world / target)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "R308" in err
+
+
+def test_reports_are_whole_or_absent(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", fail)
+    assert main([spec(world, ask()), "--json", str(tmp_path / "r.json")]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_and_plan_agree_with_run(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = spec(world, ask("sweep perturbation.norm in [1, inf]\n expect min(radius) >= 0"))
+    assert main(["check", path]) == 0
+    assert "ok, 1 query, 2 points" in capsys.readouterr().out
+    assert main(["plan", path]) == 0
+    out = capsys.readouterr().out
+    for part in ("radius q", "where perturbation.norm = inf", "3 samples of 4 frames", "graph nodes", "FLOP", "expect min(radius) >= 0"):
+        assert part in out
+    words = spec(world, "radius w { network = text, input = words, perturbation = { frames = [0, 3], norm = 2 } }")
+    assert main(["plan", words]) == 0
+    assert "frames 0:What, 3:name" in capsys.readouterr().out
+
+
+def test_check_and_plan_need_neither_torch_nor_numpy(world: Path) -> None:
+    path = spec(world, ask("expect min(radius) >= 0"))
+    for command in ("check", "plan"):
+        code = (
+            f"import sys\nfrom vlang.cli import main\ncode = main([{command!r}, {path!r}])\n"
+            "assert not {'torch', 'numpy', 'safetensors', 'rich'} & set(sys.modules), 'heavy import'\nsys.exit(code)"
+        )
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert time.perf_counter() - start < 3  # a guard; 0.35 s when nothing else runs
+
+
+def test_internal_errors_are_short_and_exit_3(world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    path = spec(world, ask())
+    monkeypatch.setattr("vlang.lower.compile_spec", broken)
+    assert main([path]) == 3
+    err = capsys.readouterr().err
+    assert "internal error" in err
+    assert "Traceback" not in err
+    with pytest.raises(ZeroDivisionError):
+        main(["run", path, "--debug"])
+
+
+def test_interrupt_exits_4(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vlang.runtime.execute.execute", stopped)
+    assert main([spec(world, ask())]) == 4
+
+
+def test_a_reader_that_stops_early_is_no_error(world: Path) -> None:
+    path = spec(world, ask())
+    done = subprocess.run(
+        f"{sys.executable} -m vlang.cli {path} | head -1; exit ${{PIPESTATUS[0]}}",
+        shell=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        executable="/bin/bash",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+
+
+def test_binary_and_strange_specs(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, content in (("bin", b"\xff\xfe\x00rspec"), ("nul", b"rspec 1\n\x00"), ("none", b""), ("comment", b"# nothing\n")):
+        path = world / f"{name}.rspec"
+        path.write_bytes(content)
+        assert main([str(path)]) == 2
+        assert "hint:" in capsys.readouterr().err
+    bom = world / "bom.rspec"
+    bom.write_bytes(b"\xef\xbb\xbf" + (HEAD + ask()).replace("\n", "\r\n").encode())
+    assert main([str(bom)]) == 0
+    assert main([str(world / "folder")]) == 2

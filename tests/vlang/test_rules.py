@@ -1,0 +1,132 @@
+"""The house's rules: which side imports what, what the wheel holds, that documents' examples run."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+#: The only modules of the language that the runtime may import.
+VALUES = {"vlang.plan", "vlang.report", "vlang.source"}
+HEAVY = {"torch", "numpy", "safetensors"}
+
+
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """Modules imported, and whether at the top of the module."""
+    tree = ast.parse(path.read_text())
+    top = set(map(id, tree.body))
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(a.name, id(node) in top) for a in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.append((node.module, id(node) in top))
+            found += [(f"{node.module}.{a.name}", id(node) in top) for a in node.names if node.module in ("vlang", "vlang.runtime")]
+    return found
+
+
+def modules(folder: str) -> list[Path]:
+    return [
+        p for p in (ROOT / folder).rglob("*.py") if not (folder == "vlang" and {"runtime", "grammar"} & set(p.relative_to(ROOT / "vlang").parts[:1]))
+    ]
+
+
+def test_the_runtime_knows_no_syntax() -> None:
+    for path in modules("runtime"):
+        for name, _ in imports(path):
+            if name.startswith("vlang") and not name.startswith("vlang.runtime") and name != "vlang":
+                assert name in VALUES, f"{path} imports {name}"
+            assert name.split(".")[0] != "lark", f"{path} imports lark"
+
+
+def test_the_language_imports_no_torch_except_cli_lazily() -> None:
+    for path in modules("vlang"):
+        for name, top in imports(path):
+            assert name.split(".")[0] not in HEAVY, f"{path} imports {name}"
+            if name.startswith("vlang.runtime"):
+                assert path.name == "cli.py", f"{path} imports {name}"
+                assert not top, f"{path} imports {name}"
+
+
+def test_cells_hold_no_bounding_code_and_relaxations_know_no_cell() -> None:
+    for path in (ROOT / "runtime" / "cells").glob("*.py"):
+        assert not any("relaxations" in n or "bounds" in n or "ball" in n for n, _ in imports(path))
+    for path in (ROOT / "runtime" / "relaxations").glob("*.py"):
+        assert not any("cells" in n or "graph" in n or "network" in n for n, _ in imports(path))
+
+
+@pytest.mark.parametrize("folder", ["vlang", "runtime"])
+def test_no_mutable_module_state(folder: str) -> None:
+    """Module-level names are functions, classes, or constants in capitals."""
+    for path in modules(folder):
+        for node in ast.parse(path.read_text()).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+            for target in targets:
+                if isinstance(target, ast.Name):
+                    name = target.id
+                    assert name.isupper() or name.startswith("_") or name[0].isupper() or name.startswith("__"), f"{path}: {name}"
+
+
+def test_the_wheel_holds_only_vlang_and_every_package(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(tmp_path), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {n.split("/")[0] for n in names}
+    assert {t for t in tops if not t.endswith(".dist-info")} == {"vlang"}
+    packed = {n for n in names if n.endswith(".py")}
+    here = {str(p.relative_to(ROOT)) for p in modules("vlang")}
+    here |= {f"vlang/{p.relative_to(ROOT)}" for folder in ("runtime", "grammar") for p in modules(folder)}
+    assert packed == here
+    assert "vlang/grammar/rspec.lark" in names
+    assert "vlang/py.typed" in names
+
+
+def test_the_readmes_test_command_is_what_ci_runs() -> None:
+    readme = (ROOT / "README.md").read_text()
+    commands = re.findall(r"^    (python3\.11 .*)$", readme, re.M)
+    assert len(commands) == 2
+    assert "vrun specs/qc_word3.rspec" in commands[0]
+    assert "pytest" in commands[1]
+    assert "README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+def spec_blocks(document: str) -> list[str]:
+    return re.findall(r"```rspec\n(.*?)```", (ROOT / document).read_text(), re.S)
+
+
+@pytest.mark.parametrize(
+    ("document", "number"), [(d, i) for d in ("README.md", "grammar/README.md") if (ROOT / d).exists() for i in range(len(spec_blocks(d)))]
+)
+def test_every_example_in_the_documents_checks(document: str, number: int, tmp_path: Path) -> None:
+    """Examples are whole specs in specs/; paths are relative to that folder."""
+    from vlang.lower import compile_spec
+    from vlang.source import Source
+
+    text = spec_blocks(document)[number]
+    compile_spec(Source(str(ROOT / "specs" / "example.rspec"), text))
+
+
+@pytest.mark.parametrize("spec", sorted(p.name for p in (ROOT / "specs").glob("*.rspec")))
+def test_every_shipped_spec_passes(spec: str) -> None:
+    from vlang.cli import main
+
+    assert main(["run", str(ROOT / "specs" / spec)]) == 0
+
+
+def test_checkpoints_are_small() -> None:
+    for path in (ROOT / "specs").rglob("*"):
+        assert not path.is_file() or path.stat().st_size < 2 * 2**20
+
+
+def test_ruff_and_mypy_are_clean() -> None:
+    for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]):
+        done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
