@@ -16,6 +16,7 @@ from vlang import diagnostics as d
 from vlang import syntax as s
 from vlang.constants import Params, describe, fold, shown
 from vlang.diagnostics import SpecError
+from vlang.numbers import down
 from vlang.report import Row
 from vlang.signatures import ROW_FIELDS
 
@@ -248,7 +249,7 @@ def found(expr: s.Expr, rows: Sequence[Fields]) -> str:
 
 
 def _shown(value: Value) -> str:
-    return str(value).lower() if isinstance(value, bool) else f"{float(value):.6g}"
+    return str(value).lower() if isinstance(value, bool) else down(float(value))
 
 
 def written(expr: s.Expr) -> str:

@@ -5,18 +5,17 @@ One layout for terminals and pipes; off a terminal there is no colour and no box
 
 from __future__ import annotations
 
-import math
 import os
 import statistics
 import sys
 from collections.abc import Sequence
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from vlang.numbers import down, up
 from vlang.report import GateResult, JudgedQuery, Report, Row
 
 #: Longer tables are shown by their summary and their most fragile rows.
@@ -138,10 +137,10 @@ def _table(rows: Sequence[Row], marked: frozenset[int], kind: str, plain: bool) 
         if kind == "radius":
             assert row.radius is not None
             style = COLOURS[0] if id(row) in marked else "bold"
-            cells.append(Text(_down(row.radius), style))
+            cells.append(Text(down(row.radius), style))
             cells.append(_bar(row.radius, most) if row.reason is None else Text(row.reason, "yellow"))
         else:
-            cells += [_number(row.eps), "" if row.margin is None else _down(row.margin), _verdict(row, kind)]
+            cells += [_number(row.eps), "" if row.margin is None else down(row.margin), _verdict(row, kind)]
         table.add_row(*cells)
     return table
 
@@ -165,21 +164,6 @@ def _frames(row: Row, marked: bool) -> Text:
     return Text(text + (" *" if marked else ""), "bold" if marked else "")
 
 
-def _down(value: float, digits: int = 6) -> str:
-    """Rounded so that what is printed is still certified."""
-    return _rounded(value, digits, ROUND_FLOOR)
-
-
-def _up(value: float, digits: int = 6) -> str:
-    return _rounded(value, digits, ROUND_CEILING)
-
-
-def _rounded(value: float, digits: int, rounding: str) -> str:
-    if not math.isfinite(value):
-        return str(value)
-    return f"{float(Context(prec=digits, rounding=rounding).create_decimal_from_float(value)):.{digits}g}"
-
-
 def _number(value: float | str | None) -> str:
     return "" if value is None else value if isinstance(value, str) else f"{value:.6g}"
 
@@ -188,7 +172,7 @@ def _verdict(row: Row, kind: str) -> Text:
     if kind == "bounds":
         if row.lower is None or row.upper is None:
             return Text(row.reason or "", "yellow")
-        return Text("  ".join(f"[{_down(lo, 4)}, {_up(hi, 4)}]" for lo, hi in zip(row.lower, row.upper, strict=True)))
+        return Text("  ".join(f"[{down(lo, 4)}, {up(hi, 4)}]" for lo, hi in zip(row.lower, row.upper, strict=True)))
     text = Text(row.verdict, ROW_STYLE[row.verdict])
     return text if row.reason is None else Text.assemble(text, (f"  {row.reason}", "dim"))
 
@@ -212,7 +196,7 @@ def _summary(rows: Sequence[Row], kind: str, plain: bool) -> Table:
         cells: list[RenderableType] = [*(Text(v) for _, v in swept), str(len(group))]
         if kind == "radius":
             radii = [r.radius or 0.0 for r in group]
-            cells += [_down(f(radii)) for f in (min, statistics.median, statistics.fmean, max)]
+            cells += [down(f(radii)) for f in (min, statistics.median, statistics.fmean, max)]
             cells.append(f"{sum(x > 0 for x in radii) / len(radii):.0%}")
         else:
             cells += [f"{sum(r.verdict == c for r in group)}" for c in columns]

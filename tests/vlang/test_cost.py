@@ -1,0 +1,31 @@
+"""`vrun plan` counts what the runtime builds, without torch."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.helpers import random_network
+from vlang.cost import CELL_COST, nodes, pass_flop
+from vlang.plan import Architecture
+from vlang.runtime.cells import CELLS
+
+
+def architecture(cell: str, layers: int, bidirectional: bool, head: tuple[str, ...], s: int = 4, n: int = 3) -> Architecture:
+    return Architecture(cell, "", layers, bidirectional, True, n, s, 3, "last", tuple(f"h{i}" for i in range(len(head) + 1)), head, None, 0, ())
+
+
+@pytest.mark.parametrize("cell", list(CELLS))
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("head", [(), ("relu",), ("none", "tanh")])
+def test_node_count_is_the_graphs(cell: str, layers: int, bidirectional: bool, head: tuple[str, ...]) -> None:
+    network = random_network(cell, layers=layers, bidirectional=bidirectional, head=head)
+    assert nodes(architecture(cell, layers, bidirectional, head), 5) == len(network.unroll(5).nodes)
+    assert CELL_COST[cell][0] == CELLS[cell].gates
+
+
+def test_flop_follows_the_model() -> None:
+    """shared/MATH.md, section 7: 40 m^2 s^2 (s + n) for an LSTM, 2 m^2 s^2 (s + n) for a vanilla RNN."""
+    for cell, factor in (("lstm", 40), ("rnn_tanh", 2)):
+        for m, s, n in ((7, 32, 112), (28, 128, 28)):
+            assert 0.9 <= pass_flop(architecture(cell, 1, False, (), s, n), m) / (factor * m * m * s * s * (s + n)) <= 1.2
