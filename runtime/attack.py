@@ -13,17 +13,19 @@ import torch
 from torch import Tensor
 
 from vlang.runtime.ball import Ball, p_norm
-from vlang.runtime.concrete import logits
+from vlang.runtime.concrete import logits, margins
 from vlang.runtime.graph import Graph
 
 STEPS = 40
 RESTARTS = 2
+#: A witness must be ahead by this much, relative to the logits: far above the error of a float64 forward pass.
+EVALUATION = 1e-10
 
 
 def counterexamples(graph: Graph, inputs: Tensor, ball: Ball, rows: Tensor, seed: int) -> Tensor:
     """The best inputs found. shape: inputs [B, m, n], rows [B, T, classes] (margin = -rows @ logits) -> [B, m, n]."""
     generator = torch.Generator(device="cpu").manual_seed(seed)
-    best, best_margin = inputs.clone(), _margin(graph, inputs, rows)
+    best, best_margin = inputs.clone(), margins(logits(graph, inputs), rows)
     for restart in range(RESTARTS):
         delta = torch.zeros_like(inputs)
         if restart:
@@ -32,7 +34,7 @@ def counterexamples(graph: Graph, inputs: Tensor, ball: Ball, rows: Tensor, seed
         for step in range(STEPS):
             point = (inputs + delta).requires_grad_()
             with torch.enable_grad():
-                margin = _margin(graph, point, rows)
+                margin = margins(logits(graph, point), rows)
                 (gradient,) = torch.autograd.grad(margin.sum(), point)
             margin = margin.detach()
             better = margin < best_margin
@@ -41,15 +43,11 @@ def counterexamples(graph: Graph, inputs: Tensor, ball: Ball, rows: Tensor, seed
             size = 1.0 if step < STEPS // 2 else 0.3
             delta = project(delta + size * _steepest(-gradient, ball), ball)
         point = inputs + delta
-        margin = _margin(graph, point, rows)
+        margin = margins(logits(graph, point), rows)
         better = margin < best_margin
         best = torch.where(better[:, None, None], point, best)
         best_margin = torch.where(better, margin, best_margin)
     return best
-
-
-def _margin(graph: Graph, inputs: Tensor, rows: Tensor) -> Tensor:
-    return -(rows @ logits(graph, inputs)[:, :, None])[..., 0].amax(1)
 
 
 def _steepest(gradient: Tensor, ball: Ball) -> Tensor:
@@ -112,9 +110,16 @@ def replay(
             return False
     if at_most is not None and moved > at_most:
         return False
-    if clip is not None and not all(clip[0] <= Fraction(v) <= clip[1] for v in point.flatten().tolist()):
+    still = (point == centre).flatten().tolist()
+    if clip is not None and not all(same or clip[0] <= Fraction(v) <= clip[1] for v, same in zip(point.flatten().tolist(), still, strict=True)):
         return False
-    return bool(_margin(graph, point[None], rows[None])[0] < 0)
+    return misclassifies(graph, point, rows)
+
+
+def misclassifies(graph: Graph, point: Tensor, rows: Tensor) -> bool:
+    """Whether some class asked about is ahead at this point, by more than float64 evaluation can be wrong. shape: [m, n], [T, classes]."""
+    values = logits(graph, point[None])
+    return bool(margins(values, rows[None])[0] < -EVALUATION * (1 + values.abs().max()))
 
 
 def _within(delta: list[Fraction], radius: Fraction, norm: Fraction | None) -> bool:

@@ -7,6 +7,7 @@ once, and x + delta inside a box where a clip is given (shared/MATH.md, section 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -51,7 +52,8 @@ class Ball:
 
     def scaled(self, eps: Tensor | float) -> Ball:
         """The sets with every radius times eps, rounded up. shape: eps [B, 1] or a number."""
-        return replace(self, radii=self.radii * eps * (1 + 2**-52))
+        product = (self.radii * eps * (1 + 2**-52)).clamp(min=torch.finfo(self.radii.dtype).tiny)
+        return replace(self, radii=torch.where((self.radii > 0) & (torch.as_tensor(eps) != 0), product, 0.0))
 
     def rows(self, index: Tensor) -> Ball:
         """The sets of some rows of the batch."""
@@ -81,6 +83,10 @@ class Ball:
         else:
             total = torch.stack(gains).topk(self.at_most, 0).values.sum(0)
         return total * (1 + rounding.gamma(len(gains) + 8, total.dtype))
+
+    def support(self, coefficients: Mapping[int, Tensor]) -> Tensor:
+        """The largest value of sum_k coefficient_k . delta_k, rounded up. shape: each [B or 1, R, n] -> [B, R]."""
+        return self.total([self.gain(frame, a) for frame, a in coefficients.items()])
 
     def reach(self, frame: int) -> Tensor:
         """A bound on every |coordinate| of delta_frame. shape: [B, 1]."""

@@ -12,7 +12,6 @@ inner product per node, with a vector known before the walk.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -22,11 +21,10 @@ from vlang.runtime.ball import Ball
 from vlang.runtime.concrete import trajectory
 from vlang.runtime.graph import Affine, Graph, Input, Nonlinear, Ref
 from vlang.runtime.relaxations import RELAXATIONS, Planes, Rule
-
-Method = Literal["interval", "lines", "planes"]
-RULES: dict[Method, Rule] = {"interval": "constant", "lines": "line", "planes": "plane"}
+from vlang.runtime.slab import Slab
 
 Box = tuple[Tensor, Tensor]
+Region = Ball | Slab
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,15 +51,15 @@ class Nominal:
 class Relaxed:
     """A graph relaxed on a batch of sets: every node's box, every nonlinearity's planes."""
 
-    def __init__(self, nominal: Nominal, ball: Ball, method: Method) -> None:
-        self.nominal, self.ball, self.method = nominal, ball, method
+    def __init__(self, nominal: Nominal, region: Region, rule: Rule) -> None:
+        self.nominal, self.region, self.rule = nominal, region, rule
         graph = nominal.graph
-        self.live = graph.reached_from(ball.frames)
+        self.live = graph.reached_from(region.frames)
         self.boxes: list[Box] = []
         self._planes: dict[int, Planes] = {}
         self._centre: dict[int, Tensor] = {}  # per live affine node: bias plus everything fixed. shape: [B, width]
         self._error: dict[int, Tensor] = {}  # per live node: rounding per unit of |coefficient|. shape: [B, width]
-        self._roundings = len(graph.nodes) + 8  # one per addition to a running total, and a few
+        self._roundings = 2 * len(graph.nodes) + 64  # two additions to a running total per node, and elementary functions
         relaxed = graph.relaxed_arguments()
         for i, node in enumerate(graph.nodes):
             if not self.live[i]:
@@ -69,26 +67,26 @@ class Relaxed:
                 continue
             match node:
                 case Input(frame=frame):
-                    x, r = nominal.inputs[:, frame], ball.reach(frame)
+                    x, r = nominal.inputs[:, frame], region.reach(frame)
                     self.boxes.append((x - r, x + r))
                 case Affine():
                     self._fix_affine(i, node)
                     self.boxes.append(self._affine_box(i, node))
-                    if method != "interval" and i in relaxed:
+                    if rule != "constant" and i in relaxed:
                         self.boxes[i] = self._linear_box(i)
                 case Nonlinear():
                     lo, hi = self._argument_box(node)
                     nonlinearity = RELAXATIONS[node.op]
                     self.boxes.append(nonlinearity.range(lo, hi))
-                    if method != "interval":
-                        self._relax(i, node, nonlinearity.planes(RULES[method], lo, hi))
+                    if rule != "constant":
+                        self._relax(i, node, nonlinearity.planes(rule, lo, hi))
                         if i in relaxed:
                             self.boxes[i] = self._linear_box(i)
 
     def upper(self, node: int, rows: Tensor) -> Tensor:
         """An upper bound of rows @ value(node) over the set. shape: rows [R, width] or [B, R, width] -> [B, R]."""
         rows = rows if rows.dim() == 3 else rows[None]
-        if self.method == "interval":
+        if self.rule == "constant":
             return self._interval_upper(node, rows)
         return self._substitute(node, rows)
 
@@ -119,7 +117,7 @@ class Relaxed:
                 centre = centre + (x if weight is None else x @ weight.T)
                 size = size + (x.abs() if weight is None else x.abs() @ weight.abs().T)
             if self.live[ref.node]:
-                mag = self.ball.reach(source.frame).expand(-1, ref.width) if isinstance(source, Input) else self._magnitude(ref)
+                mag = self.region.reach(source.frame).expand(-1, ref.width) if isinstance(source, Input) else self._magnitude(ref)
                 spread = spread + (mag if weight is None else mag @ weight.abs().T)
         self._centre[i] = centre
         self._error[i] = (spread + 2 * size) * rounding.gamma(2 * width + self._roundings, centre.dtype)
@@ -142,8 +140,8 @@ class Relaxed:
             source = self.nominal.graph.nodes[term.ref.node]
             if isinstance(source, Input):
                 weight = _dense(term.weight, term.ref.width, lo)
-                lo = lo - self.ball.gain(source.frame, -weight[None])
-                hi = hi + self.ball.gain(source.frame, weight[None])
+                lo = lo - self.region.support({source.frame: -weight[None]})
+                hi = hi + self.region.support({source.frame: weight[None]})
             else:
                 low, high = self._box(term.ref)
                 if term.weight is None:
@@ -169,7 +167,7 @@ class Relaxed:
             fused = rows @ weight
             source = self.nominal.graph.nodes[term.ref.node]
             if isinstance(source, Input):
-                total = total + self.ball.gain(source.frame, fused)
+                total = total + self.region.support({source.frame: fused})
             else:
                 total = total + _interval_rows(fused, *self._box(term.ref))
         return total
@@ -189,15 +187,17 @@ class Relaxed:
         graph, values = self.nominal.graph, self.nominal.values
         pending: dict[int, Tensor] = {top: rows}
         assembling: dict[int, Tensor] = {}  # coefficients that arrive slice by slice, in tensors of our own
-        gains: list[Tensor] = []
+        arrived_at: dict[int, Tensor] = {}  # coefficients of the input's frames
         total = torch.zeros((), dtype=rows.dtype, device=rows.device)
 
         def add(ref: Ref, coefficient: Tensor) -> None:
             width = graph.nodes[ref.node].width
             if ref.width < width:
-                if ref.node not in assembling:
-                    assembling[ref.node] = coefficient.new_zeros(*coefficient.shape[:-1], width)
-                assembling[ref.node][..., ref.start : ref.stop] += coefficient
+                parts = assembling.get(ref.node)
+                if parts is None or parts.shape[0] < coefficient.shape[0]:
+                    whole = coefficient.new_zeros(*coefficient.shape[:-1], width)
+                    assembling[ref.node] = parts = whole if parts is None else whole + parts
+                parts[..., ref.start : ref.stop] += coefficient
             else:
                 old = pending.get(ref.node)
                 pending[ref.node] = coefficient if old is None else old + coefficient
@@ -209,11 +209,11 @@ class Relaxed:
             a = arrived[0] if len(arrived) == 1 else arrived[0] + arrived[1]
             node = graph.nodes[i]
             if not self.live[i]:
-                total = total + _inner(a, values[i]) + _inner(a.abs(), rounding.pad(values[i].abs()))
+                total = total + _inner(a, values[i]) + _inner(a.abs(), rounding.pad(values[i].abs(), 2 * node.width + self._roundings))
                 continue
             match node:
                 case Input(frame=frame):
-                    gains.append(self.ball.gain(frame, a))
+                    arrived_at[frame] = a
                 case Affine(terms=terms):
                     total = total + _inner(a, self._centre[i]) + _inner(a.abs(), self._error[i])
                     for term in terms:
@@ -226,7 +226,7 @@ class Relaxed:
                     for k, ref in enumerate(args):
                         up, low = planes.upper.slopes[k], planes.lower.slopes[k]
                         add(ref, (above * up[:, None]).addcmul_(below, low[:, None]))
-        return total + self.ball.total(gains)
+        return total + self.region.support(arrived_at)
 
 
 def _inner(a: Tensor, v: Tensor) -> Tensor:

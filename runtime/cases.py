@@ -11,15 +11,20 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from vlang.plan import DataError, DatasetInput, Problem, TextInput, Variant
+from vlang.plan import DataError, DatasetInput, InputPlan, Problem, TextInput, Variant
 from vlang.runtime import load
 from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal
+from vlang.runtime.certify import Asked
+from vlang.runtime.concrete import logits
+from vlang.runtime.device import batch_rows
 from vlang.runtime.graph import Graph
 from vlang.runtime.network import Network
 
 #: Below this many rows a pass is bound by launches, not arithmetic.
 SMALLEST_GROUP = 16
+#: Samples whose logits are computed at once.
+AT_ONCE = 1024
 #: A target as the report names it, and the classes it is about.
 TargetRow = tuple[str | int, tuple[int, ...]]
 
@@ -42,18 +47,48 @@ class Case:
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
-    """A variant with its data in memory. shape: inputs [S, m, n]."""
+class Samples:
+    """Inputs and what the network says of them. shape: inputs [S, m, n], logits [S, classes]."""
 
-    variant: Variant
     network: Network
     graph: Graph
-    nominal: Nominal
+    inputs: Tensor
+    logits: Tensor
+    labels: list[int] | None
+    numbers: tuple[int, ...]
+
+    @classmethod
+    def load(cls, plan: InputPlan, network: Network) -> Samples:
+        """Raises DataError."""
+        inputs, labels, numbers = load.samples(plan, network)
+        graph = network.unroll(inputs.shape[1])
+        values = torch.cat([logits(graph, part) for part in torch.split(inputs, AT_ONCE)])
+        return cls(network, graph, inputs, values, labels, numbers)
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A variant with its data in memory."""
+
+    variant: Variant
+    samples: Samples
     cases: tuple[Case, ...]
 
+    @property
+    def network(self) -> Network:
+        return self.samples.network
+
+    @property
+    def graph(self) -> Graph:
+        return self.samples.graph
+
+    @property
+    def inputs(self) -> Tensor:
+        return self.samples.inputs
+
     def groups(self) -> Iterator[tuple[Case, ...]]:
-        """Correctly classified cases with one number of classes, sorted by first perturbed frame and cut into groups of at least
-        `SMALLEST_GROUP`: what lies before a group's first frame is computed once, not bounded."""
+        """Correctly classified cases with one number of classes, sorted by first perturbed frame and cut into groups of about
+        `SMALLEST_GROUP` or more: what lies before a group's first frame is computed once, not bounded."""
         for classes in sorted({len(c.classes) for c in self.cases}):
             group: list[Case] = []
             for case in sorted((c for c in self.cases if c.correct and len(c.classes) == classes), key=lambda c: c.frames[0]):
@@ -66,11 +101,10 @@ class Loaded:
 
     def ball(self, cases: tuple[Case, ...]) -> Ball:
         """The perturbation sets at eps = 1."""
-        p, x = self.variant.perturbation, self.nominal.inputs
-        radii = torch.zeros(len(cases), x.shape[1], dtype=x.dtype, device=x.device)
-        for i, case in enumerate(cases):
-            for k in case.frames:
-                radii[i, k] = 1.0 if p.weights is None else at_least(p.weights[k])
+        p, x = self.variant.perturbation, self.inputs
+        weights = [1.0 if p.weights is None else at_least(p.weights[k]) for k in range(x.shape[1])]
+        table = [[w if k in case.frames else 0.0 for k, w in enumerate(weights)] for case in cases]
+        radii = torch.tensor(table, dtype=x.dtype, device=x.device)
         room = None
         if p.clip is not None:
             at = x[[c.position for c in cases]]
@@ -82,10 +116,16 @@ class Loaded:
     def rows(self, cases: tuple[Case, ...]) -> Tensor:
         """Output differences y_j - y_label, one a class. shape: [B, T, classes]."""
         eye = torch.eye(self.network.classes, dtype=self.network.dtype, device=self.network.device)
-        return torch.stack([eye[list(c.classes)] - eye[c.label] for c in cases])
+        asked = torch.tensor([c.classes for c in cases], device=eye.device)
+        labels = torch.tensor([c.label for c in cases], device=eye.device)
+        return eye[asked] - eye[labels][:, None]
+
+    def asked(self, cases: tuple[Case, ...]) -> Asked:
+        room = batch_rows(self.graph, len(cases[0].classes), self.network.device)
+        return Asked(self.centre(cases), self.ball(cases), self.rows(cases), room)
 
     def centre(self, cases: tuple[Case, ...]) -> Nominal:
-        return self.nominal.rows(torch.tensor([c.position for c in cases], device=self.nominal.inputs.device))
+        return Nominal.at(self.graph, self.inputs[[c.position for c in cases]])
 
 
 def at_least(exact: Fraction) -> float:
@@ -94,28 +134,27 @@ def at_least(exact: Fraction) -> float:
     return value if Fraction(value) >= exact else math.nextafter(value, math.inf)
 
 
-def prepare(variant: Variant, network: Network) -> Loaded:
-    """Load a variant's samples and list its rows. Raises DataError."""
-    inputs, labels, numbers = load.samples(variant.input, network)
-    _check_clip(variant, inputs, numbers)
-    graph = network.unroll(inputs.shape[1])
-    nominal = Nominal.at(graph, inputs)
-    predicted = nominal.logits.argmax(1).tolist()
-    labels = predicted if labels is None else labels
+def prepare(variant: Variant, samples: Samples) -> Loaded:
+    """List a variant's rows. Raises DataError."""
+    _check_clip(variant, samples.inputs, samples.numbers)
+    numbers = samples.numbers
+    predicted = samples.logits.argmax(1).tolist()
+    labels = predicted if samples.labels is None else samples.labels
+    values = samples.logits.tolist()
     keep = [i for i in range(len(numbers)) if labels[i] == predicted[i] or not (isinstance(variant.input, DatasetInput) and variant.input.correct)]
     cases: list[Case] = []
     for i in keep:
-        for target, classes in _targets(variant, labels[i], nominal.logits[i], numbers[i]):
+        for target, classes in _targets(variant, labels[i], values[i], numbers[i]):
             for frames in variant.perturbation.frames.rows:
                 cases.append(Case(i, numbers[i], labels[i], predicted[i], target, classes, frames))
     if not cases and variant.target.kind == "class" and keep:
         raise DataError(Problem("target_is_label", variant.target.span, (variant.network.label_name(variant.target.index),)))
-    return Loaded(variant, network, graph, nominal, tuple(cases))
+    return Loaded(variant, samples, tuple(cases))
 
 
-def _targets(variant: Variant, label: int, logits: Tensor, sample: int) -> list[TargetRow]:
+def _targets(variant: Variant, label: int, values: list[float], sample: int) -> list[TargetRow]:
     """The rows of a target on one sample; none where the target is the label itself."""
-    others = [j for j in range(logits.shape[0]) if j != label]
+    others = [j for j in range(len(values)) if j != label]
     name = variant.network.label_name
     match variant.target.kind:
         case "any":
@@ -129,7 +168,7 @@ def _targets(variant: Variant, label: int, logits: Tensor, sample: int) -> list[
             j = random.Random(f"{variant.target.seed}:{sample}").choice(others)
             return [(name(j), (j,))]
         case "runner_up":
-            j = max(others, key=lambda c: float(logits[c]))
+            j = max(others, key=lambda c: values[c])
             return [(name(j), (j,))]
 
 

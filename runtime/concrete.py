@@ -35,3 +35,8 @@ def trajectory(graph: Graph, inputs: Tensor) -> list[Tensor]:
 def logits(graph: Graph, inputs: Tensor) -> Tensor:
     """The network's output. shape: [B, m, n] -> [B, classes]."""
     return trajectory(graph, inputs)[graph.output]
+
+
+def margins(values: Tensor, rows: Tensor) -> Tensor:
+    """Smallest margin over the classes asked about. shape: values [B, classes], rows [B, T, classes] -> [B]."""
+    return -(rows @ values[:, :, None])[..., 0].amax(1)

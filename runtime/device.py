@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 import torch
 
 from vlang.plan import DataError, EnginePlan, Problem
-from vlang.runtime.graph import Graph
+from vlang.runtime.graph import Graph, Input
 
 #: Share of the free memory that one batch may take, and a cap that keeps CPU batches in reach of the caches.
 SHARE = 0.25
 CPU_BATCH_BYTES = 512 * 2**20
+#: Where the system does not say.
+ASSUMED_FREE = 2 * 2**30
 #: Tensors of the size of the widest coefficient that live at once.
 LIVE_TENSORS = 6
 
@@ -30,14 +32,19 @@ def free_memory(device: torch.device) -> int:
     """Bytes that may be used."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(x.split()[1]) * 1024 for x in lines if x.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return ASSUMED_FREE
 
 
 def batch_rows(graph: Graph, classes: int, device: torch.device) -> int:
     """How many rows of the batch fit in one pass over this graph."""
     widest = max(n.width for n in graph.nodes)
     bounded = max(2 * max(graph.nodes[i].width for i in graph.relaxed_arguments()), classes)
-    per_row = LIVE_TENSORS * bounded * widest * 8
+    inputs = sum(n.width for n in graph.nodes if isinstance(n, Input))  # their coefficients are kept to the end of the walk
+    per_row = bounded * (LIVE_TENSORS * widest + 2 * inputs) * 8
     room = int(free_memory(device) * SHARE)
     if device.type == "cpu":
         room = min(room, CPU_BATCH_BYTES)

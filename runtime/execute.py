@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import torch
 
-from vlang.plan import DataError, NetworkPlan, Plan, Problem, QueryPlan
+from vlang.plan import DataError, InputPlan, NetworkPlan, Plan, Problem, QueryPlan
 from vlang.report import EngineInfo, QueryResult, Results
 from vlang.runtime import device, load
-from vlang.runtime.cases import Loaded, prepare
+from vlang.runtime.cases import Loaded, Samples, prepare
 from vlang.runtime.network import Network
 from vlang.runtime.queries import QUERIES, Context
 
@@ -23,25 +23,29 @@ def execute(plan: Plan, version: str, asked_device: str | None = None, progress:
     """Answer every query of a plan. Raises DataError with every problem of the data."""
     torch.backends.cuda.matmul.allow_tf32 = False
     networks: dict[tuple[NetworkPlan, str], Network] = {}
+    samples: dict[tuple[InputPlan, NetworkPlan, str], Samples] = {}
+    devices: dict[str, None] = {}
     loaded: list[tuple[QueryPlan, list[Loaded]]] = []
     problems: list[Problem] = []
-    where = torch.device("cpu")
     with torch.no_grad():
         for query in plan.queries:
             variants = []
             for variant in query.variants:
                 try:
                     where = device.choose(variant.engine, asked_device)
+                    devices[str(where)] = None
                     key = (variant.network, str(where))
                     if key not in networks:
                         networks[key] = load.network(variant.network, DTYPE, where)
-                    variants.append(prepare(variant, networks[key]))
+                    if (variant.input, *key) not in samples:
+                        samples[variant.input, *key] = Samples.load(variant.input, networks[key])
+                    variants.append(prepare(variant, samples[variant.input, *key]))
                 except DataError as e:
                     problems.extend(p for p in e.problems if p not in problems)
             loaded.append((query, variants))
     if problems:
         raise DataError(*problems)
-    info = EngineInfo(version, torch.__version__, str(where), str(DTYPE).removeprefix("torch."))
+    info = EngineInfo(version, torch.__version__, ", ".join(devices), str(DTYPE).removeprefix("torch."))
     return Results(info, tuple(_answer(query, variants, progress) for query, variants in loaded))
 
 

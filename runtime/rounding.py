@@ -43,10 +43,3 @@ def up(value: Tensor, magnitude: Tensor, roundings: int = OFFSET_ROUNDINGS) -> T
 def down(value: Tensor, magnitude: Tensor, roundings: int = OFFSET_ROUNDINGS) -> Tensor:
     """A lower bound of the real number that `value` approximates."""
     return value - 2 * pad(magnitude, roundings)
-
-
-def next_up(value: float) -> float:
-    """The float64 just above `value`."""
-    import math
-
-    return math.nextafter(value, math.inf)

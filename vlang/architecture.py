@@ -41,6 +41,9 @@ def read(checkpoint: Checkpoint, spec: Network) -> Architecture:
         return SpecError(d.not_recurrent(where, path, reason))
 
     rest = dict(checkpoint.tensors)
+    integral = sorted(n for n, t in rest.items() if not t.floating)
+    if integral:
+        raise refuse(f"{integral[0]} holds {rest[integral[0]].dtype}, not floating-point numbers")
     recurrent = _recurrent(rest, refuse)
     cell = _cell(recurrent.cell, spec, checkpoint.metadata)
     directions = 2 if recurrent.bidirectional else 1
@@ -124,8 +127,6 @@ def _recurrent(rest: dict[str, TensorHeader], refuse: Refuse) -> _Recurrent:
                 raise refuse(f"{name} is missing")
             if parts[part].shape != shape:
                 raise refuse(f"{name} has shape {list(parts[part].shape)}, expected {list(shape)}")
-            if not parts[part].floating:
-                raise refuse(f"{name} holds {parts[part].dtype}, not floating-point numbers")
         if set(parts) - set(shapes):
             raise refuse(f"layer {layer} has some biases but not all")
     if min(hidden, input_size) < 1:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vlang import diagnostics as d
 from vlang import syntax as s
-from vlang.constants import describe, fold, shown
+from vlang.constants import Params, describe, fold, shown
 from vlang.diagnostics import Diagnostic, SpecError
 from vlang.signatures import AGGREGATES, KINDS, ROW_FIELDS
 from vlang.source import Span
@@ -128,8 +128,8 @@ def typed(module: Module, kind: str, where: Span, entries: tuple[s.Entry, ...]) 
     for entry in entries:
         match entry:
             case s.Pair(key=key, span=span):
-                meant = d.nearest(key, signature.keys)
                 if key not in signature.keys:
+                    meant = d.nearest(key, signature.keys)
                     wrong.append(d.unknown_key(span, key, kind, signature.keys))
                     given |= {meant} if meant is not None and meant not in given else set()
                 elif key in given:
@@ -208,7 +208,7 @@ def sweep_points(module: Module, query: s.Declaration) -> list[tuple[tuple[tuple
         try:
             name = ".".join(sweep.path)
             points = [
-                ((*shown, (name, _shown(value, module))), _substitute(module, query, entries, sweep, value))
+                ((*shown, (name, shown_value(value, module.params))), _substitute(module, query, entries, sweep, value))
                 for shown, entries in points
                 for value in values
             ]
@@ -217,8 +217,9 @@ def sweep_points(module: Module, query: s.Declaration) -> list[tuple[tuple[tuple
     return points
 
 
-def _shown(value: s.Expr, module: Module) -> str:
-    match fold(value, module.params):
+def shown_value(value: s.Expr, params: Params) -> str:
+    """A value as text, for tables and reports."""
+    match fold(value, params):
         case s.Number(value=v):
             return shown(v)
         case s.Name(name=n):
@@ -226,14 +227,14 @@ def _shown(value: s.Expr, module: Module) -> str:
         case s.Text(value=t):
             return t
         case s.Items(items=items):
-            return "[" + ", ".join(_shown(x, module) for x in items) + "]"
+            return "[" + ", ".join(shown_value(x, params) for x in items) + "]"
         case s.Slice(start=a, stop=b):
-            return f"[{'' if a is None else _shown(a, module)}:{'' if b is None else _shown(b, module)}]"
+            return f"[{'' if a is None else shown_value(a, params)}:{'' if b is None else shown_value(b, params)}]"
         case s.Call(name=n, args=args, keywords=keywords):
-            inner = [_shown(x, module) for x in args] + [f"{k.key}={_shown(k.value, module)}" for k in keywords]
+            inner = [shown_value(x, params) for x in args] + [f"{k.key}={shown_value(k.value, params)}" for k in keywords]
             return f"{n}({', '.join(inner)})"
         case s.Record(entries=entries):
-            return "{" + ", ".join(f"{e.key} = {_shown(e.value, module)}" for e in entries if isinstance(e, s.Pair)) + "}"
+            return "{" + ", ".join(f"{e.key} = {shown_value(e.value, params)}" for e in entries if isinstance(e, s.Pair)) + "}"
     return describe(value)
 
 

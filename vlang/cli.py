@@ -17,6 +17,7 @@ from typing import NoReturn
 from vlang import __version__, lower, parser
 from vlang import diagnostics as d
 from vlang import syntax as s
+from vlang.cost import cost
 from vlang.diagnostics import Diagnostic, SpecError
 from vlang.plan import Plan, Problem
 from vlang.report import EngineInfo, Report
@@ -99,7 +100,7 @@ def _main(argv: list[str]) -> int:
     if command == "run" and args.json is not None and reports:
         from vlang.formats import FORMATS
 
-        _write(args.json, FORMATS["json"](reports))
+        _write(args.json, FORMATS["json"](reports, len(args.files) > 1))
     return next(c for c in PRECEDENCE if c in codes)
 
 
@@ -137,8 +138,8 @@ def _one(path: str, overrides: dict[str, s.Expr], args: argparse.Namespace) -> t
         source = lower.read_source(path)
         plan = lower.compile_spec(source, overrides, args.query)
         if args.command == "check":
-            queries, rows = len(plan.queries), sum(len(q.variants) for q in plan.queries)
-            print(f"{path}: ok, {queries} quer{'y' if queries == 1 else 'ies'}, {rows} point{'' if rows == 1 else 's'}")
+            queries, rows = len(plan.queries), sum(cost(q).rows for q in plan.queries)
+            print(f"{path}: ok, {queries} quer{'y' if queries == 1 else 'ies'}, {rows} row{'' if rows == 1 else 's'}")
             return 0, None
         if args.command == "plan":
             from vlang.formats.plan import show_plan
@@ -159,7 +160,7 @@ def _run(plan: Plan, source: Source, args: argparse.Namespace) -> tuple[int, Rep
 
     if not plan.queries:
         print(f"{plan.path}: the spec has no query; nothing was evaluated", file=sys.stderr)
-        return 5, Report(plan.path, plan.sha256, EngineInfo(__version__, "", "", ""), "empty", ())
+        return 5, Report(plan.path, plan.sha256, plan.params, EngineInfo(__version__, "", "", ""), "empty", ())
     with live(enabled=sys.stderr.isatty() and not args.no_progress) as progress:
         from vlang.runtime.execute import execute
 
@@ -181,7 +182,6 @@ DATA_PROBLEMS = {
     "not_finite": d.not_finite,
     "label_out_of_range": d.label_out_of_range,
     "outside_clip": d.outside_clip,
-    "no_samples": d.no_samples,
     "target_is_label": d.target_is_label,
     "device": d.unknown_device,
     "damaged": d.damaged,
@@ -211,6 +211,8 @@ def _probe(path: str) -> None:
         raise SpecError(d.cannot_write(path, "its folder does not exist"))
     if not os.access(target.parent, os.W_OK) or (target.exists() and not os.access(target, os.W_OK)):
         raise SpecError(d.cannot_write(path, "permission denied"))
+    if target.is_file():
+        target.unlink()  # a report of an earlier run must not be taken for this one's
 
 
 def _write(path: str, text: str) -> None:

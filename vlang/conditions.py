@@ -157,9 +157,9 @@ def fields_of(row: Row, query: str) -> Fields:
         assert row.radius is not None
         return {"radius": (row.radius, row.radius if row.complete else math.inf)}
     margin = -math.inf if row.margin is None or math.isnan(row.margin) else row.margin
-    fields: dict[str, Interval] = {"margin": (margin, margin)}
+    fields: dict[str, Interval] = {"margin": (margin, margin if row.complete else math.inf)}
     if query == "verify":
-        fields |= {v: (row.verdict == v, row.verdict == v) for v in ("certified", "falsified", "unknown")}
+        fields |= {v: (row.complete and row.verdict == v, not row.complete or row.verdict == v) for v in ("certified", "falsified", "unknown")}
     return fields
 
 

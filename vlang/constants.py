@@ -44,7 +44,10 @@ def describe(expr: s.Expr) -> str:
 
 def shown(value: Fraction) -> str:
     """A number as a person would write it."""
-    return str(value.numerator) if value.denominator == 1 else f"{float(value):g}"
+    decimal = repr(float(value))
+    if value.denominator == 1:
+        return str(value.numerator)
+    return decimal if Fraction(decimal) == value or len(str(value)) > 20 else str(value)
 
 
 def fold(expr: s.Expr, params: Params, broken: Collection[str] = ()) -> s.Expr:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
 from vlang.source import Source, Span
 
@@ -21,10 +20,6 @@ class Diagnostic:
     message: str
     hint: str
     span: Span | None
-    severity: Literal["error", "warning"] = "error"
-
-    def at(self, span: Span) -> Diagnostic:
-        return replace(self, span=span)
 
 
 class SpecError(Exception):
@@ -37,7 +32,7 @@ class SpecError(Exception):
 
 def render(diagnostic: Diagnostic, source: Source | None) -> str:
     """`file:line:col: error[R203]: message`, the source line with a caret, a hint."""
-    head = f"{diagnostic.severity}[{diagnostic.code}]: {diagnostic.message}"
+    head = f"error[{diagnostic.code}]: {diagnostic.message}"
     hint = [f"  hint: {diagnostic.hint}"] if diagnostic.hint else []
     if source is None or diagnostic.span is None:
         where = "" if source is None else f"{source.path}: "

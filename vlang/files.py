@@ -25,7 +25,7 @@ from vlang.source import Span
 
 LONGEST_HEADER = 100 * 2**20
 FLOAT_TYPES = frozenset({"F16", "BF16", "F32", "F64", "HalfStorage", "BFloat16Storage", "FloatStorage", "DoubleStorage"})
-NUMPY_TYPES = frozenset({"f2", "f4", "f8", "f16", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"})
+NUMPY_TYPES = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"})
 #: Bytes per element of safetensors types.
 SIZES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 

@@ -12,7 +12,7 @@ EXIT_CODES: dict[Overall, int] = {"passed": 0, "failed": 1, "inconclusive": 4, "
 
 def judge(plan: Plan, results: Results) -> Report:
     queries = tuple(_judge_query(q, r) for q, r in zip(plan.queries, results.queries, strict=True))
-    return Report(plan.path, plan.sha256, results.engine, _overall(queries), queries)
+    return Report(plan.path, plan.sha256, plan.params, results.engine, _overall(queries), queries)
 
 
 def _judge_query(plan: QueryPlan, result: QueryResult) -> JudgedQuery:
@@ -45,6 +45,7 @@ def _overall(queries: tuple[JudgedQuery, ...]) -> Overall:
     if any(g.verdict == "failed" for g in gates):
         return "failed"
     undecided = any(g.verdict == "unknown" for g in gates)
-    unknown = any(q.result.kind == "verify" and not q.expectations and any(r.verdict == "unknown" for r in q.result.rows) for q in queries)
+    open_ = [q.result for q in queries if q.result.kind == "verify" and not any(g.kind == "expect" for g in q.expectations)]
+    unknown = any(r.verdict == "unknown" for result in open_ for r in result.rows)
     unfinished = any(not r.complete for q in queries for r in q.result.rows)
     return "inconclusive" if undecided or unknown or unfinished else "passed"

@@ -20,7 +20,7 @@ Swept = tuple[tuple[str, str], ...]
 class Problem:
     """Something wrong with the data, found only when it is loaded. `kind` is a key of the language's DATA_PROBLEMS."""
 
-    kind: Literal["not_finite", "label_out_of_range", "outside_clip", "no_samples", "target_is_label", "device", "damaged"]
+    kind: Literal["not_finite", "label_out_of_range", "outside_clip", "target_is_label", "device", "damaged"]
     span: Span
     details: tuple[str | int, ...]
 
@@ -119,7 +119,7 @@ InputPlan = TextInput | ValuesInput | DatasetInput
 
 @dataclass(frozen=True)
 class FrameSet:
-    """Which frames move. `indices`: one row each (several for `each`). `at_most`: for any(k)."""
+    """Which frames move. `rows`: one tuple of frames a row (several for `each`). `at_most`: for any(k)."""
 
     rows: tuple[tuple[int, ...], ...]
     at_most: int | None = None
@@ -200,6 +200,9 @@ class QueryPlan:
 
 @dataclass(frozen=True)
 class Plan:
+    """params: the values they had, as text."""
+
     path: str
     sha256: str
+    params: Swept
     queries: tuple[QueryPlan, ...]

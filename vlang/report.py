@@ -88,6 +88,7 @@ class JudgedQuery:
 class Report:
     path: str
     sha256: str
+    params: Swept
     engine: EngineInfo
     verdict: Overall
     queries: tuple[JudgedQuery, ...]

@@ -23,6 +23,7 @@ class Source:
 
     path: str
     text: str
+    digest: str = ""  # of the bytes read; without it, of the text
 
     @cached_property
     def lines(self) -> tuple[str, ...]:
@@ -35,4 +36,4 @@ class Source:
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        return self.digest or hashlib.sha256(self.text.encode()).hexdigest()

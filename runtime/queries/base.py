@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
 
-from torch import Tensor
-
 from vlang.plan import Variant
 from vlang.report import Row
 from vlang.runtime import cases as c
@@ -67,8 +65,3 @@ def row(loaded: Loaded, case: Case, **answer: object) -> Row:
         swept=variant.swept,
         **answer,  # type: ignore[arg-type]
     )
-
-
-def margins(values: Tensor, rows: Tensor) -> Tensor:
-    """Smallest margin over the classes asked about. shape: values [B, classes], rows [B, T, classes] -> [B]."""
-    return -(rows @ values[:, :, None])[..., 0].amax(1)

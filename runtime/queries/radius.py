@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 
 from vlang.report import Row
-from vlang.runtime.ball import Ball
-from vlang.runtime.bounds import Nominal, Relaxed
 from vlang.runtime.cases import Case, Loaded
-from vlang.runtime.concrete import logits
-from vlang.runtime.queries.base import Context, chunks, margins, row
+from vlang.runtime.certify import METHODS, Asked
+from vlang.runtime.concrete import logits, margins
+from vlang.runtime.queries.base import OUT_OF_TIME, Context, chunks, row
 from vlang.runtime.search import certified_radii
 
 #: First eps to try, as a share of the radius that a linear network with this gradient would have.
@@ -26,24 +25,22 @@ def answer(loaded: Loaded, context: Context) -> list[Row]:
     if wrong:
         context.finished(len(wrong))
     for group in chunks(loaded):
-        found.update(_search(loaded, group, context))
+        if context.late:
+            left = {c: row(loaded, c, verdict="unknown", radius=0.0, reason=OUT_OF_TIME, complete=False) for c in group}
+            found.update(left)
+            context.finished(len(group))
+        else:
+            found.update(_search(loaded, group, context))
     return [found[c] for c in loaded.cases]
 
 
 def _search(loaded: Loaded, cases: tuple[Case, ...], context: Context) -> dict[Case, Row]:
     engine = loaded.variant.engine
-    ball, rows, centre = loaded.ball(cases), loaded.rows(cases), loaded.centre(cases)
-    nominal = margins(centre.logits, rows)
-
-    def bound(index: Tensor, eps: Tensor) -> Tensor:
-        at = centre.rows(index)
-        relaxed = Relaxed(at, ball.rows(index).scaled(eps[:, None]), engine.method)  # type: ignore[arg-type]
-        return -relaxed.upper(at.graph.output, rows[index]).amax(1)
-
+    asked = loaded.asked(cases)
     result = certified_radii(
-        bound,
-        linear_guess(centre, ball, rows, nominal),
-        nominal,
+        METHODS[engine.method](asked),
+        linear_guess(asked),
+        asked.nominal,
         float(engine.tolerance),
         float(engine.max_radius),
         context.deadline,
@@ -54,7 +51,7 @@ def _search(loaded: Loaded, cases: tuple[Case, ...], context: Context) -> dict[C
         radius, complete = float(result.radius[i]), bool(result.complete[i])
         reason = None
         if not complete:
-            reason = "the budget ran out: the radius is certified, a larger one may be too"
+            reason = "the search was cut short: the radius is certified, a larger one may be too"
         elif bool(result.capped[i]):
             reason = "max_radius reached"
         elif radius == 0:
@@ -63,12 +60,12 @@ def _search(loaded: Loaded, cases: tuple[Case, ...], context: Context) -> dict[C
     return answers
 
 
-def linear_guess(centre: Nominal, ball: Ball, rows: Tensor, nominal: Tensor) -> Tensor:
+def linear_guess(asked: Asked) -> Tensor:
     """margin / (dual norm of its gradient), scaled down: a first eps to try. shape: [B]."""
+    centre, ball = asked.centre, asked.ball
     with torch.enable_grad():
         inputs = centre.inputs.detach().clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(margins(logits(centre.graph, inputs), rows).sum(), inputs)
-    gains = [ball.gain(k, gradient[:, k : k + 1]) for k in sorted(ball.frames)]
-    gain = ball.total(gains)[:, 0]
-    guess = LINEAR_SHARE * nominal / gain
+        (gradient,) = torch.autograd.grad(margins(logits(centre.graph, inputs), asked.rows).sum(), inputs)
+    gain = ball.support({k: gradient[:, k : k + 1] for k in ball.frames})[:, 0]
+    guess = LINEAR_SHARE * asked.nominal / gain
     return torch.where(guess.isfinite() & (guess > 0), guess, torch.ones_like(guess))

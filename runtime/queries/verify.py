@@ -8,9 +8,9 @@ import torch
 
 from vlang.report import Row
 from vlang.runtime import attack
-from vlang.runtime.bounds import Relaxed
 from vlang.runtime.cases import Case, Loaded, at_least
-from vlang.runtime.queries.base import Context, chunks, margins, row, unfinished
+from vlang.runtime.certify import METHODS
+from vlang.runtime.queries.base import Context, chunks, row, unfinished
 
 MISCLASSIFIED = "misclassified: the input itself is a counterexample"
 ELSEWHERE = "misclassified, as a class that is not asked about: nothing is claimed"
@@ -21,10 +21,9 @@ def answer(loaded: Loaded, context: Context) -> list[Row]:
     assert eps is not None
     found: dict[Case, Row] = {}
     for case in (c for c in loaded.cases if not c.correct):
-        margin = float(margins(loaded.nominal.logits[[case.position]], loaded.rows((case,)))[0])
-        if margin < 0:
-            witness = _listed(loaded.nominal.inputs[case.position])
-            found[case] = row(loaded, case, verdict="falsified", eps=float(eps), margin=margin, reason=MISCLASSIFIED, witness=witness)
+        point = loaded.inputs[case.position]
+        if attack.misclassifies(loaded.graph, point, loaded.rows((case,))[0]):
+            found[case] = row(loaded, case, verdict="falsified", eps=float(eps), reason=MISCLASSIFIED, witness=_listed(point))
         else:
             found[case] = row(loaded, case, verdict="unknown", eps=float(eps), reason=ELSEWHERE)
         context.finished(1)
@@ -35,14 +34,13 @@ def answer(loaded: Loaded, context: Context) -> list[Row]:
 
 
 def _verify(loaded: Loaded, cases: tuple[Case, ...], eps: Fraction) -> dict[Case, Row]:
-    ball, rows, centre = loaded.ball(cases), loaded.rows(cases), loaded.centre(cases)
-    relaxed = Relaxed(centre, ball.scaled(at_least(eps)), loaded.variant.engine.method)  # type: ignore[arg-type]
-    bounds = -relaxed.upper(loaded.graph.output, rows).amax(1)
-    open_ = [i for i in range(len(cases)) if not bool(bounds[i] > 0)]
+    asked = loaded.asked(cases)
+    every = torch.arange(len(cases), device=asked.rows.device)
+    bounds = METHODS[loaded.variant.engine.method](asked)(every, torch.full_like(asked.nominal, at_least(eps)))
+    open_ = [i for i, ok in enumerate((bounds > 0).tolist()) if not ok]
     witnesses = _attack(loaded, cases, open_, eps) if open_ else {}
     answers = {}
-    for i, case in enumerate(cases):
-        margin = float(bounds[i])
+    for i, (case, margin) in enumerate(zip(cases, bounds.tolist(), strict=True)):
         if i not in open_:
             answers[case] = row(loaded, case, verdict="certified", eps=float(eps), margin=margin)
         elif i in witnesses:
@@ -61,7 +59,8 @@ def _attack(loaded: Loaded, cases: tuple[Case, ...], open_: list[int], eps: Frac
     inner = ball.scaled(float(eps) * (1 - 1e-9))
     points = attack.counterexamples(loaded.graph, centre.inputs, inner, rows, loaded.variant.engine.seed)
     if p.clip is not None:
-        points = points.clamp(float(p.clip[0]), float(p.clip[1]))
+        inside = points.clamp(at_least(p.clip[0]), -at_least(-p.clip[1]))
+        points = torch.where(points == centre.inputs, points, inside)
     found = {}
     for j, i in enumerate(open_):
         weights = tuple((Fraction(1) if p.weights is None else p.weights[k]) if k in cases[i].frames else Fraction(0) for k in range(points.shape[1]))

@@ -70,7 +70,7 @@ class Nonlinearity(ABC):
 
     def planes(self, rule: Rule, lo: Args, hi: Args) -> Planes:
         """Both planes at once: the upper plane on the box and on the reflected box, f(y) = kappa - f(Ry) >= kappa - offset' - slopes' . Ry."""
-        mirror_lo, mirror_hi = self._reflect(lo, hi)
+        mirror_lo, mirror_hi = reflect(lo, hi, self.flips)
         both_lo = tuple(torch.stack(pair) for pair in zip(lo, mirror_lo, strict=True))
         both_hi = tuple(torch.stack(pair) for pair in zip(hi, mirror_hi, strict=True))
         slopes = self.upper_slopes(rule, both_lo, both_hi)
@@ -81,9 +81,11 @@ class Nonlinearity(ABC):
             lower_offset = rounding.down(self.kappa + lower_offset, lower_offset.abs() + abs(self.kappa), 1)
         return Planes(Plane(lower_slopes, lower_offset), Plane(tuple(s[0] for s in slopes), offset[0]))
 
-    def _reflect(self, lo: Args, hi: Args) -> tuple[Args, Args]:
-        pairs = [(-h, -x) if flip else (x, h) for x, h, flip in zip(lo, hi, self.flips, strict=True)]
-        return tuple(p[0] for p in pairs), tuple(p[1] for p in pairs)
+
+def reflect(lo: Args, hi: Args, flips: tuple[bool, ...]) -> tuple[Args, Args]:
+    """The box with some arguments negated."""
+    pairs = [(-h, -x) if flip else (x, h) for x, h, flip in zip(lo, hi, flips, strict=True)]
+    return tuple(p[0] for p in pairs), tuple(p[1] for p in pairs)
 
 
 class Flipped(Nonlinearity):
@@ -96,18 +98,14 @@ class Flipped(Nonlinearity):
     def _map(self, args: Args) -> Args:
         return tuple(-x if n else x for x, n in zip(args, self.negate, strict=True))
 
-    def _box(self, lo: Args, hi: Args) -> tuple[Args, Args]:
-        pairs = [(-h, -x) if n else (x, h) for x, h, n in zip(lo, hi, self.negate, strict=True)]
-        return tuple(p[0] for p in pairs), tuple(p[1] for p in pairs)
-
     def value(self, *y: Tensor) -> Tensor:
         return self.base.value(*self._map(y))
 
     def range(self, lo: Args, hi: Args) -> tuple[Tensor, Tensor]:
-        return self.base.range(*self._box(lo, hi))
+        return self.base.range(*reflect(lo, hi, self.negate))
 
     def upper_offset(self, lo: Args, hi: Args, slopes: Args) -> Tensor:
-        return self.base.upper_offset(*self._box(lo, hi), self._map(slopes))
+        return self.base.upper_offset(*reflect(lo, hi, self.negate), self._map(slopes))
 
     def upper_slopes(self, rule: Rule, lo: Args, hi: Args) -> Args:
-        return self._map(self.base.upper_slopes(rule, *self._box(lo, hi)))
+        return self._map(self.base.upper_slopes(rule, *reflect(lo, hi, self.negate)))

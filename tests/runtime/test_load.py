@@ -120,3 +120,10 @@ def test_pickles_that_want_memory_or_code(tmp_path: Path, world: Path) -> None:
         with pytest.raises(SpecError) as e:
             compile_spec(spec(tmp_path, 'checkpoint = "net.pt"', f'source = "{world}/data.npz"'))
         assert e.value.diagnostics[0].code == code
+
+
+def test_quantised_weights_are_refused(tmp_path: Path, world: Path) -> None:
+    state = dict(Classifier("lstm", 3, 4, 3).state_dict())
+    save_file({**state, "out.weight": torch.ones(3, 4, dtype=torch.int8)}, tmp_path / "net.safetensors")
+    with pytest.raises(SpecError, match="not floating-point"):
+        compile_spec(spec(tmp_path, 'checkpoint = "net.safetensors"', f'source = "{world}/data.npz"'))

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from tests.helpers import DTYPE, ascend, points, random_network
 from vlang.runtime.ball import Ball
-from vlang.runtime.bounds import Method, Nominal, Relaxed
+from vlang.runtime.bounds import Nominal, Relaxed
 from vlang.runtime.concrete import trajectory
-from vlang.runtime.relaxations import RELAXATIONS, Plane, Planes
+from vlang.runtime.relaxations import RELAXATIONS, Plane, Planes, Rule
 
 NORMS = [Fraction(1), Fraction(11, 10), Fraction(2), Fraction(3), Fraction(50), None]
 
 
 @st.composite
-def problems(draw: st.DrawFn) -> tuple[Nominal, Ball, Method]:
+def problems(draw: st.DrawFn) -> tuple[Nominal, Ball, Rule]:
     cell = draw(st.sampled_from(["rnn_tanh", "rnn_relu", "lstm", "gru"]))
     frames = draw(st.integers(1, 4))
     head = draw(st.sampled_from([(), ("relu",), ("tanh",), ("sigmoid",)]))
@@ -44,13 +44,13 @@ def problems(draw: st.DrawFn) -> tuple[Nominal, Ball, Method]:
     at_most = draw(st.one_of(st.none(), st.integers(1, frames)))
     room = (torch.rand(x.shape, generator=g, dtype=DTYPE), torch.rand(x.shape, generator=g, dtype=DTYPE)) if draw(st.booleans()) else None
     ball = Ball(radii, draw(st.sampled_from(NORMS)), at_most, room)
-    return Nominal.at(network.unroll(frames), x), ball, draw(st.sampled_from(["interval", "lines", "planes"]))
+    return Nominal.at(network.unroll(frames), x), ball, draw(st.sampled_from(["constant", "line", "plane"]))
 
 
-def violations(nominal: Nominal, ball: Ball, method: Method) -> float:
+def violations(nominal: Nominal, ball: Ball, rule: Rule) -> float:
     """How far any tried point leaves a box or an output row; at most 0 for sound bounds."""
     with torch.no_grad():
-        relaxed = Relaxed(nominal, ball, method)
+        relaxed = Relaxed(nominal, ball, rule)
         rows = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=DTYPE)
         uppers = relaxed.upper(nominal.graph.output, rows)
         worst = -float("inf")
@@ -68,7 +68,7 @@ def violations(nominal: Nominal, ball: Ball, method: Method) -> float:
 
 @given(problems())
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-def test_points_never_leave_a_bound(problem: tuple[Nominal, Ball, Method]) -> None:
+def test_points_never_leave_a_bound(problem: tuple[Nominal, Ball, Rule]) -> None:
     assert violations(*problem) <= 0
 
 
@@ -89,7 +89,7 @@ def test_a_mutated_relaxation_is_caught(op: str, monkeypatch: pytest.MonkeyPatch
     for seed in range(6):
         network = random_network(cell, s=3, seed=seed)
         x = torch.randn(2, 2, 3, generator=torch.Generator().manual_seed(seed), dtype=DTYPE)
-        caught = caught or violations(Nominal.at(network.unroll(2), x), Ball(torch.full((2, 2), 1e-2, dtype=DTYPE), None), "planes") > 0
+        caught = caught or violations(Nominal.at(network.unroll(2), x), Ball(torch.full((2, 2), 1e-2, dtype=DTYPE), None), "plane") > 0
     assert caught
 
 
@@ -101,14 +101,14 @@ def test_fixed_first_frames_are_exact() -> None:
         nominal = Nominal.at(network.unroll(4), x)
         radii = torch.zeros(2, 4, dtype=DTYPE)
         radii[:, 2] = 0.1
-        relaxed = Relaxed(nominal, Ball(radii, Fraction(2)), "planes")
+        relaxed = Relaxed(nominal, Ball(radii, Fraction(2)), "plane")
         live = nominal.graph.reached_from(frozenset({2}))
         assert not all(live)
         for i, on in enumerate(live):
             if not on:
                 assert torch.equal(relaxed.boxes[i][0], nominal.values[i])
         # A zero radius leaves nothing but rounding.
-        still = Relaxed(nominal, Ball(radii * 1e-12, Fraction(2)), "planes")
+        still = Relaxed(nominal, Ball(radii * 1e-12, Fraction(2)), "plane")
         lo, hi = still.boxes[nominal.graph.output]
         assert float((hi - lo).max()) < 1e-8
 
@@ -124,11 +124,11 @@ def test_any_k_is_the_union_of_its_subsets(cell: str) -> None:
     ones = torch.full((1, 4), 0.2, dtype=DTYPE)
     eye = torch.eye(3, dtype=DTYPE)
     out = nominal.graph.output
-    every = Relaxed(nominal, Ball(ones, Fraction(2)), "planes").upper(out, eye)
-    assert torch.equal(Relaxed(nominal, Ball(ones, Fraction(2), 4), "planes").upper(out, eye), every)
+    every = Relaxed(nominal, Ball(ones, Fraction(2)), "plane").upper(out, eye)
+    assert torch.equal(Relaxed(nominal, Ball(ones, Fraction(2), 4), "plane").upper(out, eye), every)
     for k in (1, 2, 3):
         some = Ball(ones, Fraction(2), k)
-        upper = Relaxed(nominal, some, "planes").upper(out, eye)
+        upper = Relaxed(nominal, some, "plane").upper(out, eye)
         assert bool((upper <= every + 1e-9).all())
         for chosen in combinations(range(4), k):
             radii = torch.zeros_like(ones)

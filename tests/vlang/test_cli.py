@@ -135,7 +135,7 @@ def test_reports_are_whole_or_absent(world: Path, tmp_path: Path, monkeypatch: p
 def test_check_and_plan_agree_with_run(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = spec(world, ask("sweep perturbation.norm in [1, inf]\n expect min(radius) >= 0"))
     assert main(["check", path]) == 0
-    assert "ok, 1 query, 2 points" in capsys.readouterr().out
+    assert "ok, 1 query, 6 rows" in capsys.readouterr().out
     assert main(["plan", path]) == 0
     out = capsys.readouterr().out
     for part in ("radius q", "where perturbation.norm = inf", "3 samples of 4 frames", "graph nodes", "FLOP", "expect min(radius) >= 0"):
@@ -206,3 +206,48 @@ def test_binary_and_strange_specs(world: Path, capsys: pytest.CaptureFixture[str
     bom.write_bytes(b"\xef\xbb\xbf" + (HEAD + ask()).replace("\n", "\r\n").encode())
     assert main([str(bom)]) == 0
     assert main([str(world / "folder")]) == 2
+
+
+def test_an_old_report_does_not_outlive_an_error(world: Path) -> None:
+    report = world / "old.json"
+    assert main([spec(world, ask()), "--json", str(report)]) == 0
+    assert report.exists()
+    assert main([spec(world, ask("expect min(raduis) > 0")), "--json", str(report)]) == 2
+    assert not report.exists()
+
+
+def test_several_specs_give_a_list_and_no_query_gives_an_empty_report(world: Path) -> None:
+    report = world / "several.json"
+    good, empty = spec(world, ask(), "one.rspec"), spec(world, "", "none.rspec")
+    main([good, spec(world, "x", "broken.rspec"), "--json", str(report)])
+    assert isinstance(json.loads(report.read_text()), list)
+    assert main([empty, "--json", str(report)]) == 5
+    assert json.loads(report.read_text())["verdict"] == "empty"
+
+
+def test_the_report_says_which_params_it_was_about(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = spec(world, ask("expect min(radius) >= floor\n sweep engine.tolerance in [1/100, 1e-3]"))
+    assert main([path, "-p", "floor=1/1000", "--json", str(world / "p.json")]) in (0, 1)
+    report = json.loads((world / "p.json").read_text())
+    assert report["spec"]["params"] == {"floor": "0.001"}
+    assert report["queries"][0]["rows"][0]["sweep"] == {"engine.tolerance": "0.01"}
+    assert "params floor = 0.001" in capsys.readouterr().out
+
+
+def test_the_hash_is_of_the_bytes(world: Path) -> None:
+    import hashlib
+
+    path = world / "crlf.rspec"
+    path.write_bytes((HEAD + ask()).replace("\n", "\r\n").encode())
+    assert main([str(path), "--json", str(world / "h.json")]) == 0
+    assert json.loads((world / "h.json").read_text())["spec"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_numbers_are_printed_so_that_they_stay_certified() -> None:
+    from fractions import Fraction
+
+    from vlang.numbers import down, up
+
+    for value in (0.1234567, 1.9999999, 123456.7, 1e-9 / 3, -0.1234567, 5e300 / 7):
+        assert Fraction(down(value)) <= Fraction(value) <= Fraction(up(value))
+        assert Fraction(down(value, 3)) <= Fraction(value) <= Fraction(up(value, 3))

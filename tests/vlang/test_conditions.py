@@ -55,7 +55,7 @@ def row(radius: float, complete: bool = True) -> Row:
 def verdicts(text: str, rows: list[Row], kind: str = "radius", gate: str = "expect") -> tuple[str, str]:
     condition = check(parse_expression(text), kind, "several rows", {})
     expectation = Expectation(gate, text, condition, None, 1, 1)  # type: ignore[arg-type]
-    plan = Plan("x", "0", (QueryPlan("q", kind, (), (expectation,)),))  # type: ignore[arg-type]
+    plan = Plan("x", "0", (), (QueryPlan("q", kind, (), (expectation,)),))  # type: ignore[arg-type]
     report = judge(plan, Results(EngineInfo("0", "0", "cpu", "float64"), (QueryResult("q", kind, 0.0, tuple(rows)),)))
     return report.queries[0].expectations[0].verdict, report.verdict
 
@@ -78,6 +78,15 @@ def test_a_budget_leaves_conditions_undecided_only_where_it_matters() -> None:
     assert verdicts("count(radius > 0.1) == 1", [row(0.05, complete=False), row(0.2)])[0] == "unknown"
     assert verdicts("max(radius) / min(radius) < 3", [row(0.05, complete=False), row(0.2)])[0] == "unknown"
     assert verdicts("not any(radius > 1)", [row(2.0, complete=False)])[0] == "failed"
+
+
+def test_rows_that_a_budget_left_undone_are_undecided() -> None:
+    done = Row(sample=0, label="A", predicted="A", target="any", frames=(0,), norm=2, verdict="certified", margin=1.0)
+    late = Row(sample=1, label="A", predicted="A", target="any", frames=(0,), norm=2, verdict="unknown", complete=False)
+    assert verdicts("rate(certified) >= 90%", [done, late], kind="verify")[0] == "unknown"
+    assert verdicts("count(falsified) == 0", [done, late], kind="verify")[0] == "unknown"
+    assert verdicts("rate(certified) >= 50%", [done, late], kind="verify")[0] == "passed"
+    assert verdicts("min(margin) > 2", [done, late], kind="verify")[0] == "failed"
 
 
 def test_no_condition_is_true_of_a_margin_that_is_not_a_number() -> None:

@@ -8,4 +8,4 @@ from types import MappingProxyType
 from vlang.formats import json
 from vlang.report import Report
 
-FORMATS: Mapping[str, Callable[[Sequence[Report]], str]] = MappingProxyType({"json": json.render})
+FORMATS: Mapping[str, Callable[[Sequence[Report], bool], str]] = MappingProxyType({"json": json.render})

@@ -12,19 +12,20 @@ from vlang.report import JudgedQuery, Report, Row
 SCHEMA = "rspec-report/1"
 
 
-def render(reports: Sequence[Report]) -> str:
-    """One report, or a list of several."""
+def render(reports: Sequence[Report], several: bool = False) -> str:
+    """One report, or a list where several specs were given."""
     values = [as_json(r) for r in reports]
-    return json.dumps(values[0] if len(values) == 1 else values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(values if several else values[0], indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def as_json(report: Report) -> dict[str, Any]:
     e = report.engine
+    path = report.path.encode("utf-8", "backslashreplace").decode()
     methods = ", ".join(dict.fromkeys(q.method for q in report.queries))
     return {
         "schema": SCHEMA,
         "verdict": report.verdict,
-        "spec": {"path": report.path.encode("utf-8", "backslashreplace").decode(), "sha256": report.sha256},
+        "spec": _present(path=path, sha256=report.sha256, params=dict(report.params) or None),
         "engine": {"version": e.version, "torch": e.torch, "device": e.device, "dtype": e.dtype, "method": methods},
         "queries": [_query(q) for q in report.queries],
     }

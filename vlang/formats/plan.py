@@ -10,7 +10,7 @@ UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def show_plan(plan: Plan) -> None:
-    print(f"{plan.path}  sha256 {plan.sha256[:16]}")
+    print(f"{plan.path}  sha256 {plan.sha256[:16]}" + "".join(f", {k} = {v}" for k, v in plan.params))
     for query in plan.queries:
         print("\n".join(_query(query)))
 
@@ -18,13 +18,13 @@ def show_plan(plan: Plan) -> None:
 def _query(query: QueryPlan) -> list[str]:
     estimate = cost(query)
     lines = [f"\n{query.kind} {query.name}"]
-    seen: set[tuple[str, ...]] = set()
+    before: list[str] = []
     for variant in query.variants:
         if variant.swept:
             lines.append("  where " + ", ".join(f"{k} = {v}" for k, v in variant.swept))
-        block = tuple(_variant(variant))
-        lines += [f"    {x}" for x in block if (x,) not in seen]
-        seen |= {(x,) for x in block}
+        block = _variant(variant)
+        lines += [f"    {x}" for i, x in enumerate(block) if before[i : i + 1] != [x]]  # what differs from the point above
+        before = block
     lines.append(
         f"  {_count(estimate.rows, 'row')}, at most; {_count(estimate.nodes, 'graph node')}; "
         f"about {_scaled(estimate.flop)}FLOP, {_scaled(estimate.row_bytes)}B a row in a batch"

@@ -50,6 +50,11 @@ def show(report: Report, console: Console) -> None:
     seconds = sum(q.result.seconds for q in report.queries)
     e = report.engine
     verdict = Text(report.verdict.upper(), VERDICT_STYLE[report.verdict])
+    late = [q.result.name for q in report.queries if not all(r.complete for r in q.result.rows)]
+    if late:
+        verdict.append(f"  (the budget ran out in {', '.join(late)})")
+    if report.params:
+        console.print(Text("params " + ", ".join(f"{k} = {v}" for k, v in report.params), "dim"))
     console.print(Text.assemble(verdict, f"  {report.path}  ({seconds:.1f} s, {e.device}, {e.dtype}, rspec-verify {e.version}, torch {e.torch})"))
 
 
@@ -67,7 +72,7 @@ def _query(query: JudgedQuery, plain: bool) -> RenderableType:
             parts.append(_summary(rows, result.kind, plain))
             rows = sorted(rows, key=_fragility)[:SHOWN_OF_MANY]
             parts.append(Text(f"the {len(rows)} most fragile of {len(result.rows)} rows:", "dim"))
-        parts.append(_table(rows, _marked(result.rows), result.kind, plain))
+        parts.append(_table(rows, _marked(result.rows), result.kind, plain, any(r.sample for r in result.rows)))
     parts += [_gate(g) for g in query.expectations]
     parts.append(Text(""))
     return Group(*parts)
@@ -106,13 +111,12 @@ def _words(rows: Sequence[Row]) -> Text | None:
     return line
 
 
-def _table(rows: Sequence[Row], marked: frozenset[int], kind: str, plain: bool) -> Table:
+def _table(rows: Sequence[Row], marked: frozenset[int], kind: str, plain: bool, samples: bool) -> Table:
     table = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=not plain, show_edge=False)
-    several = len({r.sample for r in rows}) > 1
     swept = [name for name, _ in rows[0].swept]
     for name in swept:
         table.add_column(name.split(".")[-1], justify="right")
-    if several:
+    if samples:
         table.add_column("sample", justify="right")
     table.add_column("label")
     table.add_column("target")
@@ -124,12 +128,13 @@ def _table(rows: Sequence[Row], marked: frozenset[int], kind: str, plain: bool) 
         table.add_column("")
         most = max((r.radius or 0.0 for r in rows), default=0.0)
     else:
-        for name in ("eps", "margin"):
-            table.add_column(name, justify="right")
+        if "eps" not in swept:
+            table.add_column("eps", justify="right")
+        table.add_column("margin", justify="right")
         table.add_column("verdict" if kind == "verify" else "outputs")
     for row in rows:
         cells: list[RenderableType] = [Text(value) for _, value in row.swept]
-        if several:
+        if samples:
             cells.append(str(row.sample))
         cells += [_label(row), Text(str(row.target)), _frames(row, id(row) in marked)]
         if "perturbation.norm" not in swept:
@@ -140,7 +145,9 @@ def _table(rows: Sequence[Row], marked: frozenset[int], kind: str, plain: bool) 
             cells.append(Text(down(row.radius), style))
             cells.append(_bar(row.radius, most) if row.reason is None else Text(row.reason, "yellow"))
         else:
-            cells += [_number(row.eps), "" if row.margin is None else down(row.margin), _verdict(row, kind)]
+            if "eps" not in swept:
+                cells.append("" if row.eps is None else down(row.eps))
+            cells += ["" if row.margin is None else down(row.margin), _verdict(row, kind)]
         table.add_row(*cells)
     return table
 

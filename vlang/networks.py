@@ -1,0 +1,69 @@
+"""Typed network to NetworkPlan: the checkpoint located and read, labels and vocabulary resolved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from vlang import diagnostics as d
+from vlang import files
+from vlang.architecture import metadata_list
+from vlang.architecture import read as read_architecture
+from vlang.diagnostics import SpecError
+from vlang.plan import NetworkPlan
+from vlang.signatures import Network
+from vlang.types import Located
+
+
+class LoweredNetwork:
+    """A lowered network with what only the language needs."""
+
+    def __init__(self, plan: NetworkPlan, vocabulary: dict[str, int] | None) -> None:
+        self.plan, self.vocabulary = plan, vocabulary
+
+
+def read(form: Network, name: str, folder: Path) -> LoweredNetwork:
+    """The network of a checkpoint. Raises SpecError."""
+    path = files.locate(folder, form.checkpoint.value, form.checkpoint.span)
+    checkpoint = files.checkpoint(path, form.checkpoint.span)
+    architecture = read_architecture(checkpoint, form)
+    if form.labels is not None:
+        labels: tuple[str, ...] | None = tuple(map(str, form.labels.value))
+    else:
+        labels = metadata_list(checkpoint.metadata, "labels")
+    label_span = form.labels.span if form.labels else form.checkpoint.span
+    if labels is not None and len(labels) != architecture.classes:
+        raise SpecError(d.labels_length(label_span, len(labels), architecture.classes))
+    if labels is not None and len(set(labels)) != len(labels):
+        raise SpecError(d.same_label_twice(label_span, next(x for x in labels if labels.count(x) > 1)))
+    if form.activation is not None and not architecture.cell.startswith("rnn"):
+        raise SpecError(d.does_not_apply(form.activation.span, "activation", f"the activations of {architecture.cell} are fixed"))
+    words = _vocabulary(form, checkpoint, folder)
+    if form.vocabulary is not None and architecture.embedding is None:
+        raise SpecError(d.does_not_apply(form.vocabulary.span, "vocabulary", "the checkpoint has no embedding table"))
+    span = form.vocabulary.span if form.vocabulary else form.checkpoint.span
+    if words is not None and architecture.embedding is not None and len(words) != architecture.tokens:
+        raise SpecError(d.vocabulary_length(span, len(words), architecture.tokens))
+    vocabulary = None if words is None else {w: i for i, w in reversed(list(enumerate(words)))}
+    kind: Literal["safetensors", "torch"] = "torch" if checkpoint.format == "torch" else "safetensors"
+    return LoweredNetwork(NetworkPlan(name, path, kind, architecture, labels or (), form.checkpoint.span), vocabulary)
+
+
+def _vocabulary(form: Network, checkpoint: files.Checkpoint, folder: Path) -> tuple[str, ...] | None:
+    if form.vocabulary is None:
+        return metadata_list(checkpoint.metadata, "vocabulary")
+    text = files.read_text(files.locate(folder, form.vocabulary.value, form.vocabulary.span), form.vocabulary.span)
+    lines = text.split("\n")
+    return tuple(x.rstrip("\r") for x in (lines[:-1] if lines[-1] == "" else lines))
+
+
+def class_number(label: Located[str | int], network: NetworkPlan) -> int:
+    """The number of a class given by name or number. Raises SpecError."""
+    value = label.value
+    if isinstance(value, str):
+        if value not in network.labels:
+            raise SpecError(d.unknown_label(label.span, value, network.labels or [str(i) for i in range(network.architecture.classes)]))
+        return network.labels.index(value)
+    if value >= network.architecture.classes:
+        raise SpecError(d.label_out_of_range(label.span, value, network.architecture.classes))
+    return value
