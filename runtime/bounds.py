@@ -11,6 +11,7 @@ inner product per node, with a vector known before the walk.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -20,11 +21,13 @@ from vlang.runtime import rounding
 from vlang.runtime.ball import Ball
 from vlang.runtime.concrete import trajectory
 from vlang.runtime.graph import Affine, Graph, Input, Nonlinear, Ref
-from vlang.runtime.relaxations import RELAXATIONS, Planes, Rule
+from vlang.runtime.relaxations import RELAXATIONS, Args, Nonlinearity, Planes, Rule
 from vlang.runtime.slab import Slab
 
 Box = tuple[Tensor, Tensor]
 Region = Ball | Slab
+#: Changes a node's slopes: (node, nonlinearity, slopes by the rule, both boxes) -> slopes. Any result is sound.
+Adjustment = Callable[[int, Nonlinearity, Args, tuple[Args, Args]], Args]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +54,7 @@ class Nominal:
 class Relaxed:
     """A graph relaxed on a batch of sets: every node's box, every nonlinearity's planes."""
 
-    def __init__(self, nominal: Nominal, region: Region, rule: Rule) -> None:
+    def __init__(self, nominal: Nominal, region: Region, rule: Rule, adjustment: Adjustment | None = None) -> None:
         self.nominal, self.region, self.rule = nominal, region, rule
         graph = nominal.graph
         self.live = graph.reached_from(region.frames)
@@ -79,7 +82,12 @@ class Relaxed:
                     nonlinearity = RELAXATIONS[node.op]
                     self.boxes.append(nonlinearity.range(lo, hi))
                     if rule != "constant":
-                        self._relax(i, node, nonlinearity.planes(rule, lo, hi))
+                        box = nonlinearity.both(lo, hi)
+                        with torch.no_grad():
+                            slopes = nonlinearity.upper_slopes(rule, *box)
+                        if adjustment is not None:
+                            slopes = adjustment(i, nonlinearity, slopes, box)
+                        self._relax(i, node, nonlinearity.planes_with(slopes, *box))
                         if i in relaxed:
                             self.boxes[i] = self._linear_box(i)
 

@@ -36,7 +36,7 @@ from vlang.types import (
     WordType,
 )
 
-METHODS = ("interval", "lines", "planes", "sliced")
+METHODS = ("interval", "lines", "planes", "sliced", "optimized")
 CELL_WORDS = ("rnn", "rnn_tanh", "rnn_relu", "lstm", "gru")
 HEAD_WORDS = ("relu", "tanh", "sigmoid", "none")
 ROW_FIELDS: Mapping[str, Mapping[str, str]] = MappingProxyType(

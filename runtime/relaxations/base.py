@@ -68,18 +68,50 @@ class Nonlinearity(ABC):
     def upper_slopes(self, rule: Rule, lo: Args, hi: Args) -> Args:
         """Slopes of the upper plane under `rule`. Any value is sound."""
 
+    @abstractmethod
+    def maximiser(self, lo: Args, hi: Args, slopes: Args) -> Args:
+        """Where f(y) - slopes . y is largest on the box, nearly. Only gradients rest on it."""
+
+    @abstractmethod
+    def slope_range(self, lo: Args, hi: Args) -> Args:
+        """How much f's derivative by each argument varies over the box's corners: the natural unit of a change of slope."""
+
     def planes(self, rule: Rule, lo: Args, hi: Args) -> Planes:
-        """Both planes at once: the upper plane on the box and on the reflected box, f(y) = kappa - f(Ry) >= kappa - offset' - slopes' . Ry."""
+        """Both planes, with slopes by a rule."""
+        box = self.both(lo, hi)
+        return self.planes_with(self.upper_slopes(rule, *box), *box)
+
+    def both(self, lo: Args, hi: Args) -> tuple[Args, Args]:
+        """The box and the reflected box, stacked: an upper plane on each gives both planes. shape: each [2, ...]."""
         mirror_lo, mirror_hi = reflect(lo, hi, self.flips)
-        both_lo = tuple(torch.stack(pair) for pair in zip(lo, mirror_lo, strict=True))
-        both_hi = tuple(torch.stack(pair) for pair in zip(hi, mirror_hi, strict=True))
-        slopes = self.upper_slopes(rule, both_lo, both_hi)
-        offset = self.upper_offset(both_lo, both_hi, slopes)
+        return (
+            tuple(torch.stack(pair) for pair in zip(lo, mirror_lo, strict=True)),
+            tuple(torch.stack(pair) for pair in zip(hi, mirror_hi, strict=True)),
+        )
+
+    def planes_with(self, slopes: Args, both_lo: Args, both_hi: Args) -> Planes:
+        """Both planes for any slopes on `both` boxes: f(y) = kappa - f(Ry) >= kappa - offset' - slopes' . Ry.
+
+        Differentiable in the slopes and the box by the envelope theorem.
+        """
+        offset = self._offset(both_lo, both_hi, slopes)
         lower_slopes = tuple(s[1] if flip else -s[1] for s, flip in zip(slopes, self.flips, strict=True))
         lower_offset = -offset[1]
         if self.kappa:
             lower_offset = rounding.down(self.kappa + lower_offset, lower_offset.abs() + abs(self.kappa), 1)
         return Planes(Plane(lower_slopes, lower_offset), Plane(tuple(s[0] for s in slopes), offset[0]))
+
+    def _offset(self, lo: Args, hi: Args, slopes: Args) -> Tensor:
+        """`upper_offset`, to which a zero is added that carries the gradient: the objective at the maximiser, on the box's ends where it is."""
+        with torch.no_grad():
+            exact = self.upper_offset(lo, hi, slopes)
+        if not torch.is_grad_enabled():
+            return exact
+        with torch.no_grad():
+            point = self.maximiser(lo, hi, slopes)
+        y = tuple(torch.where(p <= x, x, torch.where(p >= h, h, p)) for p, x, h in zip(point, lo, hi, strict=True))
+        objective = self.value(*y) - torch.stack([s * v for s, v in zip(slopes, y, strict=True)]).sum(0)
+        return exact + (objective - objective.detach())
 
 
 def reflect(lo: Args, hi: Args, flips: tuple[bool, ...]) -> tuple[Args, Args]:
@@ -109,3 +141,9 @@ class Flipped(Nonlinearity):
 
     def upper_slopes(self, rule: Rule, lo: Args, hi: Args) -> Args:
         return self._map(self.base.upper_slopes(rule, *reflect(lo, hi, self.negate)))
+
+    def maximiser(self, lo: Args, hi: Args, slopes: Args) -> Args:
+        return self._map(self.base.maximiser(*reflect(lo, hi, self.negate), self._map(slopes)))
+
+    def slope_range(self, lo: Args, hi: Args) -> Args:
+        return self.base.slope_range(*reflect(lo, hi, self.negate))

@@ -90,19 +90,28 @@ class _SigmoidTimes(Nonlinearity):
             return self._line(lo, hi), zero
         box = _Box.of(self, lo, hi)
 
-        def maximise(slopes: Args) -> tuple[Tensor, Args, Tensor]:
-            found = self.candidates(box, slopes, ROUGH_STEPS)
-            objective = torch.cat([c.objective(*slopes) for c in found])
-            top, which = objective.max(0, keepdim=True)
-            v, z, sigma, k = (
-                torch.cat([getattr(c, name).expand_as(c.valid) for c in found]).gather(0, which)[0] for name in ("v", "z", "sigma", "k")
-            )
-            return top[0], (v, z), sigma * k
-
         v0, z0 = (lo[0] + hi[0]) / 2, (lo[1] + hi[1]) / 2
         s0 = torch.sigmoid(v0)
         tangent = (s0 * (1 - s0) * self.factor(z0), s0 * self.factor_slope(z0))
-        return supporting_plane(lo, hi, box.corners.sigma * box.corners.k, maximise, tangent, PLANE_PASSES)
+        corners = box.corners.sigma * box.corners.k
+        return supporting_plane(lo, hi, corners, lambda slopes: self._maximise(box, slopes), tangent, PLANE_PASSES)
+
+    def _maximise(self, box: _Box, slopes: Args) -> tuple[Tensor, Args, Tensor]:
+        """The maximum of f - slopes . y over the box, nearly; where it is, and f there."""
+        found = self.candidates(box, slopes, ROUGH_STEPS)
+        objective = torch.cat([c.objective(*slopes) for c in found])
+        top, which = objective.max(0, keepdim=True)
+        v, z, sigma, k = (torch.cat([getattr(c, name).expand_as(c.valid) for c in found]).gather(0, which)[0] for name in ("v", "z", "sigma", "k"))
+        return top[0], (v, z), sigma * k
+
+    def maximiser(self, lo: Args, hi: Args, slopes: Args) -> Args:
+        return self._maximise(_Box.of(self, lo, hi), slopes)[1]
+
+    def slope_range(self, lo: Args, hi: Args) -> Args:
+        corners = _Box.of(self, lo, hi).corners
+        by_v = corners.sigma * (1 - corners.sigma) * corners.k
+        by_z = corners.sigma * self.factor_slope(corners.z)
+        return by_v.amax(0) - by_v.amin(0), by_z.amax(0) - by_z.amin(0)
 
     def _line(self, lo: Args, hi: Args) -> Tensor:
         """Slope in v alone (POPQORN, appendix A.6): f <= k(uz) sigma(v), and sigma by its line on the side that k(uz)'s sign asks for."""

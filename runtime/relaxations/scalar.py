@@ -45,18 +45,25 @@ class _Sigmoidal(Nonlinearity):
         if rule == "constant":
             return (torch.zeros_like(low),)
         f_low, f_high = self.value(low), self.value(high)
+        tangent = self._derivative((low + high) / 2)
+        return supporting_line(low, high, f_low, f_high, lambda slopes: self._maximise(low, high, f_low, f_high, slopes[0]), tangent, LINE_PASSES)
 
-        def maximise(slopes: Args) -> tuple[Tensor, Args, Tensor]:
-            (a,) = slopes
-            at_low, at_high = f_low - a * low, f_high - a * high
-            right = at_high > at_low
-            top, y, f = torch.maximum(at_low, at_high), torch.where(right, high, low), torch.where(right, f_high, f_low)
-            y_s, f_s = self._stationary(a)
-            top_s = f_s - a * y_s
-            take = inside(y_s, low, high) & (top_s > top)
-            return torch.where(take, top_s, top), (torch.where(take, y_s, y),), torch.where(take, f_s, f)
+    def _maximise(self, low: Tensor, high: Tensor, f_low: Tensor, f_high: Tensor, a: Tensor) -> tuple[Tensor, Args, Tensor]:
+        """The maximum of f(y) - a y, where it is, and f there."""
+        at_low, at_high = f_low - a * low, f_high - a * high
+        right = at_high > at_low
+        top, y, f = torch.maximum(at_low, at_high), torch.where(right, high, low), torch.where(right, f_high, f_low)
+        y_s, f_s = self._stationary(a)
+        top_s = f_s - a * y_s
+        take = inside(y_s, low, high) & (top_s > top)
+        return torch.where(take, top_s, top), (torch.where(take, y_s, y),), torch.where(take, f_s, f)
 
-        return supporting_line(low, high, f_low, f_high, maximise, self._derivative((low + high) / 2), LINE_PASSES)
+    def maximiser(self, lo: Args, hi: Args, slopes: Args) -> Args:
+        return self._maximise(lo[0], hi[0], self.value(lo[0]), self.value(hi[0]), slopes[0])[1]
+
+    def slope_range(self, lo: Args, hi: Args) -> Args:
+        ends = torch.stack([self._derivative(lo[0]), self._derivative(hi[0]), self._derivative((lo[0] + hi[0]) / 2)])
+        return (ends.amax(0) - ends.amin(0),)
 
 
 class Tanh(_Sigmoidal):
@@ -111,14 +118,25 @@ class Relu(Nonlinearity):
         return rounding.down(least, (1 + a.abs()) * torch.maximum(low.abs(), high.abs()), 2)
 
     def upper_slopes(self, rule: Rule, lo: Args, hi: Args) -> Args:
-        (low,), (high,) = lo, hi
+        """shape: lo, hi as `both` gives them, [2, ...]; slopes of the upper and of the lower line."""
+        low, high = lo[0][0], hi[0][0]
         if rule == "constant":
-            return (torch.zeros_like(low),)
+            return (torch.zeros_like(lo[0]),)
         width = high - low
         chord = (high.clamp(min=0) - low.clamp(min=0)) / torch.where(width > 0, width, torch.ones_like(width))
-        return (torch.where(width > 0, chord, (high > 0).to(high)),)
+        return (torch.stack([torch.where(width > 0, chord, (high > 0).to(high)), (low + high > 0).to(low)]),)
 
-    def planes(self, rule: Rule, lo: Args, hi: Args) -> Planes:
-        above = self.upper_slopes(rule, lo, hi)
-        below = (torch.zeros_like(lo[0]) if rule == "constant" else (lo[0] + hi[0] > 0).to(lo[0]),)
+    def both(self, lo: Args, hi: Args) -> tuple[Args, Args]:
+        """The same box twice: relu has no symmetry, so the second slopes are those of the lower line itself."""
+        return (torch.stack([lo[0], lo[0]]),), (torch.stack([hi[0], hi[0]]),)
+
+    def planes_with(self, slopes: Args, both_lo: Args, both_hi: Args) -> Planes:
+        lo, hi, above, below = (both_lo[0][0],), (both_hi[0][0],), (slopes[0][0],), (slopes[0][1],)
         return Planes(Plane(below, self.lower_offset(lo, hi, below)), Plane(above, self.upper_offset(lo, hi, above)))
+
+    def maximiser(self, lo: Args, hi: Args, slopes: Args) -> Args:
+        right = hi[0].clamp(min=0) - slopes[0] * hi[0] > lo[0].clamp(min=0) - slopes[0] * lo[0]
+        return (torch.where(right, hi[0], lo[0]),)
+
+    def slope_range(self, lo: Args, hi: Args) -> Args:
+        return (((lo[0] < 0) & (hi[0] > 0)).to(lo[0]),)

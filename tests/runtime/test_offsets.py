@@ -48,7 +48,7 @@ def slopes(op: str, kind: str, lo: tuple[torch.Tensor, ...], hi: tuple[torch.Ten
     """The slopes that the rules choose, and random ones."""
     g = torch.Generator().manual_seed(seed + 1)
     f = RELAXATIONS[op]
-    chosen = [f.upper_slopes(rule, lo, hi) for rule in ("constant", "line", "plane")]  # type: ignore[arg-type]
+    chosen = [f.planes(rule, lo, hi).upper.slopes for rule in ("constant", "line", "plane")]  # type: ignore[arg-type]
     chosen.append(tuple(torch.randn(x.shape, generator=g, dtype=DTYPE) * 0.3 for x in lo))
     chosen.append(tuple(torch.rand(x.shape, generator=g, dtype=DTYPE) * (0.25 if k == 0 and len(lo) == 2 else 1.0) for k, x in enumerate(lo)))
     return chosen

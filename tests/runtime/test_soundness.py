@@ -76,15 +76,15 @@ def test_points_never_leave_a_bound(problem: tuple[Nominal, Ball, Rule]) -> None
 def test_a_mutated_relaxation_is_caught(op: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Upper offsets lowered by 1e-3 (of one nonlinearity): the check above must see it."""
     cell = {"tanh": "rnn_tanh", "relu": "rnn_relu", "cosigmoid_tanh": "gru"}.get(op, "lstm")
-    true = type(RELAXATIONS[op]).planes
+    true = type(RELAXATIONS[op]).planes_with
 
-    def lowered(self: object, rule: str, lo: object, hi: object) -> Planes:
-        planes = true(self, rule, lo, hi)  # type: ignore[arg-type]
+    def lowered(self: object, slopes: object, lo: object, hi: object) -> Planes:
+        planes = true(self, slopes, lo, hi)  # type: ignore[arg-type]
         if self is not RELAXATIONS[op]:
             return planes
         return Planes(planes.lower, Plane(planes.upper.slopes, planes.upper.offset - 1e-3))
 
-    monkeypatch.setattr(type(RELAXATIONS[op]), "planes", lowered)
+    monkeypatch.setattr(type(RELAXATIONS[op]), "planes_with", lowered)
     caught = False
     for seed in range(6):
         network = random_network(cell, s=3, seed=seed)
