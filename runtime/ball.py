@@ -1,7 +1,7 @@
 """Perturbation sets as support functions: the largest value of coefficient . delta over the set.
 
 The set: every perturbed frame k moves by delta_k with ||delta_k||_p <= radius_k (radius_k = weight_k eps), at most `at_most` frames at
-once, and x + delta inside a box where a clip is given (shared/MATH.md, section 8).
+once, and x + delta inside a box where a clip is given (runtime/README.md, section 8).
 """
 
 from __future__ import annotations

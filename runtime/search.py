@@ -2,7 +2,7 @@
 
 A row is certified at eps when its margin's lower bound is above 0. Certified at eps certifies every smaller eps (the set
 shrinks), so the bracket is [largest eps ever certified, smallest eps above it that was not]; only its lower end is returned,
-and a relaxation that is not monotone in eps costs tightness, never soundness (shared/MATH.md, section 6).
+and a relaxation that is not monotone in eps costs tightness, never soundness (runtime/README.md, section 6).
 """
 
 from __future__ import annotations

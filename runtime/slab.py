@@ -1,7 +1,7 @@
 """A ball cut by two parallel hyperplanes: the part of a perturbation set where low <= g . delta <= high.
 
 For every multiplier lam, A . delta = (A - lam g) . delta + lam (g . delta) <= h(A - lam g) + max(lam low, lam high), h the ball's own support
-function: any lam is sound, and the best one makes it the exact support function of the slab (shared/MATH.md, section 4). It is
+function: any lam is sound, and the best one makes it the exact support function of the slab (runtime/README.md, section 4). It is
 convex in lam; for p = 2 it needs three inner products per frame, for other norms a few golden-section steps.
 """
 

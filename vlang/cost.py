@@ -1,6 +1,6 @@
 """What a plan will cost: rows, graph nodes, floating-point operations and memory, before anything is computed.
 
-The model is that of shared/MATH.md, section 7: every bounded row of step t is substituted back through t steps.
+The model is that of runtime/README.md, section 7: every bounded row of step t is substituted back through t steps.
 """
 
 from __future__ import annotations

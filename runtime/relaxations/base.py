@@ -2,7 +2,7 @@
 
 A nonlinearity f of one or two arguments y is bounded on a box ``lo <= y <= hi`` by an upper and a lower plane
 ``slope . y + offset``. For ANY slopes the tightest valid upper offset is ``c = max over the box of f(y) - slope . y``,
-so slopes are free and soundness rests on `Nonlinearity.upper_offset` alone (shared/MATH.md, section 2).
+so slopes are free and soundness rests on `Nonlinearity.upper_offset` alone (runtime/README.md, section 2).
 
 All nonlinearities here except relu have a symmetry ``f(y) = kappa - f(R y)``, R flipping the sign of some arguments:
 a lower plane on a box is then an upper plane on the reflected box, and only upper planes have to be derived.

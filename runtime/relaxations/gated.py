@@ -1,6 +1,6 @@
 """Relaxations of the two gated products P(v,z) = sigma(v) z and Q(v,z) = sigma(v) tanh(z).
 
-Both are odd in z, so only upper planes are derived. Offsets are exact for any slopes (shared/MATH.md, section 2): the maximum of
+Both are odd in z, so only upper planes are derived. Offsets are exact for any slopes (runtime/README.md, section 2): the maximum of
 f(v,z) - a v - b z over the box is at a corner, at a stationary point of an edge, or (Q only) at one interior point.
 """
 

@@ -1,4 +1,4 @@
-"""Relaxations of tanh, sigmoid and relu alone: exact offset for any slope (shared/MATH.md, section 2)."""
+"""Relaxations of tanh, sigmoid and relu alone: exact offset for any slope (runtime/README.md, section 2)."""
 
 from __future__ import annotations
 

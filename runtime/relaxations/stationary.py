@@ -1,7 +1,7 @@
 """Closed-form stationary points of the four one-dimensional problems behind every offset.
 
 Each function returns the maximiser on the concave side and the function's value there, computed together from the same
-rounded root so that an error in the root is an error of second order in the maximum (shared/MATH.md, sections 2 and 9). The two must
+rounded root so that an error in the root is an error of second order in the maximum (runtime/README.md, sections 2 and 9). The two must
 then be accurate relative to their own size, or their errors do not cancel: a line near 0 is tight to 1e-17.
 Where no stationary point exists the result is NaN or outside the box; `inside` discards both.
 """

@@ -25,7 +25,7 @@ def test_node_count_is_the_graphs(cell: str, layers: int, bidirectional: bool, h
 
 
 def test_flop_follows_the_model() -> None:
-    """shared/MATH.md, section 7: 40 m^2 s^2 (s + n) for an LSTM, 2 m^2 s^2 (s + n) for a vanilla RNN."""
+    """runtime/README.md, section 7: 40 m^2 s^2 (s + n) for an LSTM, 2 m^2 s^2 (s + n) for a vanilla RNN."""
     for cell, factor in (("lstm", 40), ("rnn_tanh", 2)):
         for m, s, n in ((7, 32, 112), (28, 128, 28)):
             assert 0.9 <= pass_flop(architecture(cell, 1, False, (), s, n), m) / (factor * m * m * s * s * (s + n)) <= 1.2
