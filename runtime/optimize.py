@@ -2,7 +2,7 @@
 
 Any slopes are sound (their offsets are exact), so every bound met on the way counts and the best is kept. A slope is the rule's slope plus a
 variable times how much the function's derivative varies over the box, so that one step size fits every box and a warm start fits every eps.
-Gradients go through offsets and boxes by the envelope theorem (runtime/README.md, section 2).
+Gradients go through offsets and boxes by the envelope theorem (runtime/README.md, section 5).
 """
 
 from __future__ import annotations

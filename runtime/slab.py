@@ -8,7 +8,7 @@ convex in lam; for p = 2 it needs three inner products per frame, for other norm
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import torch
@@ -94,13 +94,15 @@ class Slab:
         """Any norm: golden section on lam, around 0."""
         frames = sorted(self.frames)
         unit = {k: self.direction[:, k, None] for k in frames}
-        support = self.ball.support(unit).clamp(min=torch.finfo(plain.dtype).tiny)  # [B, 1]
-        limit = 4 * plain.abs() / support
+        bare = replace(self.ball, room=None)  # norms, which a clipped support function is not
+        support = bare.support(unit).clamp(min=torch.finfo(plain.dtype).tiny)  # [B, 1]
+        size = bare.support(coefficients)
+        limit = 4 * size / support
 
         def value(lam: Tensor) -> Tensor:
             shifted = {k: coefficients.get(k, torch.zeros_like(unit[k])) - lam[..., None] * unit[k] for k in frames}
             # The subtraction rounds: at most u (|A| + |lam g|) a coordinate.
-            loss = rounding.gamma(4, plain.dtype) * (plain.abs() + lam.abs() * support) * 2
+            loss = rounding.gamma(8, plain.dtype) * (size + lam.abs() * support)
             return self.ball.support(shifted) + self._edge(lam) + loss
 
         left, right = -limit, limit

@@ -1,7 +1,7 @@
 """Minimum-volume slopes: the supporting plane of the concave envelope at the box centre.
 
 The volume between a plane and the function over a box is the plane's value at the centre times the box's volume, plus a
-constant, so the best upper plane is the one lowest at the centre among all valid ones (runtime/README.md, section 2). That is a
+constant, so the best upper plane is the one lowest at the centre among all valid ones (runtime/README.md, section 3). That is a
 linear program with one constraint per point of the box. It is solved by exchange: keep a simplex of touching points
 around the centre, ask the offset's own maximiser for the most violated point, pivot it in. Few passes, no training loop;
 the best plane seen is kept, and the offset is recomputed exactly afterwards, so stopping early is sound.

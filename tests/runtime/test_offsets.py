@@ -81,7 +81,7 @@ def test_sympy_derives_the_interior_condition() -> None:
 
 
 def test_sympy_derives_the_second_derivative_bounds() -> None:
-    """|sigma''| <= 0.0963 and |tanh''| <= 0.770, used in runtime/README.md section 9."""
+    """|sigma''| <= 0.0963 and |tanh''| <= 0.770, behind the second-order errors of runtime/README.md, section 9."""
     x = sp.symbols("x", real=True)
     sigma = 1 / (1 + sp.exp(-x))
     for f, bound in ((sigma, 0.09623), (sp.tanh(x), 0.76981)):
