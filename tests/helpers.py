@@ -14,6 +14,7 @@ from vlang.runtime.attack import project
 from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal
 from vlang.runtime.cells import CELLS, CellWeights
+from vlang.runtime.certify import Margins
 from vlang.runtime.concrete import trajectory
 from vlang.runtime.network import Linear, Network
 
@@ -93,3 +94,14 @@ def ascend(nominal: Nominal, perturbation: Ball, node: int, row: Tensor, steps: 
         best = torch.maximum(best, value.detach())
         delta = project((delta + _steepest(gradient, perturbation)).detach(), perturbation) * (1 - 1e-12)
     return torch.maximum(best, trajectory(nominal.graph, nominal.inputs + delta)[node].detach() @ row)
+
+
+def largest_certified(certify: Margins, count: int) -> Tensor:
+    """The largest eps of each row that a method certifies, by bisection from above. shape: [count]."""
+    low, high = torch.zeros(count, dtype=DTYPE), torch.full((count,), 10.0, dtype=DTYPE)
+    for _ in range(20):
+        middle = (low + high) / 2
+        with torch.no_grad():
+            ok = certify(torch.arange(count), middle) > 0
+        low, high = torch.where(ok, middle, low), torch.where(ok, high, middle)
+    return low

@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 import torch
 
-from tests.helpers import DTYPE, points, random_network
+from tests.helpers import DTYPE, largest_certified, points, random_network
 from tests.runtime.test_slab import asked
 from vlang.runtime.attack import counterexamples
 from vlang.runtime.ball import Ball
@@ -86,12 +86,7 @@ def test_optimized_margins_are_sound_and_never_below_planes(cell: str, norm: Fra
     question = asked(cell, norm, seed=5)
     planes, optimized = METHODS["planes"](question), METHODS["optimized"](question)
     index = torch.arange(3)
-    low, high = torch.zeros(3, dtype=DTYPE), torch.full((3,), 10.0, dtype=DTYPE)
-    for _ in range(20):
-        middle = (low + high) / 2
-        with torch.no_grad():
-            ok = planes(index, middle) > 0
-        low, high = torch.where(ok, middle, low), torch.where(ok, high, middle)
+    low = largest_certified(planes, 3)
     gained = 0.0
     for factor in (0.5, 1.01, 1.1, 3.0):
         size = low * factor
