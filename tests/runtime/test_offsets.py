@@ -183,7 +183,7 @@ def test_offsets_against_interval_verified_maxima(op: str, kind: str) -> None:
     """Branch and bound in ball arithmetic proves f - a . y <= offset on whole boxes, with no tolerance at all."""
     ctx.prec = 100
     f = RELAXATIONS[op]
-    count = 12
+    count = 36
     lo, hi = boxes(kind, count, f.arity, seed=3)
     for a in slopes(op, kind, lo, hi, 11)[1:4]:
         offset = f.upper_offset(lo, hi, a)
