@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vlang.runtime import rounding
-from vlang.runtime.ball import Ball
+from vlang.runtime.ball import UNDERFLOW, Ball
 
 BISECTIONS = 30
 GOLDEN_STEPS = 12
@@ -86,7 +86,7 @@ class Slab:
     def _value(self, lam: Tensor, aa: Tensor, ag: Tensor, gg: Tensor, radii: Tensor) -> Tensor:
         x, n = lam[..., None], self.direction.shape[-1]
         square = (aa - 2 * x * ag + x * x * gg).clamp(min=0)
-        pad = (aa + x * x * gg) * (4 * rounding.gamma(n + 16, aa.dtype))  # |2 x ag| <= aa + x^2 gg
+        pad = (aa + x * x * gg) * (4 * rounding.gamma(n + 16, aa.dtype)) + n * UNDERFLOW**2  # |2 x ag| <= aa + x^2 gg
         total = (radii * (square + pad).sqrt()).sum(-1) * (1 + rounding.gamma(radii.shape[-1] + 16, aa.dtype))
         return rounding.up(total + self._edge(lam), total, 4)
 

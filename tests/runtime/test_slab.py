@@ -97,6 +97,15 @@ def test_one_frame_l2_is_the_exact_formula() -> None:
         assert bool((upper <= exact + 1e-5).all())
 
 
+def test_squares_that_underflow_are_not_lost() -> None:
+    """Coefficients of 1e-170: their squares are 0 in float64, their support is not."""
+    for norm in (Fraction(2), Fraction(3)):
+        w, g = torch.full((1, 1, 4), 1e-170, dtype=DTYPE), torch.tensor([[[1.0, 0.0, 0.0, 0.0]]], dtype=DTYPE)
+        ends = torch.tensor([-0.1], dtype=DTYPE), torch.tensor([0.1], dtype=DTYPE)
+        upper = Slab(Ball(torch.ones(1, 1, dtype=DTYPE), norm), g, *ends).support({0: w})
+        assert float(upper) >= 1e-170  # delta = e_2
+
+
 @pytest.mark.parametrize("cell", ["rnn_tanh", "rnn_relu", "lstm", "gru"])
 @pytest.mark.parametrize("norm", [Fraction(1), Fraction(2), None])
 def test_points_of_a_slab_never_leave_its_boxes(cell: str, norm: Fraction | None) -> None:

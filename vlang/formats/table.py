@@ -52,7 +52,7 @@ def show(report: Report, console: Console) -> None:
     verdict = Text(report.verdict.upper(), VERDICT_STYLE[report.verdict])
     late = [q.result.name for q in report.queries if not all(r.complete for r in q.result.rows)]
     if late:
-        verdict.append(f"  (the budget ran out in {', '.join(late)})")
+        verdict.append(f"  (cut short: {', '.join(late)})")
     if report.params:
         console.print(Text("params " + ", ".join(f"{k} = {v}" for k, v in report.params), "dim"))
     console.print(Text.assemble(verdict, f"  {report.path}  ({seconds:.1f} s, {e.device}, {e.dtype}, rspec-verify {e.version}, torch {e.torch})"))
