@@ -11,7 +11,7 @@ inner product per node, with a vector known before the walk.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -132,11 +132,15 @@ class Relaxed:
 
     def _relax(self, i: int, node: Nonlinear, planes: Planes) -> None:
         self._planes[i] = planes
+        self._error[i] = self._rounding_of(node, planes)
+
+    def _rounding_of(self, node: Nonlinear, planes: Planes) -> Tensor:
+        """What a unit of |coefficient| on a nonlinear node loses in the walk."""
         size = torch.maximum(planes.lower.offset.abs(), planes.upper.offset.abs())
         for k, ref in enumerate(node.args):
             slope = torch.maximum(planes.lower.slopes[k].abs(), planes.upper.slopes[k].abs())
             size = size + slope * self._magnitude(ref)
-        self._error[i] = size * rounding.gamma(2 * node.width + self._roundings, size.dtype)
+        return size * rounding.gamma(2 * node.width + self._roundings, size.dtype)
 
     # -- interval bounds --------------------------------------------------------------------------------------------
 
@@ -191,12 +195,21 @@ class Relaxed:
         return torch.maximum(lo, -low), torch.minimum(hi, high)
 
     def _substitute(self, top: int, rows: Tensor) -> Tensor:
-        """Upper bounds of rows @ value(top), by substitution back to the inputs (POPQORN, section 3). shape: rows [B or 1, R, width]."""
+        """Upper bounds of rows @ value(top). shape: rows [B or 1, R, width] -> [B, R]."""
+        reached = self._walk(top, rows, self._planes, self._error)
+        return reached.centre + reached.slack + self.region.support(reached.inputs)
+
+    def _walk(self, top: int, rows: Tensor, planes: Mapping[int, Planes], error: Mapping[int, Tensor]) -> Reached:
+        """Substitute rows @ value(top) back to the inputs (POPQORN, section 3). shape: rows [B or 1, R, width].
+
+        error: of each live node, per unit of |coefficient|.
+        """
         graph, values = self.nominal.graph, self.nominal.values
         pending: dict[int, Tensor] = {top: rows}
         assembling: dict[int, Tensor] = {}  # coefficients that arrive slice by slice, in tensors of our own
-        arrived_at: dict[int, Tensor] = {}  # coefficients of the input's frames
-        total = torch.zeros((), dtype=rows.dtype, device=rows.device)
+        inputs: dict[int, Tensor] = {}
+        nonlinear: dict[int, Tensor] = {}
+        centre = slack = torch.zeros((), dtype=rows.dtype, device=rows.device)
 
         def add(ref: Ref, coefficient: Tensor) -> None:
             width = graph.nodes[ref.node].width
@@ -217,24 +230,40 @@ class Relaxed:
             a = arrived[0] if len(arrived) == 1 else arrived[0] + arrived[1]
             node = graph.nodes[i]
             if not self.live[i]:
-                total = total + _inner(a, values[i]) + _inner(a.abs(), rounding.pad(values[i].abs(), 2 * node.width + self._roundings))
+                centre = centre + _inner(a, values[i])
+                slack = slack + _inner(a.abs(), rounding.pad(values[i].abs(), 2 * node.width + self._roundings))
                 continue
             match node:
                 case Input(frame=frame):
-                    arrived_at[frame] = a
+                    inputs[frame] = a
                 case Affine(terms=terms):
-                    total = total + _inner(a, self._centre[i]) + _inner(a.abs(), self._error[i])
+                    centre, slack = centre + _inner(a, self._centre[i]), slack + _inner(a.abs(), error[i])
                     for term in terms:
                         if self.live[term.ref.node]:
                             add(term.ref, a if term.weight is None else a @ term.weight)
                 case Nonlinear(args=args):
-                    planes = self._planes[i]
+                    upper, lower = planes[i].upper, planes[i].lower
                     above, below = a.clamp(min=0), a.clamp(max=0)
-                    total = total + _inner(above, planes.upper.offset + self._error[i]) + _inner(below, planes.lower.offset - self._error[i])
+                    nonlinear[i] = a
+                    centre = centre + _inner(above, upper.offset) + _inner(below, lower.offset)
+                    slack = slack + _inner(a.abs(), error[i])
                     for k, ref in enumerate(args):
-                        up, low = planes.upper.slopes[k], planes.lower.slopes[k]
-                        add(ref, (above * up[:, None]).addcmul_(below, low[:, None]))
-        return total + self.region.support(arrived_at)
+                        add(ref, (above * upper.slopes[k][:, None]).addcmul_(below, lower.slopes[k][:, None]))
+        return Reached(centre, slack, inputs, nonlinear)
+
+
+@dataclass(frozen=True, eq=False)
+class Reached:
+    """Rows substituted back: row <= centre + slack + sum over frames of inputs[k] . delta_k, up to what the planes leave out.
+
+    slack covers rounding. inputs, nonlinear: the coefficients on the frames and on the nonlinear nodes that were met.
+    shape: centre, slack [B, R]; each coefficient [B or 1, R, width].
+    """
+
+    centre: Tensor
+    slack: Tensor
+    inputs: Mapping[int, Tensor]
+    nonlinear: Mapping[int, Tensor]
 
 
 def _inner(a: Tensor, v: Tensor) -> Tensor:

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from vlang.runtime import rounding
+from vlang.runtime.relaxations.curvature import Args, Interval, Parabola, averaged, negated
 
-#: One tensor per argument of the nonlinearity, all of one shape.
-Args = tuple[Tensor, ...]
+__all__ = ["Args", "Flipped", "Nonlinearity", "Plane", "Planes", "Rule", "reflect"]
+
 #: How slopes are chosen: all zero, a line in the first argument alone, or the minimum-volume plane.
 Rule = Literal["constant", "line", "plane"]
 
@@ -75,6 +76,24 @@ class Nonlinearity(ABC):
     @abstractmethod
     def slope_range(self, lo: Args, hi: Args) -> Args:
         """How much f's derivative by each argument varies over the box's corners: the natural unit of a change of slope."""
+
+    @abstractmethod
+    def gradient(self, *y: Tensor) -> Args:
+        """f's derivative by each argument, accurate relative to its own size."""
+
+    @abstractmethod
+    def second(self, lo: Args, hi: Args) -> tuple[Interval, ...]:
+        """Intervals that hold the second derivatives on the box: f'', or f_vv, f_vz, f_zz."""
+
+    def parabola(self, centre: Args, lo: Args, hi: Args) -> Parabola:
+        """The tangent plane at `centre`, a point of the box, and the curvature of what it leaves out."""
+        slopes, f = self.gradient(*centre), self.value(*centre)
+        steps = [torch.maximum(h - c, c - x) for x, h, c in zip(lo, hi, centre, strict=True)]
+        moved = torch.stack([s * c for s, c in zip(slopes, centre, strict=True)])
+        slack = 2 * rounding.pad(f.abs() + moved.abs().sum(0))
+        for slope, step in zip(slopes, steps, strict=True):  # the slope's own rounding, on the way to the box's ends
+            slack = slack + 2 * rounding.pad(slope.abs()) * step
+        return Parabola(slopes, f - moved.sum(0), slack, averaged(self.second, centre, lo, hi))
 
     def planes(self, rule: Rule, lo: Args, hi: Args) -> Planes:
         """Both planes, with slopes by a rule."""
@@ -147,3 +166,12 @@ class Flipped(Nonlinearity):
 
     def slope_range(self, lo: Args, hi: Args) -> Args:
         return self.base.slope_range(*reflect(lo, hi, self.negate))
+
+    def gradient(self, *y: Tensor) -> Args:
+        return self._map(self.base.gradient(*self._map(y)))
+
+    def second(self, lo: Args, hi: Args) -> tuple[Interval, ...]:
+        found = self.base.second(*reflect(lo, hi, self.negate))
+        if len(found) == 1 or self.negate[0] == self.negate[1]:
+            return found
+        return found[0], negated(found[1]), found[2]

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from vlang.runtime import rounding
+from vlang.runtime.relaxations import curvature
 from vlang.runtime.relaxations.base import Args, Nonlinearity, Rule
+from vlang.runtime.relaxations.curvature import Interval
 from vlang.runtime.relaxations.scalar import Sigmoid
 from vlang.runtime.relaxations.stationary import inside, sigmoid_edge, sigmoid_tanh_interior, tanh_edge
 from vlang.runtime.relaxations.supporting import supporting_plane
@@ -57,8 +59,24 @@ class _SigmoidTimes(Nonlinearity):
         """k'(z)."""
         raise NotImplementedError
 
+    def factor_ranges(self, lo: Tensor, hi: Tensor) -> tuple[Interval, Interval, Interval]:
+        """Intervals of k, k' and k''."""
+        raise NotImplementedError
+
     def value(self, *y: Tensor) -> Tensor:
         return torch.sigmoid(y[0]) * self.factor(y[1])
+
+    def gradient(self, *y: Tensor) -> Args:
+        return curvature.sigmoid_derivative(y[0]) * self.factor(y[1]), torch.sigmoid(y[0]) * self.factor_slope(y[1])
+
+    def second(self, lo: Args, hi: Args) -> tuple[Interval, ...]:
+        k, slope, bend = self.factor_ranges(lo[1], hi[1])
+        v = lo[0], hi[0]
+        return (
+            curvature.product(curvature.sigmoid_second(*v), k),
+            curvature.product(curvature.sigmoid_slope(*v), slope),
+            curvature.product(curvature.sigmoid(*v), bend),
+        )
 
     def range(self, lo: Args, hi: Args) -> tuple[Tensor, Tensor]:
         box = _Box.of(self, lo, hi)
@@ -159,6 +177,10 @@ class SigmoidMul(_SigmoidTimes):
     def factor_slope(self, z: Tensor) -> Tensor:
         return torch.ones_like(z)
 
+    def factor_ranges(self, lo: Tensor, hi: Tensor) -> tuple[Interval, Interval, Interval]:
+        one, zero = torch.ones_like(lo), torch.zeros_like(lo)
+        return (lo, hi), (one, one), (zero, zero)
+
 
 class SigmoidTanh(_SigmoidTimes):
     """Q(v,z) = sigma(v) tanh(z): edges in both directions and one interior candidate."""
@@ -167,7 +189,10 @@ class SigmoidTanh(_SigmoidTimes):
         return torch.tanh(z)
 
     def factor_slope(self, z: Tensor) -> Tensor:
-        return torch.cosh(z.clamp(-300, 300)) ** -2
+        return curvature.sech2(z)
+
+    def factor_ranges(self, lo: Tensor, hi: Tensor) -> tuple[Interval, Interval, Interval]:
+        return curvature.tanh(lo, hi), curvature.tanh_slope(lo, hi), curvature.tanh_second(lo, hi)
 
     def candidates(self, box: _Box, slopes: Args, steps: int) -> list[Candidates]:
         found = super().candidates(box, slopes, steps)

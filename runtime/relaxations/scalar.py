@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from vlang.runtime import rounding
+from vlang.runtime.relaxations import curvature
 from vlang.runtime.relaxations.base import Args, Nonlinearity, Plane, Planes, Rule
+from vlang.runtime.relaxations.curvature import Interval, Parabola
 from vlang.runtime.relaxations.stationary import inside, sigmoid_edge, tanh_edge
 from vlang.runtime.relaxations.supporting import supporting_line
 
@@ -23,9 +25,6 @@ class _Sigmoidal(Nonlinearity):
     flips: ClassVar[tuple[bool, ...]] = (True,)
 
     def _stationary(self, slope: Tensor) -> tuple[Tensor, Tensor]:
-        raise NotImplementedError
-
-    def _derivative(self, y: Tensor) -> Tensor:
         raise NotImplementedError
 
     def range(self, lo: Args, hi: Args) -> tuple[Tensor, Tensor]:
@@ -45,7 +44,7 @@ class _Sigmoidal(Nonlinearity):
         if rule == "constant":
             return (torch.zeros_like(low),)
         f_low, f_high = self.value(low), self.value(high)
-        tangent = self._derivative((low + high) / 2)
+        tangent = self.gradient((low + high) / 2)[0]
         return supporting_line(low, high, f_low, f_high, lambda slopes: self._maximise(low, high, f_low, f_high, slopes[0]), tangent, LINE_PASSES)
 
     def _maximise(self, low: Tensor, high: Tensor, f_low: Tensor, f_high: Tensor, a: Tensor) -> tuple[Tensor, Args, Tensor]:
@@ -62,7 +61,7 @@ class _Sigmoidal(Nonlinearity):
         return self._maximise(lo[0], hi[0], self.value(lo[0]), self.value(hi[0]), slopes[0])[1]
 
     def slope_range(self, lo: Args, hi: Args) -> Args:
-        ends = torch.stack([self._derivative(lo[0]), self._derivative(hi[0]), self._derivative((lo[0] + hi[0]) / 2)])
+        ends = torch.stack([self.gradient(y)[0] for y in (lo[0], hi[0], (lo[0] + hi[0]) / 2)])
         return (ends.amax(0) - ends.amin(0),)
 
 
@@ -72,8 +71,11 @@ class Tanh(_Sigmoidal):
     def value(self, *y: Tensor) -> Tensor:
         return torch.tanh(y[0])
 
-    def _derivative(self, y: Tensor) -> Tensor:
-        return torch.cosh(y.clamp(-300, 300)) ** -2
+    def gradient(self, *y: Tensor) -> Args:
+        return (curvature.sech2(y[0]),)
+
+    def second(self, lo: Args, hi: Args) -> tuple[Interval, ...]:
+        return (curvature.tanh_second(lo[0], hi[0]),)
 
     def _stationary(self, slope: Tensor) -> tuple[Tensor, Tensor]:
         return tanh_edge(torch.ones_like(slope), slope)
@@ -87,8 +89,11 @@ class Sigmoid(_Sigmoidal):
     def value(self, *y: Tensor) -> Tensor:
         return torch.sigmoid(y[0])
 
-    def _derivative(self, y: Tensor) -> Tensor:
-        return torch.sigmoid(y) * torch.sigmoid(-y)
+    def gradient(self, *y: Tensor) -> Args:
+        return (curvature.sigmoid_derivative(y[0]),)
+
+    def second(self, lo: Args, hi: Args) -> tuple[Interval, ...]:
+        return (curvature.sigmoid_second(lo[0], hi[0]),)
 
     def _stationary(self, slope: Tensor) -> tuple[Tensor, Tensor]:
         return sigmoid_edge(torch.ones_like(slope), slope)
@@ -140,3 +145,17 @@ class Relu(Nonlinearity):
 
     def slope_range(self, lo: Args, hi: Args) -> Args:
         return (((lo[0] < 0) & (hi[0] > 0)).to(lo[0]),)
+
+    def gradient(self, *y: Tensor) -> Args:
+        return ((y[0] > 0).to(y[0]),)
+
+    def second(self, lo: Args, hi: Args) -> tuple[Interval, ...]:
+        zero = torch.zeros_like(lo[0])
+        return ((zero, zero),)
+
+    def parabola(self, centre: Args, lo: Args, hi: Args) -> Parabola:
+        """The chord and the band below it: a kink has no useful curvature."""
+        slopes = (self.upper_slopes("plane", *self.both(lo, hi))[0][0],)
+        above, below = self.upper_offset(lo, hi, slopes), self.lower_offset(lo, hi, slopes)
+        offset, half = (above + below) / 2, (above - below) / 2
+        return Parabola(slopes, offset, rounding.up(half, above.abs() + below.abs(), 4), self.second(lo, hi))
