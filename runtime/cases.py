@@ -23,6 +23,8 @@ from vlang.runtime.network import Network
 
 #: Below this many rows a pass is bound by launches, not arithmetic.
 SMALLEST_GROUP = 16
+#: The same for methods that fill the machine with fewer.
+SMALLEST_FILLING_GROUP = {"auto": 4, "quadratic": 4}
 #: Samples whose logits are computed at once.
 AT_ONCE = 1024
 #: A target as the report names it, and the classes it is about.
@@ -89,10 +91,11 @@ class Loaded:
     def groups(self) -> Iterator[tuple[Case, ...]]:
         """Correctly classified cases with one number of classes, sorted by first perturbed frame and cut into groups of about
         `SMALLEST_GROUP` or more: what lies before a group's first frame is computed once, not bounded."""
+        smallest = SMALLEST_FILLING_GROUP.get(self.variant.engine.method, SMALLEST_GROUP)
         for classes in sorted({len(c.classes) for c in self.cases}):
             group: list[Case] = []
             for case in sorted((c for c in self.cases if c.correct and len(c.classes) == classes), key=lambda c: c.frames[0]):
-                if len(group) >= SMALLEST_GROUP and case.frames[0] != group[-1].frames[0]:
+                if len(group) >= smallest and case.frames[0] != group[-1].frames[0]:
                     yield tuple(group)
                     group = []
                 group.append(case)

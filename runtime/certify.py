@@ -1,9 +1,9 @@
 """Methods: lower bounds of a margin on a batch of perturbation sets, at any eps.
 
-`interval`, `lines` and `planes` relax the whole ball at once. `optimized` moves the planes' slopes along the margin's gradient. `sliced` cuts the
-ball into slabs along the direction of the nearest decision boundary and certifies each with planes of its own: inside a slab the strongest
-linear term is known, and every box is recomputed. Slabs that fail are bisected while that can help; a margin holds on the ball if
-it holds on every slab of a cover.
+`interval`, `lines` and `planes` relax the whole ball at once; `quadratic` adds quadratic bounds. `optimized` moves the planes' slopes along
+the margin's gradient. `sliced` cuts the ball into slabs along the direction of the nearest decision boundary and certifies each with planes of
+its own: inside a slab the strongest linear term is known, and every box is recomputed. Slabs that fail are bisected while that can help; a
+margin holds on the ball if it holds on every slab of a cover. `auto` climbs a ladder of these, cheapest first.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal, Region, Relaxed
 from vlang.runtime.concrete import logits
 from vlang.runtime.optimize import RATE, STEPS, Slopes, improve
+from vlang.runtime.quadratic import Hull, Quadratic
 from vlang.runtime.relaxations import Rule
 from vlang.runtime.slab import Slab
 
@@ -27,8 +28,14 @@ FIRST_SLABS = 8
 BISECTIONS = 3
 #: A slab whose margin is below minus this share of the nominal margin is not worth halving.
 HOPELESS = 1.0
+#: Quadratic forms take so many times the memory of coefficients.
+FORMS = 8
 #: An autograd tape holds about so many times what a walk without one does.
 TAPE = 12
+
+
+#: How a graph is bounded on a region.
+Bounds = Callable[[Nominal, Region], Relaxed]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,15 +55,16 @@ class Asked:
         """The margin at eps = 0. shape: [B]."""
         return -(self.rows @ self.centre.logits[:, :, None])[..., 0].amax(1)
 
-    def relax(self, rule: Rule, index: Tensor, eps: Tensor, slab: tuple[Tensor, Tensor, Tensor] | None = None) -> Tensor:
+    def relax(self, bounds: Bounds, index: Tensor, eps: Tensor, slab: tuple[Tensor, Tensor, Tensor] | None = None) -> Tensor:
         """Lower bounds of the margin of rows `index` at `eps`, on the part of each ball in a slab (direction, low, high)."""
         done = []
-        for part in torch.split(torch.arange(len(index), device=index.device), self.room):
+        room = max(1, self.room // FORMS) if bounds is Quadratic else self.room
+        for part in torch.split(torch.arange(len(index), device=index.device), room):
             i = index[part]
             at = self.centre.rows(i)
             ball = self.ball.rows(i).scaled(eps[part, None])
             region: Region = ball if slab is None else Slab(ball, *(x[part] for x in slab))
-            done.append(-Relaxed(at, region, rule).upper(at.graph.output, self.rows[i]).amax(1))
+            done.append(-bounds(at, region).upper(at.graph.output, self.rows[i]).amax(1))
         return torch.cat(done)
 
 
@@ -64,9 +72,17 @@ class Asked:
 Margins = Callable[[Tensor, Tensor], Tensor]
 
 
-def whole(rule: Rule) -> Callable[[Asked], Margins]:
+def by_rule(rule: Rule) -> Bounds:
+    """Planes, or what stands for them, with slopes by a rule."""
+    return lambda nominal, region: Relaxed(nominal, region, rule)
+
+
+def whole(bounds: Bounds) -> Callable[[Asked], Margins]:
     """The ball as one piece."""
-    return lambda asked: lambda index, eps: asked.relax(rule, index, eps)
+    return lambda asked: lambda index, eps: asked.relax(bounds, index, eps)
+
+
+PLANES = by_rule("plane")
 
 
 def sliced(asked: Asked) -> Margins:
@@ -75,7 +91,7 @@ def sliced(asked: Asked) -> Margins:
     nominal = asked.nominal
 
     def margins(index: Tensor, eps: Tensor) -> Tensor:
-        worst = asked.relax("plane", index, eps)
+        worst = asked.relax(PLANES, index, eps)
         owner = (~(worst > 0)).nonzero().flatten()
         # In units of eps: the direction's support on the unit ball is at most 1, so [-1, 1] covers every ball.
         low, high = slabs(len(owner), FIRST_SLABS, eps)
@@ -85,7 +101,7 @@ def sliced(asked: Asked) -> Margins:
             if owner.numel() == 0:
                 break
             size = eps[owner]
-            values = asked.relax("plane", index[owner], size, (direction[index[owner]], _outward(low * size, -1), _outward(high * size, 1)))
+            values = asked.relax(PLANES, index[owner], size, (direction[index[owner]], _outward(low * size, -1), _outward(high * size, 1)))
             values = torch.where(values.isnan(), -torch.inf, values)
             floor = torch.full_like(worst, torch.inf).scatter_reduce(0, owner, values, "amin")
             again = ~(values > 0) & (floor >= -HOPELESS * nominal[index])[owner] & (left > 0)
@@ -106,7 +122,7 @@ def optimized(asked: Asked) -> Margins:
     variables = [Slopes() for _ in parts]
 
     def margins(index: Tensor, eps: Tensor) -> Tensor:
-        worst = asked.relax("plane", index, eps)
+        worst = asked.relax(PLANES, index, eps)
         for part, slopes in zip(parts, variables, strict=True):
             chosen = (~(worst > 0) & torch.isin(index, part)).nonzero().flatten()
             if chosen.numel() == 0:
@@ -167,8 +183,37 @@ def nearest_boundary(asked: Asked) -> Tensor:
     return best
 
 
-#: Method by name: what to do with a batch of questions, and the rule that `bounds` uses for single outputs.
+#: Method by name: what to do with a batch of questions, and the bounds that `bounds` uses for single outputs.
 METHODS: Mapping[str, Callable[[Asked], Margins]] = MappingProxyType(
-    {"interval": whole("constant"), "lines": whole("line"), "planes": whole("plane"), "sliced": sliced, "optimized": optimized}
+    {
+        "interval": whole(by_rule("constant")),
+        "lines": whole(by_rule("line")),
+        "planes": whole(PLANES),
+        "quadratic": whole(Quadratic),
+        "sliced": sliced,
+        "optimized": optimized,
+    }
 )
-RULES: Mapping[str, Rule] = MappingProxyType({"interval": "constant", "lines": "line", "planes": "plane", "sliced": "plane", "optimized": "plane"})
+BOUNDS: Mapping[str, Bounds] = MappingProxyType(
+    {
+        "auto": Quadratic,
+        "interval": by_rule("constant"),
+        "lines": by_rule("line"),
+        "planes": PLANES,
+        "quadratic": Quadratic,
+        "sliced": PLANES,
+        "optimized": PLANES,
+    }
+)
+
+
+#: Rows times eps in one pass up to which more eps cost almost nothing: launches dominate, but for quadratic forms.
+CHEAP: Mapping[str, int] = MappingProxyType({name: 1 if name == "quadratic" else 16 for name in METHODS})
+
+
+def ladder(method: str, asked: Asked) -> tuple[str, ...]:
+    """The methods that a question goes through: one, or for `auto` each that may certify what those before it could not."""
+    if method != "auto":
+        return (method,)
+    hull = Hull(asked.centre.graph, asked.ball, asked.centre.inputs.shape[-1])
+    return ("planes", "quadratic") if hull.worthwhile else ("planes",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 
 import torch
@@ -12,6 +13,9 @@ from vlang.runtime.graph import Graph, Input
 #: Share of the free memory that one batch may take, and a cap that keeps CPU batches in reach of the caches.
 SHARE = 0.25
 CPU_BATCH_BYTES = 512 * 2**20
+#: glibc's mallopt parameters (malloc.h), and the largest threshold it takes.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+LARGEST_KEPT = 32 * 2**20
 #: Where the system does not say.
 ASSUMED_FREE = 2 * 2**30
 #: Tensors of the size of the widest coefficient that live at once.
@@ -26,6 +30,16 @@ def choose(engine: EnginePlan, asked: str | None) -> torch.device:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise DataError(Problem("device", engine.span, (name,)))
     return torch.device(name)
+
+
+def keep_memory() -> None:
+    """Let glibc keep freed blocks: handing each large tensor's pages back and faulting them in again takes a third of a run's time."""
+    try:
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    except (OSError, AttributeError):  # another C library
+        pass
 
 
 def free_memory(device: torch.device) -> int:

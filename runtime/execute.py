@@ -22,6 +22,7 @@ DTYPE = torch.float64
 def execute(plan: Plan, version: str, asked_device: str | None = None, progress: Progress | None = None) -> Results:
     """Answer every query of a plan. Raises DataError with every problem of the data."""
     torch.backends.cuda.matmul.allow_tf32 = False
+    device.keep_memory()
     networks: dict[tuple[NetworkPlan, str], Network] = {}
     samples: dict[tuple[InputPlan, NetworkPlan, str], Samples] = {}
     devices: dict[str, None] = {}

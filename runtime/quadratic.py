@@ -2,14 +2,14 @@
 
 A plane charges every neuron its worst error over its box, as if all neurons could be at their corners at once. With tangents instead, a row is
 value + g . delta + sum_j L_j e_j, where e_j is within 1/2 d_j' K_j d_j of zero (`Parabola`) and d_j = J_j delta + residual is itself linear in the
-input up to a residual that is known from earlier steps. So the row is at most linear plus one quadratic form of the perturbation, whose largest value
-over the ball is an eigenvalue problem (`spectral`). Every box is the intersection with the one by planes; both profit (runtime/README.md, section 9).
+input up to a residual that is known from earlier steps. So the row is at most linear plus one quadratic form of the perturbation, and its largest
+value over the set is an eigenvalue problem (`spectral`). Every box is the intersection with the one by planes (runtime/README.md, section 10).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import torch
@@ -20,6 +20,7 @@ from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Box, Nominal, Reached, Region, Relaxed
 from vlang.runtime.graph import Affine, Graph, Input, Nonlinear, Ref
 from vlang.runtime.relaxations import RELAXATIONS, Args, Parabola, Plane, Planes
+from vlang.runtime.relaxations.curvature import Interval
 from vlang.runtime.spectral import largest, largest_on_cross_polytopes
 
 #: Matrices larger than this are not worth their eigenvalues.
@@ -31,6 +32,7 @@ FORM_ENTRIES = 2**24
 #: The share of a neuron's reach at which the cross term of motion and residual is split evenly.
 TYPICAL = 0.5
 RATIO = 1e6
+TINY = 1e-30
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +84,7 @@ class Hull:
         self.vertices = ball.norm == Fraction(1)
         round_ = ball.norm is not None and ball.norm <= 2
         self.chart = None
-        if self.frames and not self.vertices and (round_ or width * (count - 1) > LARGEST):
+        if self.frames and not self.vertices and (round_ or width * count > LARGEST):
             self.chart = _chart(graph, self.frames[0], width, flat=not round_)
         #: Coordinates of a slot, and how many of them share a ball.
         self.width = width if self.chart is None else self.chart.basis.shape[1]
@@ -91,7 +93,13 @@ class Hull:
             reach = 1.0 if round_ else float(self.chart.scale.square().sum().sqrt())
             self.radii = self.radii * (reach * (1 + 1e-12))
         #: Whether linear and quadratic terms may be maximised together: the balls are then the set itself.
-        self.exact = ball.room is None and ball.at_most is None and (ball.norm in (1, 2) or (ball.norm is None and self.chart is None))
+        every = ball.at_most is None or ball.at_most >= count
+        self.exact = ball.room is None and every and (ball.norm in (1, 2) or (ball.norm is None and self.chart is None))
+
+    @property
+    def worthwhile(self) -> bool:
+        """Whether the quadratic forms of all but the last moved frame are small enough to be used."""
+        return self.width * max(1, self.radii.shape[1] - 1) <= (LARGEST_POLYTOPE if self.vertices else LARGEST)
 
     def group_radii(self, slots: int) -> Tensor:
         """shape: [B, groups]."""
@@ -107,7 +115,7 @@ class Hull:
             else:
                 z, error = self.chart.coefficients(inputs[k])
                 columns.append(z)
-                lost = lost + self.ball.gain(k, error)
+                lost = lost + replace(self.ball, room=None).gain(k, error)  # either sign: a clipped gain knows one only
         blank = torch.zeros_like(next(c for c in columns if c is not None))
         every = torch.stack([blank if c is None else c for c in columns], 2)  # [B, R, frames, d]
         present = torch.tensor([k in inputs for k in self.frames], device=every.device)
@@ -148,9 +156,9 @@ def _chart(graph: Graph, frame: int, width: int, flat: bool) -> Chart | None:
         scale = norms.clamp(min=1e-3 * norms.amax()).clamp(min=1e-30).sqrt()
     basis = torch.linalg.qr((rows / scale).mT).Q
     eye = torch.eye(basis.shape[1], dtype=basis.dtype, device=basis.device)
-    # |basis' x| <= (1 + 1e-12) |x| is used; a computed Q is orthonormal far better than that.
-    good = float(torch.linalg.matrix_norm(basis.mT @ basis - eye)) < 1e-13 * basis.shape[0]
-    return Chart(basis, scale) if good and basis.shape[0] < 5000 else None
+    # |basis' x| <= (1 + 1e-12) |x| is used.
+    defect = float(torch.linalg.matrix_norm(basis.mT @ basis - eye)) + basis.shape[1] * rounding.gamma(len(basis) + 4, basis.dtype)
+    return Chart(basis, scale) if defect < 1e-12 else None
 
 
 class Quadratic(Relaxed):
@@ -160,7 +168,7 @@ class Quadratic(Relaxed):
         ball = region if isinstance(region, Ball) else region.ball
         self._hull = Hull(nominal.graph, ball, nominal.inputs.shape[-1])
         self._motions: dict[int, Motion] = {}
-        self._parabolas: dict[int, Parabola] = {}
+        self._bent: dict[int, Bent] = {}
         self._tangents: dict[int, Planes] = {}
         self._tangent_error: dict[int, Tensor] = {}
         super().__init__(nominal, region, "plane")
@@ -169,7 +177,7 @@ class Quadratic(Relaxed):
         rows = rows if rows.dim() == 3 else rows[None]
         by_planes = super().upper(node, rows)
         reached = self._tangent_walk(node, rows)
-        _, most = self._remainders(reached.nonlinear, reached.inputs)
+        _, most = self._remainders(reached.nonlinear, reached.inputs, rows.shape[1])
         found = reached.centre + reached.slack + most
         return torch.where(found < by_planes, found, by_planes)
 
@@ -180,7 +188,8 @@ class Quadratic(Relaxed):
         low = tuple(torch.minimum(x, c) for x, c in zip(lo, centre, strict=True))
         high = tuple(torch.maximum(h, c) for h, c in zip(hi, centre, strict=True))
         found = RELAXATIONS[node.op].parabola(centre, low, high)
-        self._parabolas[i] = found
+        steps = tuple(torch.maximum(h - c, c - x) for c, x, h in zip(centre, low, high, strict=True))
+        self._bent[i] = Bent.of(found, [self._motion(r) for r in node.args], steps)
         self._tangents[i] = Planes(Plane(found.slopes, found.offset), Plane(found.slopes, found.offset))
         self._tangent_error[i] = self._rounding_of(node, self._tangents[i]) + found.slack
 
@@ -190,7 +199,7 @@ class Quadratic(Relaxed):
         width = lo.shape[1]
         eye = torch.eye(width, dtype=lo.dtype, device=lo.device)
         reached = self._tangent_walk(i, eye[None])
-        pure, most = self._remainders(_twice(reached.nonlinear), _twice(reached.inputs))
+        pure, most = self._remainders(_twice(reached.nonlinear), _twice(reached.inputs), 2 * width)
         slack = reached.slack.expand(lo.shape)
         high, low = reached.centre + slack + most[:, :width], reached.centre - slack - most[:, width:]
         self._motions[i] = self._settled(reached, pure[:, :width] + slack, pure[:, width:] + slack)
@@ -218,25 +227,38 @@ class Quadratic(Relaxed):
 
     # -- what tangents leave out --------------------------------------------------------------------------------------
 
-    def _remainders(self, coefficients: Mapping[int, Tensor], inputs: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
+    def _remainders(self, coefficients: Mapping[int, Tensor], inputs: Mapping[int, Tensor], count: int) -> tuple[Tensor, Tensor]:
         """Upper bounds of sum_j L_j e_j, and of that plus the inputs' linear part, over the set. shape: coefficients L_j [B, R, width] -> [B, R]."""
-        batch, count = self.nominal.inputs.shape[0], next(iter([*coefficients.values(), *inputs.values()])).shape[1]
+        batch = self.nominal.inputs.shape[0]
         inputs = {k: a.expand(batch, -1, -1) for k, a in inputs.items()}
         plain = self.region.support(inputs).expand(batch, count)
         zero = torch.zeros_like(plain)
-        units = [self._unit(i, a.expand(batch, -1, -1)) for i, a in coefficients.items()]
-        constant = torch.stack([zero, *(u.constant for u in units)]).sum(0)
-        constant = rounding.up(constant, constant, len(units) + 16)
-        dimension = max((u.dimension for u in units), default=0)
-        if dimension == 0:
+        by_arity: dict[int, list[int]] = {}
+        for i in coefficients:
+            by_arity.setdefault(len(self._bent[i].motions), []).append(i)
+        constant, absolute = zero, zero
+        weights: dict[int, tuple[Tensor, ...]] = {}
+        for nodes in by_arity.values():
+            terms = [self._bent[i] for i in nodes]
+            widths = [t.width for t in terms]
+            entries, size, lost = weigh(torch.cat([coefficients[i].expand(batch, -1, -1) for i in nodes], 2), terms)
+            constant, absolute = constant + lost, absolute + size
+            weights.update(zip(nodes, zip(*(torch.split(e, widths, 2) for e in entries), strict=True), strict=True))
+        constant = rounding.up(constant, constant, 16)
+        d = max((self._bent[i].dimension for i in weights), default=0)
+        if d == 0:
             return constant, plain + constant
-        pure, joint = self._form(units, dimension, inputs, zero)
+        error = absolute * rounding.gamma(64 + sum(w.shape[-1] for entries in weights.values() for w in entries), zero.dtype)
+        pure, joint = self._form(weights, error, d, inputs)
         found = torch.where(plain + pure < joint, plain + pure, joint)
-        return rounding.up(pure + constant, constant, 8), rounding.up(found + constant, found.abs() + constant, 8)
+        return rounding.up(pure + constant, pure + constant, 8), rounding.up(found + constant, found.abs() + constant, 8)
 
-    def _form(self, units: list[Unit], d: int, inputs: Mapping[int, Tensor], zero: Tensor) -> tuple[Tensor, Tensor]:
-        """The largest value of the units' quadratic form, alone and with the linear part; infinite where it is not attempted."""
-        hull, never = self._hull, torch.full_like(zero, torch.inf)
+    def _form(self, weights: Mapping[int, tuple[Tensor, ...]], error: Tensor, d: int, inputs: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
+        """The largest value of the nodes' quadratic form, alone and with the linear part; infinite where it is not attempted.
+
+        weights: per nonlinear node, of its products. error: the rounding of their form, as a spectral norm. shape: each [B, R, width], [B, R].
+        """
+        hull, zero, never = self._hull, torch.zeros_like(error), torch.full_like(error, torch.inf)
         if d > (LARGEST_POLYTOPE if hull.vertices else LARGEST):
             return never, never
         slots = d // hull.width
@@ -246,28 +268,20 @@ class Quadratic(Relaxed):
             z, lost = hull.place(inputs)
             slopes = torch.nn.functional.pad(z, (0, max(0, d - z.shape[-1])))[..., :d]
             rest = hull.beyond(inputs, slots) + lost
+        full = _unpacking(d, zero.device)
         pure, joint = [], []
         rows = max(1, FORM_ENTRIES // (d * d * len(zero)))
+        whole = rows >= zero.shape[1]
         for part in torch.split(torch.arange(zero.shape[1], device=zero.device), rows):
-            form = zero.new_zeros(len(zero), d, len(part), d)
-            absolute = torch.stack([u.rows(part).add_to(form) for u in units]).sum(0)
-            form = form.transpose(1, 2)
-            form = (form + form.mT) / 2
-            error = absolute * rounding.gamma(64 + 2 * sum(u.width for u in units), form.dtype)
+            packed = zero.new_zeros(len(zero), len(part), d * (d + 1) // 2)
+            for i, entries in weights.items():
+                for w, products in zip(entries, self._bent[i].products, strict=True):
+                    packed[..., : products.shape[-1]] += (w if whole else w[:, part]) @ products
             bound = largest_on_cross_polytopes if hull.vertices else largest
-            alone, together = bound(form, error, radii, None if slopes is None else slopes[:, part])
+            alone, together = bound(packed[..., full], error[:, part], radii, None if slopes is None else slopes[:, part])
             pure.append(alone)
             joint.append(never[:, part] if together is None else together)
         return torch.cat(pure, 1), torch.cat(joint, 1) + rest
-
-    def _unit(self, i: int, a: Tensor) -> Unit:
-        """The quadratic terms of nonlinear node i with coefficients a."""
-        node = self.nominal.graph.nodes[i]
-        assert isinstance(node, Nonlinear)
-        motions = [self._motion(r) for r in node.args]
-        lo, hi = self._argument_box(node)
-        steps = tuple(torch.maximum(h - m.centre, m.centre - x).clamp(min=0) for m, x, h in zip(motions, lo, hi, strict=True))
-        return Unit.of(a, self._parabolas[i], motions, steps)
 
 
 def _twice(rows: Mapping[int, Tensor]) -> dict[int, Tensor]:
@@ -276,73 +290,100 @@ def _twice(rows: Mapping[int, Tensor]) -> dict[int, Tensor]:
 
 
 @dataclass(frozen=True, eq=False)
-class Unit:
-    """One nonlinear node's remainders, sum_j L_j e_j <= 1/2 u' weights u + constant with u = J z, the arguments' linear motion.
+class Bent:
+    """One nonlinear node's curvature on its box, ready for any rows.
 
-    shape: weights[a][b] [B, R, width], constant [B, R].
+    products: J_a J_b' of its arguments' linear motions, symmetrised and packed: for one argument J J', for two the three of v v, v z (twice), z z.
+    norms: of the products' terms taken positive. shape: steps, norms each [B, width]; products each [B, width, D (D + 1) / 2].
     """
 
-    weights: list[list[Tensor]]
+    curvature: tuple[Interval, ...]
     motions: list[Motion]
-    constant: Tensor
+    steps: Args
+    products: tuple[Tensor, ...]
+    norms: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, parabola: Parabola, motions: list[Motion], steps: Args) -> Bent:
+        d = max(m.linear.shape[-1] for m in motions)
+        jacobians = [torch.nn.functional.pad(m.linear, (0, d - m.linear.shape[-1])) for m in motions]
+        pairs = [(0, 0)] if len(motions) == 1 else [(0, 0), (0, 1), (1, 1)]
+        row, column = torch.tril_indices(d, d, device=steps[0].device)
+        products, norms = [], []
+        for i, j in pairs:
+            left, right = jacobians[i], jacobians[j]
+            product = left[..., row] * right[..., column]
+            size = torch.linalg.vector_norm(left, dim=-1) * torch.linalg.vector_norm(right, dim=-1)
+            products.append(product if i == j else product + left[..., column] * right[..., row])
+            norms.append(size if i == j else 2 * size)
+        return cls(parabola.curvature, motions, steps, tuple(products), tuple(norms))
+
+    @property
+    def width(self) -> int:
+        return self.motions[0].centre.shape[1]
 
     @property
     def dimension(self) -> int:
         """How many coordinates of z it depends on."""
         return max(m.linear.shape[-1] for m in self.motions)
 
-    @property
-    def width(self) -> int:
-        return len(self.motions) * self.motions[0].centre.shape[1]
 
-    @classmethod
-    def of(cls, a: Tensor, parabola: Parabola, motions: list[Motion], steps: Args) -> Unit:
-        """d = u + r, |r_k| <= R_k:  d' K d <= u' K u + 2 sum_k |(K u)_k| R_k + r' K r, and 2 |x| R <= tau x^2 + R^2 / tau for any tau > 0."""
-        above, below, size = a.clamp(min=0), a.clamp(max=0), a.abs()
-        diagonal = [above * high[:, None] + below * low[:, None] for low, high in (parabola.curvature[0], parabola.curvature[-1])]
-        residual = [m.residual[:, None] for m in motions]
-        tiny = 1e-30
-        if len(motions) == 1:
-            k = [[diagonal[0] + size * rounding.gamma(8, a.dtype) * _largest(parabola.curvature[0])[:, None]]]
-        else:
-            low, high = parabola.curvature[1]
-            middle, half = (low + high) / 2, (high - low) / 2
-            # The part of the mixed derivative that is not known, split between the squares.
-            ratio = (steps[1] / steps[0].clamp(min=tiny)).clamp(1 / RATIO, RATIO)
-            half = rounding.up(half, _largest((low, high)), 4)
-            k = [[diagonal[0], a * middle[:, None]], [a * middle[:, None], diagonal[1]]]
-            for j, r in enumerate((ratio, 1 / ratio)):
-                rounded = _largest(parabola.curvature[2 * j]) + _largest((low, high)) * r
-                k[j][j] = k[j][j] + size * (half * r + rounded * rounding.gamma(16, a.dtype))[:, None]
-        order = range(len(motions))
-        constant = torch.zeros_like(a)
-        taus = []
-        for i in order:
-            typical = torch.stack([(k[i][j] * steps[j][:, None]) ** 2 for j in order]).sum(0).sqrt()
-            typical = (TYPICAL * typical).clamp(min=tiny)
-            taus.append(residual[i] / typical)
-            constant = constant + residual[i] * typical / 2 + k[i][i].clamp(min=0) * residual[i] ** 2 / 2
-        if len(motions) == 2:
-            constant = constant + k[0][1].abs() * residual[0] * residual[1]
-        weights = [[k[i][j] + sum(taus[q] * k[q][i] * k[q][j] for q in order) for j in order] for i in order]
-        total = constant.sum(-1)
-        return cls(weights, motions, rounding.up(total, total, a.shape[-1] + 64))
+def weigh(a: Tensor, nodes: list[Bent]) -> tuple[list[Tensor], Tensor, Tensor]:
+    """sum_j a_j e_j <= 1/2 sum_j u_j' weights_j u_j + constant, e the remainders of nodes of one arity and u = J z their linear motions.
 
-    def rows(self, part: Tensor) -> Unit:
-        return Unit([[w[:, part] for w in row] for row in self.weights], self.motions, self.constant[:, part])
+    With d = u + r, |r_k| <= R_k:  d' K d <= u' K u + 2 sum_k |(K u)_k| R_k + r' K r, and 2 |x| R <= tau x^2 + R^2 / tau for any tau > 0.
+    shape: a [B, R, W], W all their widths -> the entries of the weights (one, or vv, vz, zz), each [B, R, W]; a bound
+    of the spectral norm of the form with every term of the weights taken positive, and the constant, each [B, R].
+    """
+    arity = len(nodes[0].motions)
+    order = range(arity)
+    curvature = [(_every(n.curvature[k][0] for n in nodes), _every(n.curvature[k][1] for n in nodes)) for k in range(len(nodes[0].curvature))]
+    residual = [_every(n.motions[k].residual for n in nodes) for k in order]
+    steps = [_every(n.steps[k] for n in nodes) for k in order]
+    above, below, size = a.clamp(min=0), a.clamp(max=0), a.abs()
+    k = [[above * high + below * low for low, high in (curvature[0], curvature[-1])]]
+    if arity == 1:
+        k = [[k[0][0] + size * (rounding.gamma(8, a.dtype) * _largest(curvature[0]))]]
+    else:
+        low, high = curvature[1]
+        half = rounding.up((high - low) / 2, _largest((low, high)), 4)
+        mixed = a * ((low + high) / 2)
+        # The part of the mixed derivative that is not known is split between the squares.
+        ratio = (steps[1] / steps[0].clamp(min=TINY)).clamp(1 / RATIO, RATIO)
+        squares = []
+        for own, square, r in zip((curvature[0], curvature[2]), k[0], (ratio, 1 / ratio), strict=True):
+            rounded = _largest(own) + _largest((low, high)) * r
+            squares.append(square + size * (half * r + rounded * rounding.gamma(16, a.dtype)))
+        k = [[squares[0], mixed], [mixed, squares[1]]]
+    constant = torch.zeros_like(a)
+    taus = []
+    for i in order:
+        typical = torch.stack([(k[i][j] * steps[j]) ** 2 for j in order]).sum(0).sqrt()
+        typical = (TYPICAL * typical).clamp(min=TINY)
+        taus.append(residual[i] / typical)
+        constant = constant + residual[i] * typical / 2 + k[i][i].clamp(min=0) * residual[i] ** 2 / 2
+    if arity == 2:
+        constant = constant + k[0][1].abs() * residual[0] * residual[1]
+    total = constant.sum(-1)
+    pairs = [(0, 0)] if arity == 1 else [(0, 0), (0, 1), (1, 1)]
+    weights = [k[i][j] + torch.stack([taus[q] * k[q][i] * k[q][j] for q in order]).sum(0) for i, j in pairs]
+    # Terms may cancel in a weight; their rounding does not.
+    sizes = [k[i][j].abs() + torch.stack([taus[q] * (k[q][i] * k[q][j]).abs() for q in order]).sum(0) for i, j in pairs]
+    norms = [_every(parts) for parts in zip(*(n.norms for n in nodes), strict=True)]
+    absolute = torch.stack([(size * norm).sum(-1) for size, norm in zip(sizes, norms, strict=True)]).sum(0)
+    return weights, absolute * (1 + rounding.gamma(a.shape[-1] + 64, a.dtype)), rounding.up(total, total, a.shape[-1] + 64)
 
-    def add_to(self, form: Tensor) -> Tensor:
-        """Add J' weights J to a form [B, D, R, D]; return a bound of the spectral norm of its terms' absolute values. shape: -> [B, R]."""
-        norms = [torch.linalg.vector_norm(m.linear, dim=-1)[:, None] for m in self.motions]
-        absolute = torch.zeros_like(self.constant)
-        for i, left in enumerate(m.linear for m in self.motions):
-            for j, right in enumerate(m.linear for m in self.motions):
-                image = self.weights[i][j].mT[..., None] * right[:, :, None]  # [B, width, R, D]
-                batch, width, rows, d = image.shape
-                added = left.mT @ image.reshape(batch, width, rows * d)
-                form[:, : left.shape[-1], :, :d] += added.reshape(batch, left.shape[-1], rows, d)
-                absolute = absolute + (self.weights[i][j].abs() * norms[i] * norms[j]).sum(-1)
-        return absolute
+
+def _every(parts: Iterable[Tensor]) -> Tensor:
+    """Side by side, with an axis for rows. shape: each [B, width] -> [B, 1, W]."""
+    return torch.cat(list(parts), 1)[:, None]
+
+
+def _unpacking(d: int, device: torch.device) -> Tensor:
+    """Where each entry of a symmetric matrix lies in its packed lower triangle, row after row. shape: [d, d]."""
+    i = torch.arange(d, device=device)
+    low, high = torch.minimum(i[:, None], i), torch.maximum(i[:, None], i)
+    return high * (high + 1) // 2 + low
 
 
 def _largest(interval: tuple[Tensor, Tensor]) -> Tensor:

@@ -17,10 +17,10 @@ from torch import Tensor
 #: margins(rows, eps): lower bounds of the margin. shape: rows [A] indices, eps [A] -> [A]. NaN counts as not certified.
 Margins = Callable[[Tensor, Tensor], Tensor]
 
-#: Rows times eps in one pass up to which more eps cost almost nothing (launches dominate).
-CHEAP = 16
 MOST_PER_PASS = 4
 MOST_PASSES = 200
+#: By how much to go up from an eps that is known to be near the answer.
+NEAR = 1.25
 #: After so many passes without halving, bisect.
 PATIENCE = 3
 
@@ -42,20 +42,24 @@ def certified_radii(
     most: float,
     deadline: float | None = None,
     finished: Callable[[int], None] | None = None,
+    known: Tensor | None = None,
+    cheap: int = 16,
 ) -> Radii:
     """Largest certified eps of every row, to a relative `tolerance`.
 
     guess: first eps to try [B], > 0. nominal: the margin at eps = 0 [B]; rows with nominal <= 0 get 0. most: where to stop.
-    finished: called with the number of rows that have just been decided.
+    finished: called with the number of rows that have just been decided. known: eps that are certified already [B]; the guess is then
+    taken to be near. cheap: rows times eps in one pass up to which more eps cost almost nothing.
     """
-    low = torch.zeros_like(guess)
+    low = torch.zeros_like(guess) if known is None else known.clone()
+    growth = 2.0 if known is None else NEAR
     high = torch.full_like(guess, torch.inf)
     # Margins in units of the nominal one, squashed to (-1, 1): what lies far below zero is only "too large".
     f_low, f_high = torch.full_like(guess, 0.5), torch.full_like(guess, -1.0)
     aim = guess.clamp(max=most)
-    stalled = torch.zeros_like(guess)
+    stalled, climbs = torch.zeros_like(guess), torch.zeros_like(guess)
     last_up = torch.zeros_like(guess, dtype=torch.bool)
-    active = (nominal > 0).nonzero().flatten()
+    active = ((nominal > 0) & (low < most)).nonzero().flatten()
     done = guess.shape[0] - active.numel()
     if finished and done:
         finished(done)
@@ -63,7 +67,7 @@ def certified_radii(
     for _ in range(MOST_PASSES):
         if active.numel() == 0 or (deadline is not None and time.monotonic() > deadline):
             break
-        per_row = max(1, min(MOST_PER_PASS, CHEAP // active.numel()))
+        per_row = max(1, min(MOST_PER_PASS, cheap // active.numel()))
         eps = _points(aim[active], low[active], high[active], last_up[active], stalled[active], tolerance, per_row, most)
         values = margins(active.repeat(per_row), eps.T.reshape(-1)).reshape(per_row, -1).T / nominal[active, None]
         values = torch.where(values.isnan(), -torch.inf, values)
@@ -80,10 +84,14 @@ def certified_radii(
         f_high[active] = torch.where(down, squashed.gather(1, above.indices[:, None])[:, 0], f_high[active])
         last_up[active] = up
         narrowed = _width(low[active], high[active]) <= width / 2
+        climbs[active] = torch.where(up, climbs[active] + 1, climbs[active])
         stalled[active] = torch.where(narrowed, 0.0, stalled[active] + 1)
         lo, hi, fl, fh = low[active], high[active], f_low[active], f_high[active]
         root = lo + (hi - lo) * fl / (fl - fh)
-        aim[active] = torch.where(hi.isinf(), lo * 2, torch.where(lo == 0, torch.minimum(root, hi / 2), root)).clamp(max=most)
+        # Nothing failed yet: follow the chord from the nominal margin (1 at eps = 0), in longer steps each time that falls short.
+        chord = lo * fl / (1 - 2 * fl).clamp(min=1e-3) * 2 ** (climbs[active] - 1).clamp(max=60)
+        upward = torch.where(climbs[active] > 0, lo + torch.maximum(torch.minimum(chord, (growth - 1) * lo), tolerance / 2 * lo), lo * growth)
+        aim[active] = torch.where(hi.isinf(), upward, torch.where(lo == 0, torch.minimum(root, hi / 2), root)).clamp(max=most)
         open_ = (hi > lo * (1 + tolerance)) & (lo < most) & (hi > smallest)
         if finished and bool((~open_).any()):
             finished(int((~open_).sum()))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vlang.runtime import rounding
+from vlang.runtime.ball import UNDERFLOW
 
 #: Shifts tried, in units of the quadratic form's largest scaled eigenvalue. The best lies between 0 and 1.
 SHIFTS = (1e-3, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0)
@@ -36,12 +37,13 @@ def largest(form: Tensor, error: Tensor, radii: Tensor, linear: Tensor | None = 
 
     proper = form.isfinite().flatten(2).all(-1)
     moves = spread(radii > 0)
-    form = torch.where(proper[..., None, None] & moves[..., None] & moves[..., None, :], form, 0.0)
+    if not bool(proper.all() & moves.all()):
+        form = torch.where(proper[..., None, None] & moves[..., None] & moves[..., None, :], form, 0.0)
     # Multipliers in proportion to the rows of H: exact for rank one and for multiples of the identity (a shift alone is not).
     unit = _grouped((form * form).sum(-1), count).sum(-1).sqrt()
     unit = unit.clamp(min=LEAST_SHARE * unit.amax(-1, keepdim=True)).clamp(min=tiny)
     scale = spread(unit.rsqrt())
-    scaled = form * scale[..., :, None] * scale[..., None, :]
+    scaled = (form * scale[..., :, None]).mul_(scale[..., None, :])
     top = torch.linalg.eigvalsh(scaled)[..., -1].clamp(min=0)
     shift = top * (1 + 1e-9) + 1e-12 + tiny
     pure = torch.where(proper, _proved(form, error, radii, shift[..., None] * unit, None), torch.inf)
@@ -51,7 +53,7 @@ def largest(form: Tensor, error: Tensor, radii: Tensor, linear: Tensor | None = 
     linear = torch.where(proper[..., None] & moves, linear, 0.0)
     start = torch.linalg.vector_norm(_grouped(linear, count), dim=-1) / radii.clamp(min=tiny)
     start = torch.where(start.isfinite(), start, 0.0)
-    values, vectors = torch.linalg.eigh(torch.diag_embed(spread(start / unit)) - scaled)
+    values, vectors = torch.linalg.eigh(_less(spread(start / unit), scaled))
     along = (vectors.mT @ (linear * scale)[..., None])[..., 0]
     floor = (-values[..., 0]).clamp(min=0) * (1 + 1e-9) + 1e-12 * values[..., -1].abs() + tiny
     shifts = floor[..., None] + top[..., None] * torch.tensor(SHIFTS, dtype=form.dtype, device=form.device)  # [B, R, S]
@@ -66,16 +68,17 @@ def _proved(form: Tensor, error: Tensor, radii: Tensor, lam: Tensor, linear: Ten
     """The bound that these multipliers give, rounded up; infinite where M is not proved to be positive semidefinite up to a known slack."""
     n, dtype = form.shape[-1], form.dtype
     size = n // lam.shape[-1]
-    m = torch.diag_embed(lam.repeat_interleave(size, -1)) - form
+    m = _less(lam.repeat_interleave(size, -1), form)
     factor, failed = torch.linalg.cholesky_ex(m)
     # M + dM = R'R for some |dM| <= gamma |R'||R|, whose norm is at most gamma trace(M); and M's own diagonal was rounded.
     below = 2 * rounding.gamma(n + 4, dtype) * m.diagonal(dim1=-2, dim2=-1).sum(-1)
-    reach = radii.square().sum(-1).sqrt() * (1 + rounding.gamma(n + 8, dtype))
-    dual = (lam * radii**2).sum(-1) / 2
+    reach = torch.linalg.vector_norm(radii, dim=-1) * (1 + rounding.gamma(n + 8, dtype)) + n * UNDERFLOW
+    dual = (lam * radii * radii).sum(-1) / 2
     if linear is None:
         total = dual + (below + error) * reach**2 / 2
     else:
-        factor = torch.where((failed == 0)[..., None, None], factor, torch.eye(n, dtype=dtype, device=form.device))
+        if bool(failed.any()):
+            factor = torch.where((failed == 0)[..., None, None], factor, torch.eye(n, dtype=dtype, device=form.device))
         u = torch.cholesky_solve(linear[..., None], factor)[..., 0]
         image = (m @ u[..., None])[..., 0]
         # linear . z - 1/2 z' M z with z = u + v is  linear . u - 1/2 u' M u + (linear - M u) . v - 1/2 v' M v.
@@ -109,3 +112,10 @@ def largest_on_cross_polytopes(form: Tensor, error: Tensor, radii: Tensor, linea
 def _grouped(x: Tensor, count: int) -> Tensor:
     """shape: [..., D] -> [..., count, D / count]."""
     return x.reshape(*x.shape[:-1], count, x.shape[-1] // count)
+
+
+def _less(diagonal: Tensor, form: Tensor) -> Tensor:
+    """diag(diagonal) - form. shape: [..., D], [..., D, D]."""
+    found = -form
+    found.diagonal(dim1=-2, dim2=-1).add_(diagonal)
+    return found

@@ -36,7 +36,7 @@ from vlang.types import (
     WordType,
 )
 
-METHODS = ("interval", "lines", "planes", "sliced", "optimized")
+METHODS = ("auto", "interval", "lines", "planes", "quadratic", "sliced", "optimized")
 CELL_WORDS = ("rnn", "rnn_tanh", "rnn_relu", "lstm", "gru")
 HEAD_WORDS = ("relu", "tanh", "sigmoid", "none")
 ROW_FIELDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -200,7 +200,7 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
         "engine": Signature(
             Engine,
             {
-                "method": Key(WordType(METHODS), "the relaxation", _word("planes")),
+                "method": Key(WordType(METHODS), "the relaxation", _word("auto")),
                 "tolerance": Key(NumberType(Fraction(1, 10**12), most=Fraction(1)), "relative, of a radius", _number(Fraction(1, 1000))),
                 "max_radius": Key(NumberType(Fraction(0), strict=True), "where a search stops", _number(10_000)),
                 "budget": Key(DurationType(), "time for a query"),

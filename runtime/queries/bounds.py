@@ -7,9 +7,8 @@ from fractions import Fraction
 import torch
 
 from vlang.report import Row
-from vlang.runtime.bounds import Relaxed
 from vlang.runtime.cases import Case, Loaded, at_least
-from vlang.runtime.certify import RULES
+from vlang.runtime.certify import BOUNDS
 from vlang.runtime.device import batch_rows
 from vlang.runtime.queries.base import Context, row, unfinished
 
@@ -29,7 +28,7 @@ def answer(loaded: Loaded, context: Context) -> list[Row]:
 
 def _bound(loaded: Loaded, cases: tuple[Case, ...], eps: Fraction) -> dict[Case, Row]:
     centre = loaded.centre(cases)
-    relaxed = Relaxed(centre, loaded.ball(cases).scaled(at_least(eps)), RULES[loaded.variant.engine.method])
+    relaxed = BOUNDS[loaded.variant.engine.method](centre, loaded.ball(cases).scaled(at_least(eps)))
     eye = torch.eye(loaded.network.classes, dtype=centre.inputs.dtype, device=centre.inputs.device)
     # Where bounds overflow there is none: infinity, not NaN.
     upper = relaxed.upper(loaded.graph.output, eye).nan_to_num(nan=torch.inf, posinf=torch.inf)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vlang.plan import EnginePlan
 from vlang.report import Row
 from vlang.runtime.cases import Case, Loaded
-from vlang.runtime.certify import METHODS, Asked
+from vlang.runtime.certify import CHEAP, METHODS, Asked, ladder
 from vlang.runtime.concrete import logits, margins
 from vlang.runtime.queries.base import OUT_OF_TIME, Context, chunks, row
-from vlang.runtime.search import certified_radii
+from vlang.runtime.search import NEAR, Radii, certified_radii
 
 #: First eps to try, as a share of the radius that a linear network with this gradient would have.
 LINEAR_SHARE = 0.5
+#: Relative tolerance of a method whose radius another one will improve.
+COARSE = 0.1
 MISCLASSIFIED = "misclassified: the network predicts another class at eps = 0"
 
 
@@ -37,15 +40,7 @@ def answer(loaded: Loaded, context: Context) -> list[Row]:
 def _search(loaded: Loaded, cases: tuple[Case, ...], context: Context) -> dict[Case, Row]:
     engine = loaded.variant.engine
     asked = loaded.asked(cases)
-    result = certified_radii(
-        METHODS[engine.method](asked),
-        linear_guess(asked),
-        asked.nominal,
-        float(engine.tolerance),
-        float(engine.max_radius),
-        context.deadline,
-        context.finished,
-    )
+    result, methods = _climb(asked, engine, context)
     answers = {}
     for i, case in enumerate(cases):
         radius, complete = float(result.radius[i]), bool(result.complete[i])
@@ -56,8 +51,34 @@ def _search(loaded: Loaded, cases: tuple[Case, ...], context: Context) -> dict[C
             reason = "max_radius reached"
         elif radius == 0:
             reason = "no eps above 0 could be certified"
-        answers[case] = row(loaded, case, verdict="certified" if radius > 0 else "unknown", radius=radius, reason=reason, complete=complete)
+        verdict = "certified" if radius > 0 else "unknown"
+        answers[case] = row(loaded, case, verdict=verdict, radius=radius, reason=reason, complete=complete, method=methods[i])
     return answers
+
+
+def _climb(asked: Asked, engine: EnginePlan, context: Context) -> tuple[Radii, list[str | None]]:
+    """The radii of the ladder's last method, each from where the one before it stopped; for `auto`, which one certified each row."""
+    steps = ladder(engine.method, asked)
+    guess, known = linear_guess(asked), None
+    methods: list[str | None] = [None] * len(guess)
+    for step in steps:
+        last = step == steps[-1]
+        result = certified_radii(
+            METHODS[step](asked),
+            guess,
+            asked.nominal,
+            float(engine.tolerance) if last else max(COARSE, float(engine.tolerance)),
+            float(engine.max_radius),
+            context.deadline,
+            context.finished if last else None,
+            known,
+            CHEAP[step],
+        )
+        better = result.radius > (0 if known is None else known)
+        methods = [step if b else m for b, m in zip(better.tolist(), methods, strict=True)]
+        known = result.radius
+        guess = torch.where(known > 0, known * NEAR, guess)
+    return result, methods if engine.method == "auto" else [None] * len(methods)
 
 
 def linear_guess(asked: Asked) -> Tensor:

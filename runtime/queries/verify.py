@@ -9,7 +9,7 @@ import torch
 from vlang.report import Row
 from vlang.runtime import attack
 from vlang.runtime.cases import Case, Loaded, at_least
-from vlang.runtime.certify import METHODS
+from vlang.runtime.certify import METHODS, ladder
 from vlang.runtime.queries.base import Context, chunks, row, unfinished
 
 MISCLASSIFIED = "misclassified: the input itself is a counterexample"
@@ -36,17 +36,26 @@ def answer(loaded: Loaded, context: Context) -> list[Row]:
 def _verify(loaded: Loaded, cases: tuple[Case, ...], eps: Fraction) -> dict[Case, Row]:
     asked = loaded.asked(cases)
     every = torch.arange(len(cases), device=asked.rows.device)
-    bounds = METHODS[loaded.variant.engine.method](asked)(every, torch.full_like(asked.nominal, at_least(eps)))
+    bounds = torch.full_like(asked.nominal, -torch.inf)
+    methods: list[str | None] = [None] * len(cases)
+    for step in ladder(loaded.variant.engine.method, asked):
+        left = every[~(bounds > 0)]
+        if left.numel():
+            found = METHODS[step](asked)(left, torch.full_like(asked.nominal[left], at_least(eps)))
+            bounds[left] = torch.where(found > bounds[left], found, bounds[left])
+            methods = [step if j in set(left.tolist()) else m for j, m in enumerate(methods)]
+    if loaded.variant.engine.method != "auto":
+        methods = [None] * len(cases)
     open_ = [i for i, ok in enumerate((bounds > 0).tolist()) if not ok]
     witnesses = _attack(loaded, cases, open_, eps) if open_ else {}
     answers = {}
     for i, (case, margin) in enumerate(zip(cases, bounds.tolist(), strict=True)):
         if i not in open_:
-            answers[case] = row(loaded, case, verdict="certified", eps=float(eps), margin=margin)
+            answers[case] = row(loaded, case, verdict="certified", eps=float(eps), margin=margin, method=methods[i])
         elif i in witnesses:
             answers[case] = row(loaded, case, verdict="falsified", eps=float(eps), margin=margin, witness=witnesses[i])
         else:
-            reason = f"{loaded.variant.engine.method} bounds the margin by {margin:.4g} only, and the attack found no counterexample"
+            reason = f"{methods[i] or loaded.variant.engine.method} bounds the margin by {margin:.4g} only, and the attack found no counterexample"
             answers[case] = row(loaded, case, verdict="unknown", eps=float(eps), margin=margin, reason=reason)
     return answers
 

@@ -2,7 +2,7 @@
 
 With d = y - centre, f(y) - f(centre) - grad . d is the integral over u in [0, 1] of (1 - u) d' Hess(centre + u d) d (Taylor). On the box shrunk by u
 towards the centre every second derivative lies in an interval; averaging those intervals with the weight 2 (1 - u) bounds the remainder by
-1/2 d' K d. That is about a third as wide around the Hessian at the centre as the range over the whole box (runtime/README.md, section 9).
+1/2 d' K d. That is about a third as wide around the Hessian at the centre as the range over the whole box (runtime/README.md, section 10).
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ SPECS = ROOT / "specs"
 HUNDRED = f"""rspec 1
 network net {{ checkpoint = "{SPECS}/checkpoints/digits_lstm.safetensors" }}
 dataset d {{ source = "{SPECS}/data/digits_test.npz", pick = first(100) }}
-radius all {{ network = net, input = d, perturbation = {{ frames = all, norm = 2 }}, target = random(seed=0) }}
+radius all {{ network = net, input = d, perturbation = {{ frames = all, norm = 2 }}, target = random(seed=0), engine = {{ method = planes }} }}
 """
 
 

@@ -78,3 +78,17 @@ def test_single_frames(model: str, query: str, shared: Path, tmp_path: Path, rec
         planes = radii(shared, tmp_path, model, "2", "planes", positions, f"[{frame}]", query)
         assert all(planes[i] <= attack[i] * (1 + FLOAT32) for i in positions)
         assert statistics.median(planes[i] / crown[i] for i in positions if i in crown) >= 0.995
+
+
+@pytest.mark.parametrize("norm", ["1", "2", "inf"])
+@pytest.mark.parametrize(("model", "gain"), [("vrnn_digits_4f_32h", 1.08), ("lstm_digits_4f_32h", 1.15), ("gru_digits_4f_32h", 1.3)])
+def test_quadratic_bounds_go_well_beyond(
+    model: str, gain: float, norm: str, shared: Path, tmp_path: Path, records: dict[Key, dict[int, float]]
+) -> None:
+    """The default method: above CROWN by a margin, never above an attack."""
+    key = (f"{model}/targeted", norm, "all")
+    crown, attack = records[(*key, "CROWN")], records[(*key, "PGD multi-restart")]
+    positions = sorted(attack)[:1]
+    found = radii(shared, tmp_path, model, norm, "auto", positions, "all", "targeted")
+    assert all(found[i] <= attack[i] * (1 + FLOAT32) for i in positions)
+    assert all(found[i] >= crown[i] * gain for i in positions)

@@ -15,6 +15,7 @@ from tests.runtime.test_soundness import violations
 from vlang.runtime import quadratic
 from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal, Relaxed
+from vlang.runtime.graph import GraphBuilder
 from vlang.runtime.quadratic import Quadratic
 from vlang.runtime.relaxations import RELAXATIONS, Parabola, curvature
 from vlang.runtime.spectral import largest, largest_on_cross_polytopes
@@ -173,6 +174,29 @@ def test_wide_frames_in_fewer_coordinates(cell: str, norm: Fraction | None, monk
     assert Quadratic(nominal, ball)._hull.chart is not None or norm == 1
 
 
+def test_what_a_chart_loses_is_charged_on_both_sides_of_a_clip() -> None:
+    """A frame read by other weights than the chart's, at the upper end of its range: it can still move down."""
+    graph = GraphBuilder()
+    first, second = graph.input(0, 3), graph.input(1, 3)
+    unit = torch.eye(3, dtype=DTYPE)
+    y = graph.affine((first, 0.1 * unit[:1]), (second, unit[1:2]), bias=torch.ones(1, dtype=DTYPE))
+    output = graph.affine((graph.apply("tanh", y), torch.ones(1, 1, dtype=DTYPE)))
+    nominal = Nominal.at(graph.build(output), torch.zeros(1, 2, 3, dtype=DTYPE))
+    room = torch.full((1, 2, 3), 2.0, dtype=DTYPE), torch.zeros(1, 2, 3, dtype=DTYPE)
+    bounds = Quadratic(nominal, Ball(torch.ones(1, 2, dtype=DTYPE), Fraction(2), None, room))
+    attained = -torch.tanh(torch.tensor(1 - 0.1 - 1.0, dtype=DTYPE))
+    assert float(bounds.upper(output.node, -torch.ones(1, 1, dtype=DTYPE))) >= float(attained)
+
+
+def test_a_set_that_does_not_move_is_bounded() -> None:
+    network = random_network("lstm")
+    nominal = Nominal.at(network.unroll(2), torch.zeros(1, 2, 3, dtype=DTYPE))
+    ball = Ball(torch.zeros(1, 2, dtype=DTYPE), Fraction(2))
+    eye = torch.eye(3, dtype=DTYPE)
+    out = nominal.graph.output
+    assert torch.equal(Quadratic(nominal, ball).upper(out, eye), Relaxed(nominal, ball, "plane").upper(out, eye))
+
+
 @pytest.mark.parametrize("what", ["curvature", "residual", "constant"])
 def test_a_mutated_quadratic_bound_is_caught(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half the curvature, no residual, or no constant: some point must leave some bound."""
@@ -192,13 +216,13 @@ def test_a_mutated_quadratic_bound_is_caught(what: str, monkeypatch: pytest.Monk
 
         monkeypatch.setattr(Quadratic, "_settled", exact)
     else:
-        of = quadratic.Unit.of
+        weigh = quadratic.weigh
 
-        def dropped(*args: object) -> quadratic.Unit:
-            unit = of(*args)  # type: ignore[arg-type]
-            return quadratic.Unit(unit.weights, unit.motions, -4 * unit.constant)
+        def dropped(*args: object) -> object:
+            weights, absolute, constant = weigh(*args)  # type: ignore[arg-type]
+            return weights, absolute, -4 * constant
 
-        monkeypatch.setattr(quadratic.Unit, "of", dropped)
+        monkeypatch.setattr(quadratic, "weigh", dropped)
     worst = -1.0
     for seed, cell, eps in itertools.product(range(4), ("rnn_tanh", "lstm", "gru"), (0.05, 0.3)):
         network = random_network(cell, s=2, n=1, seed=seed)

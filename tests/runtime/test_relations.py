@@ -99,3 +99,25 @@ verify v { network = net, input = test, perturbation = { frames = all, norm = in
     assert wrong
     assert all(r.radius == 0 and r.reason is not None and "misclassified" in r.reason for r in wrong)
     assert all(r.verdict == "falsified" and r.witness for r in verify.rows if r.label != r.predicted)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru"])
+def test_auto_climbs_from_planes_to_quadratic_bounds(cell: str) -> None:
+    """At least the planes' radius, and each row names the method that certified it; other methods name none."""
+    body = "".join(query(m, "[2:4]", method=m) for m in ("planes", "quadratic", "auto"))
+    body += "verify near { network = net, input = test, perturbation = { frames = [3], norm = 2 }, eps = 1e-3 }"
+    text = f"""rspec 1
+network net {{ checkpoint = "checkpoints/digits_{cell}.safetensors" }}
+dataset test {{ source = "data/digits_test.npz", pick = first(3), where = correct }}
+{body}"""
+    results = execute(compile_spec(Source(str(SPECS / "x.rspec"), text)), "test")
+    rows = {q.name: q.rows for q in results.queries}
+    for planes, quadratic, auto in zip(rows["planes"], rows["quadratic"], rows["auto"], strict=True):
+        assert planes.radius
+        assert quadratic.radius
+        assert auto.radius
+        assert auto.radius >= planes.radius * (1 - TOLERANCE)
+        assert abs(auto.radius / quadratic.radius - 1) <= 2 * TOLERANCE
+        assert (planes.method, quadratic.method, auto.method) == (None, None, "quadratic")
+    assert statistics.median(q.radius / p.radius for p, q in zip(rows["planes"], rows["auto"], strict=True) if p.radius and q.radius) > 1.05
+    assert {r.method for r in rows["near"] if r.verdict == "certified"} == {"planes"}

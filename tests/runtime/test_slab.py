@@ -11,7 +11,7 @@ from tests.helpers import DTYPE, largest_certified, points, random_network
 from vlang.runtime.attack import counterexamples, project
 from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal, Relaxed
-from vlang.runtime.certify import FIRST_SLABS, METHODS, RULES, Asked, _outward, nearest_boundary, slabs
+from vlang.runtime.certify import BOUNDS, CHEAP, FIRST_SLABS, METHODS, Asked, _outward, nearest_boundary, slabs
 from vlang.runtime.concrete import margins, trajectory
 from vlang.runtime.slab import Slab
 from vlang.signatures import METHODS as NAMES
@@ -34,8 +34,9 @@ def asked(cell: str, norm: Fraction | None, at_most: int | None = None, clip: bo
 
 
 def test_every_method_of_the_language_has_an_implementation() -> None:
-    assert tuple(METHODS) == NAMES
-    assert tuple(RULES) == NAMES
+    assert ("auto", *METHODS) == NAMES
+    assert set(BOUNDS) == set(NAMES)
+    assert set(CHEAP) == set(METHODS)
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -59,6 +59,7 @@ def _row(row: Row) -> dict[str, Any]:
         norm=row.norm,
         radius=row.radius,
         verdict=row.verdict,
+        method=row.method,
         eps=row.eps,
         margin=row.margin,
         reason=row.reason,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Sequence
 
 from rich import box
@@ -61,7 +62,9 @@ def show(report: Report, console: Console) -> None:
 def _query(query: JudgedQuery, plain: bool) -> RenderableType:
     result = query.result
     many = f"{len(result.rows)} row" + ("" if len(result.rows) == 1 else "s")
-    title = Text.assemble((result.kind, "dim"), " ", (result.name, "bold"), f"  {query.method}, {many}, {result.seconds:.2f} s")
+    used = Counter(r.method for r in result.rows if r.method is not None)
+    certified_by = f" ({', '.join(f'{m} {n}' for m, n in sorted(used.items()))})" if used else ""
+    title = Text.assemble((result.kind, "dim"), " ", (result.name, "bold"), f"  {query.method}{certified_by}, {many}, {result.seconds:.2f} s")
     parts: list[RenderableType] = [title]
     words = _words(result.rows)
     if words is not None:
