@@ -18,6 +18,7 @@ from torch import Tensor
 from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal, Region, Relaxed
 from vlang.runtime.concrete import logits
+from vlang.runtime.device import batch_bytes
 from vlang.runtime.optimize import RATE, STEPS, Slopes, improve
 from vlang.runtime.quadratic import Hull, Quadratic
 from vlang.runtime.relaxations import Rule
@@ -55,10 +56,17 @@ class Asked:
         """The margin at eps = 0. shape: [B]."""
         return -(self.rows @ self.centre.logits[:, :, None])[..., 0].amax(1)
 
+    @property
+    def hull(self) -> Hull:
+        return Hull(self.centre.graph, self.ball, self.centre.inputs.shape[-1])
+
     def relax(self, bounds: Bounds, index: Tensor, eps: Tensor, slab: tuple[Tensor, Tensor, Tensor] | None = None) -> Tensor:
         """Lower bounds of the margin of rows `index` at `eps`, on the part of each ball in a slab (direction, low, high)."""
         done = []
-        room = max(1, self.room // FORMS) if bounds is Quadratic else self.room
+        room = self.room
+        if bounds is Quadratic:
+            products = self.hull.row_bytes(self.centre.graph)
+            room = max(1, min(room // FORMS, batch_bytes(index.device) // max(1, products)))
         for part in torch.split(torch.arange(len(index), device=index.device), room):
             i = index[part]
             at = self.centre.rows(i)
@@ -215,5 +223,4 @@ def ladder(method: str, asked: Asked) -> tuple[str, ...]:
     """The methods that a question goes through: one, or for `auto` each that may certify what those before it could not."""
     if method != "auto":
         return (method,)
-    hull = Hull(asked.centre.graph, asked.ball, asked.centre.inputs.shape[-1])
-    return ("planes", "quadratic") if hull.worthwhile else ("planes",)
+    return ("planes", "quadratic") if asked.hull.worthwhile else ("planes",)

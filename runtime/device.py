@@ -59,7 +59,10 @@ def batch_rows(graph: Graph, classes: int, device: torch.device) -> int:
     bounded = max(2 * max(graph.nodes[i].width for i in graph.relaxed_arguments()), classes)
     inputs = sum(n.width for n in graph.nodes if isinstance(n, Input))  # their coefficients are kept to the end of the walk
     per_row = bounded * (LIVE_TENSORS * widest + 2 * inputs) * 8
+    return max(1, batch_bytes(device) // per_row)
+
+
+def batch_bytes(device: torch.device) -> int:
+    """How much memory one batch may take."""
     room = int(free_memory(device) * SHARE)
-    if device.type == "cpu":
-        room = min(room, CPU_BATCH_BYTES)
-    return max(1, room // per_row)
+    return min(room, CPU_BATCH_BYTES) if device.type == "cpu" else room

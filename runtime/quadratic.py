@@ -101,6 +101,12 @@ class Hull:
         """Whether the quadratic forms of all but the last moved frame are small enough to be used."""
         return self.width * max(1, self.radii.shape[1] - 1) <= (LARGEST_POLYTOPE if self.vertices else LARGEST)
 
+    def row_bytes(self, graph: Graph) -> int:
+        """The memory that one row's products take (`Bent`), at most."""
+        d = min(self.width * self.radii.shape[1], LARGEST_POLYTOPE if self.vertices else LARGEST)
+        entries = sum(n.width * (1 if len(n.args) == 1 else 3) for n in graph.nodes if isinstance(n, Nonlinear))
+        return entries * d * (d + 1) // 2 * 8
+
     def group_radii(self, slots: int) -> Tensor:
         """shape: [B, groups]."""
         return self.radii[:, :slots].repeat_interleave(1 if self.vertices else self.width // self.grouped, -1)

@@ -43,7 +43,8 @@ def _verify(loaded: Loaded, cases: tuple[Case, ...], eps: Fraction) -> dict[Case
         if left.numel():
             found = METHODS[step](asked)(left, torch.full_like(asked.nominal[left], at_least(eps)))
             bounds[left] = torch.where(found > bounds[left], found, bounds[left])
-            methods = [step if j in set(left.tolist()) else m for j, m in enumerate(methods)]
+            for j in left.tolist():
+                methods[j] = step
     if loaded.variant.engine.method != "auto":
         methods = [None] * len(cases)
     open_ = [i for i, ok in enumerate((bounds > 0).tolist()) if not ok]

@@ -12,8 +12,19 @@ from vlang.cli import main
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-@pytest.mark.parametrize("name", ["table", "frames", "verify"])
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("table", "lstm"),
+        ("table", "gru"),
+        ("table", "rnn"),
+        ("frames", "lstm"),
+        ("frames", "rnn"),
+        ("verify", "lstm"),
+        ("verify", "gru"),
+        ("verify", "rnn"),
+    ],
+)
 def test_digit_contracts(name: str, cell: str, shared: Path, tmp_path: Path) -> None:
     report = run(name, shared, tmp_path, checkpoint=f"digits_{cell}", cell=cell)
     assert report["schema"] == "rspec-report/1"
