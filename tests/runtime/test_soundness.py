@@ -77,7 +77,7 @@ def violations(nominal: Nominal, ball: Ball, bounds: Callable[[Nominal, Ball], R
 
 
 @given(problems())
-@settings(max_examples=130, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=110, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_points_never_leave_a_bound(problem: tuple[Nominal, Ball, Callable[[Nominal, Ball], Relaxed]]) -> None:
     assert violations(*problem) <= 0
 
