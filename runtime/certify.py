@@ -34,7 +34,6 @@ FORMS = 8
 #: An autograd tape holds about so many times what a walk without one does.
 TAPE = 12
 
-
 #: How a graph is bounded on a region.
 Bounds = Callable[[Nominal, Region], Relaxed]
 

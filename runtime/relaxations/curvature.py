@@ -68,8 +68,7 @@ def negated(a: Interval) -> Interval:
 
 
 def tanh(lo: Tensor, hi: Tensor) -> Interval:
-    low, high = torch.tanh(lo), torch.tanh(hi)
-    return rounding.down(low, low.abs()), rounding.up(high, high.abs())
+    return _rising(torch.tanh, lo, hi)
 
 
 def tanh_slope(lo: Tensor, hi: Tensor) -> Interval:
@@ -81,8 +80,7 @@ def tanh_second(lo: Tensor, hi: Tensor) -> Interval:
 
 
 def sigmoid(lo: Tensor, hi: Tensor) -> Interval:
-    low, high = torch.sigmoid(lo), torch.sigmoid(hi)
-    return rounding.down(low, low.abs()), rounding.up(high, high.abs())
+    return _rising(torch.sigmoid, lo, hi)
 
 
 def sigmoid_slope(lo: Tensor, hi: Tensor) -> Interval:
@@ -100,6 +98,12 @@ def sech2(z: Tensor) -> Tensor:
 
 def sigmoid_derivative(v: Tensor) -> Tensor:
     return torch.sigmoid(v) * torch.sigmoid(-v)
+
+
+def _rising(f: Callable[[Tensor], Tensor], lo: Tensor, hi: Tensor) -> Interval:
+    """The range of an increasing function."""
+    low, high = f(lo), f(hi)
+    return rounding.down(low, low.abs()), rounding.up(high, high.abs())
 
 
 def _bell(f: Callable[[Tensor], Tensor], lo: Tensor, hi: Tensor) -> Interval:
