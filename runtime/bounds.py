@@ -21,11 +21,11 @@ from vlang.runtime import rounding
 from vlang.runtime.ball import Ball
 from vlang.runtime.concrete import trajectory
 from vlang.runtime.graph import Affine, Graph, Input, Nonlinear, Ref
+from vlang.runtime.piece import Piece
 from vlang.runtime.relaxations import RELAXATIONS, Args, Nonlinearity, Planes, Rule
-from vlang.runtime.slab import Slab
 
 Box = tuple[Tensor, Tensor]
-Region = Ball | Slab
+Region = Ball | Piece
 #: Changes a node's slopes: (node, nonlinearity, slopes by the rule, both boxes) -> slopes. Any result is sound.
 Adjustment = Callable[[int, Nonlinearity, Args, tuple[Args, Args]], Args]
 

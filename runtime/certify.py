@@ -1,9 +1,9 @@
 """Methods: lower bounds of a margin on a batch of perturbation sets, at any eps.
 
 `interval`, `lines` and `planes` relax the whole ball at once; `quadratic` adds quadratic bounds. `optimized` moves the planes' slopes along
-the margin's gradient. `sliced` cuts the ball into slabs along the direction of the nearest decision boundary and certifies each with planes of
-its own: inside a slab the strongest linear term is known, and every box is recomputed. Slabs that fail are bisected while that can help; a
-margin holds on the ball if it holds on every slab of a cover. `auto` climbs a ladder of these, cheapest first.
+the margin's gradient. `sliced` cuts the ball into pieces by parallel hyperplanes and bounds each from its own middle: every box is
+recomputed, and what tangents leave out shrinks with the square of the width. Pieces that fail are halved while that can help; a margin
+holds on the ball if it holds on every piece of a cover. `auto` climbs a ladder of these, cheapest first.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from vlang.runtime.bounds import Nominal, Region, Relaxed
 from vlang.runtime.concrete import logits
 from vlang.runtime.device import batch_bytes
 from vlang.runtime.optimize import RATE, STEPS, Slopes, improve
+from vlang.runtime.piece import Piece
 from vlang.runtime.quadratic import Hull, Quadratic
 from vlang.runtime.relaxations import Rule
-from vlang.runtime.slab import Slab
 
-#: Slabs after the first cut, and how often those that fail are halved.
-FIRST_SLABS = 8
-BISECTIONS = 3
-#: A slab whose margin is below minus this share of the nominal margin is not worth halving.
-HOPELESS = 1.0
+#: Directions across which balls are cut, and how often a piece that fails is halved.
+DIRECTIONS = 1
+ROUNDS = 4
+#: Balls whose margin is below minus this share of the nominal margin are not cut; pieces are not cut again below this share a round left.
+HOPELESS = 0.5
+HOPELESS_PIECE = 0.05
 #: Quadratic forms take so many times the memory of coefficients.
 FORMS = 8
 #: An autograd tape holds about so many times what a walk without one does.
@@ -59,8 +60,8 @@ class Asked:
     def hull(self) -> Hull:
         return Hull(self.centre.graph, self.ball, self.centre.inputs.shape[-1])
 
-    def relax(self, bounds: Bounds, index: Tensor, eps: Tensor, slab: tuple[Tensor, Tensor, Tensor] | None = None) -> Tensor:
-        """Lower bounds of the margin of rows `index` at `eps`, on the part of each ball in a slab (direction, low, high)."""
+    def relax(self, bounds: Bounds, index: Tensor, eps: Tensor, cut: tuple[Tensor, Tensor, Tensor] | None = None) -> Tensor:
+        """Lower bounds of the margin of rows `index` at `eps`, on the piece of each ball that a cut (directions, low, high) leaves."""
         done = []
         room = self.room
         if bounds is Quadratic:
@@ -70,7 +71,10 @@ class Asked:
             i = index[part]
             at = self.centre.rows(i)
             ball = self.ball.rows(i).scaled(eps[part, None])
-            region: Region = ball if slab is None else Slab(ball, *(x[part] for x in slab))
+            region: Region = ball
+            if cut is not None:
+                region = Piece.between(ball, *(x[part] for x in cut))
+                at = Nominal.at(at.graph, at.inputs + region.offset)
             done.append(-bounds(at, region).upper(at.graph.output, self.rows[i]).amax(1))
         return torch.cat(done)
 
@@ -93,32 +97,64 @@ PLANES = by_rule("plane")
 
 
 def sliced(asked: Asked) -> Margins:
-    """The ball in slabs, planes in each."""
-    direction = nearest_boundary(asked)
+    """The ball in pieces, each bounded from its own middle."""
     nominal = asked.nominal
+    forms = asked.hull.worthwhile
+    bounds: Bounds = Quadratic if forms else PLANES
+    chosen: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def directions(index: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+        new = [k for k, i in enumerate(index.tolist()) if i not in chosen]
+        if new:
+            found = cutting_directions(asked, index[new], eps[new])
+            chosen.update({i: (g, w) for i, g, w in zip(index[new].tolist(), *found, strict=True)})
+        both = [chosen[i] for i in index.tolist()]
+        return torch.stack([g for g, _ in both]), torch.stack([w for _, w in both])
 
     def margins(index: Tensor, eps: Tensor) -> Tensor:
-        worst = asked.relax(PLANES, index, eps)
-        owner = (~(worst > 0)).nonzero().flatten()
-        # In units of eps: the direction's support on the unit ball is at most 1, so [-1, 1] covers every ball.
-        low, high = slabs(len(owner), FIRST_SLABS, eps)
-        owner = owner.repeat_interleave(FIRST_SLABS)
+        worst = asked.relax(bounds, index, eps)
+        worst = torch.where(worst.isnan(), -torch.inf, worst)
+        owner = ((worst <= 0) & (worst > -HOPELESS * nominal[index])).nonzero().flatten()
+        if owner.numel() == 0:
+            return worst
+        cuts, weights = directions(index[owner], eps[owner])
+        position = torch.zeros_like(index).scatter(0, owner, torch.arange(len(owner), device=index.device))
+        # In units of eps: the directions' support on the unit ball is at most 1, so [-1, 1] covers every ball.
+        low, high = torch.full_like(weights, -1.0), torch.full_like(weights, 1.0)
         worst[owner] = torch.inf
-        for left in range(BISECTIONS, -1, -1):
-            if owner.numel() == 0:
-                break
-            size = eps[owner]
-            values = asked.relax(PLANES, index[owner], size, (direction[index[owner]], _outward(low * size, -1), _outward(high * size, 1)))
+        for left in range(ROUNDS, 0, -1):
+            owner, low, high = halved(owner, low, high, weights[position[owner]])
+            size, at = eps[owner, None], position[owner]
+            values = asked.relax(bounds, index[owner], size[:, 0], (cuts[at], _outward(low * size, -1), _outward(high * size, 1)))
             values = torch.where(values.isnan(), -torch.inf, values)
             floor = torch.full_like(worst, torch.inf).scatter_reduce(0, owner, values, "amin")
-            again = ~(values > 0) & (floor >= -HOPELESS * nominal[index])[owner] & (left > 0)
+            again = ~(values > 0) & (floor > -HOPELESS_PIECE * left * nominal[index])[owner] & (left > 1)
             worst = worst.scatter_reduce(0, owner[~again], values[~again], "amin")
-            middle = (low[again] + high[again]) / 2
-            low, high = torch.cat([low[again], middle]), torch.cat([middle, high[again]])
-            owner = owner[again].repeat(2)
+            owner, low, high = owner[again], low[again], high[again]
+            if owner.numel() == 0:
+                break
         return worst
 
     return margins
+
+
+def halved(owner: Tensor, low: Tensor, high: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Every piece in two, across the direction along which the most is left. shape: owner [C], low, high, weights [C, K] -> 2 C pieces."""
+    axis = ((weights * (high - low)) ** 2).argmax(-1, keepdim=True)
+    middle = ((low + high) / 2).gather(-1, axis)
+    return torch.cat([owner, owner]), torch.cat([low, low.scatter(-1, axis, middle)]), torch.cat([high.scatter(-1, axis, middle), high])
+
+
+def cutting_directions(asked: Asked, index: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+    """Directions across which to cut the balls of some rows, with a weight each. shape: [A, K, m, n], [A, K]."""
+    if asked.hull.worthwhile and not asked.hull.vertices:
+        centre, ball = asked.centre.rows(index), asked.ball.rows(index).scaled(eps[:, None])
+        found, weights = Quadratic(centre, ball).principal(centre.graph.output, asked.rows[index], DIRECTIONS)
+        unit = replace(asked.ball.rows(index), room=None, at_most=None)
+        reach = unit.support({k: found[:, :, k] for k in asked.ball.frames})
+        return found / reach[..., None, None].clamp(min=1e-300), weights
+    found = nearest_boundary(asked)[index, None]
+    return found, torch.ones_like(found[:, :, 0, 0])
 
 
 def optimized(asked: Asked) -> Margins:
@@ -153,12 +189,6 @@ def optimized(asked: Asked) -> Margins:
         return worst
 
     return margins
-
-
-def slabs(count: int, pieces: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """`count` copies of a cover of [-1, 1] by `pieces` intervals. shape: low, high [count pieces]."""
-    edges = torch.linspace(-1, 1, pieces + 1, dtype=like.dtype, device=like.device)
-    return edges[:-1].repeat(count), edges[1:].repeat(count)
 
 
 def _outward(x: Tensor, sign: int) -> Tensor:
@@ -215,7 +245,11 @@ BOUNDS: Mapping[str, Bounds] = MappingProxyType(
 
 
 #: Rows times eps in one pass up to which more eps cost almost nothing: launches dominate, but for quadratic forms.
-CHEAP: Mapping[str, int] = MappingProxyType({name: 1 if name == "quadratic" else 16 for name in METHODS})
+CHEAP: Mapping[str, int] = MappingProxyType({name: 1 if name in ("quadratic", "sliced") else 16 for name in METHODS})
+
+
+#: What `auto` tries last, where there is a budget to spend or nothing else has decided.
+REFINEMENT = "sliced"
 
 
 def ladder(method: str, asked: Asked) -> tuple[str, ...]:

@@ -19,9 +19,10 @@ from vlang.runtime import rounding
 from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Box, Nominal, Reached, Region, Relaxed
 from vlang.runtime.graph import Affine, Graph, Input, Nonlinear, Ref
+from vlang.runtime.piece import Piece
 from vlang.runtime.relaxations import RELAXATIONS, Args, Parabola, Plane, Planes
 from vlang.runtime.relaxations.curvature import Interval
-from vlang.runtime.spectral import largest, largest_on_cross_polytopes
+from vlang.runtime.spectral import FEW_STEPS, Room, largest, largest_on_cross_polytopes
 
 #: Matrices larger than this are not worth their eigenvalues.
 LARGEST = 256
@@ -65,6 +66,20 @@ class Chart:
         return z, (a - back).abs() + (a.abs() + size) * rounding.gamma(2 * a.shape[-1] + 16, a.dtype)
 
 
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A piece's hyperplanes as z sees them, low <= normals (z - shift) <= high; shift: z at the piece's offset, up to blur.
+
+    shape: shift, blur [B, D]; normals [B, K, D]; low, high [B, K].
+    """
+
+    shift: Tensor
+    blur: Tensor
+    normals: Tensor
+    low: Tensor
+    high: Tensor
+
+
 class Hull:
     """The perturbation set as seen by the quadratic forms: groups of coordinates in balls that hold it.
 
@@ -73,8 +88,10 @@ class Hull:
     wider than the weights that read them are turned into the space those weights see (`Chart`).
     """
 
-    def __init__(self, graph: Graph, ball: Ball, width: int) -> None:
-        self.ball, self.frames = ball, sorted(ball.frames)
+    def __init__(self, graph: Graph, region: Region, width: int) -> None:
+        ball = region if isinstance(region, Ball) else region.ball
+        self.region, self.ball, self.frames = region, ball, sorted(ball.frames)
+        self.cut: Cut | None = None
         radii = ball.radii[:, self.frames]
         moves = radii > 0
         count = int(moves.sum(1).max()) if self.frames else 0
@@ -95,6 +112,8 @@ class Hull:
         #: Whether linear and quadratic terms may be maximised together: the balls are then the set itself.
         every = ball.at_most is None or ball.at_most >= count
         self.exact = ball.room is None and every and (ball.norm in (1, 2) or (ball.norm is None and self.chart is None))
+        if isinstance(region, Piece) and self.frames and not self.vertices:
+            self.cut = self._cut(region)
 
     @property
     def worthwhile(self) -> bool:
@@ -111,6 +130,55 @@ class Hull:
         """shape: [B, groups]."""
         return self.radii[:, :slots].repeat_interleave(1 if self.vertices else self.width // self.grouped, -1)
 
+    def room(self, slots: int) -> Room:
+        """Where the first slots' coordinates may be."""
+        radii, d = self.group_radii(slots), slots * self.width
+        if self.cut is None:
+            return Room(radii)
+        shift, normals = self.cut.shift[:, :d], self.cut.normals[..., :d]
+        # The other slots may take anything up to their own support off a slab's ends.
+        rest = self.cut.normals[..., d:]
+        groups = torch.linalg.vector_norm(rest.reshape(*rest.shape[:-1], rest.shape[-1] // self.grouped, self.grouped), dim=-1)
+        reach = (groups * self.group_radii(self.radii.shape[1])[:, None, radii.shape[1] :]).sum(-1)
+        along = (rest * self.cut.shift[:, None, d:]).sum(-1)
+        low, high = self.cut.low + along - reach, self.cut.high + along + reach
+        # A normal that vanishes here says nothing: a coordinate's own ball instead.
+        vacuous = (normals.abs().amax(-1) <= 1e-9 * self.cut.normals.abs().amax(-1))[..., None]
+        normals = torch.where(vacuous, torch.nn.functional.one_hot(torch.zeros_like(vacuous[..., 0], dtype=torch.long), d), normals)
+        first, radius = shift[:, :1], radii[:, :1]
+        low, high = (torch.where(vacuous[..., 0], own, x) for own, x in ((-radius - first, low), (radius - first, high)))
+        middle = (low + high) / 2
+        half = torch.maximum(high - middle, middle - low)
+        pad = (low.abs() + high.abs() + reach + along.abs() + (rest.abs() * self.cut.shift[:, None, d:].abs()).sum(-1)) * rounding.gamma(
+            4 * d + 64, half.dtype
+        )
+        return Room(radii, shift, normals, middle, half + pad)
+
+    def _cut(self, piece: Piece) -> Cut:
+        shift, blur = [], []
+        for k in self.frames:
+            x = piece.offset[:, k, None]
+            if self.chart is None:
+                shift.append(x)
+                blur.append(torch.zeros_like(x))
+            else:
+                shift.append((x * self.chart.scale) @ self.chart.basis)
+                size = (x.abs() * self.chart.scale) @ self.chart.basis.abs()
+                blur.append(size * rounding.gamma(2 * x.shape[-1] + 16, x.dtype))
+        columns = torch.stack([torch.cat(shift, 1), torch.cat(blur, 1)], 1)  # [B, 2, frames, d]
+        shift_, blur_ = self._slotted(columns).unbind(1)
+        normals, lost = self.place({k: piece.directions[:, :, k] for k in self.frames})
+        normals = torch.nn.functional.pad(normals, (0, shift_.shape[-1] - normals.shape[-1]))
+        along = (normals * shift_[:, None]).sum(-1)
+        size = (normals.abs() * shift_[:, None].abs()).sum(-1) + piece.low.abs() + piece.high.abs()
+        lost = lost + size * rounding.gamma(2 * shift_.shape[-1] + 16, size.dtype)
+        return Cut(shift_, blur_, normals, piece.low - along - lost, piece.high - along + lost)
+
+    def _slotted(self, columns: Tensor) -> Tensor:
+        """Values per frame as values per slot. shape: [B, R, frames, d] -> [B, R, slots d]."""
+        index = self.slots[:, None, :, None].expand(-1, columns.shape[1], -1, columns.shape[3])
+        return (columns.gather(2, index) * (self.radii[:, None, :, None] > 0)).flatten(2)
+
     def place(self, inputs: Mapping[int, Tensor]) -> tuple[Tensor, Tensor | float]:
         """Coefficients of the frames as coefficients of z, and the most that is lost. shape: each [B, R, n] -> [B, R, D], [B, R]."""
         columns: list[Tensor | None] = []
@@ -121,15 +189,17 @@ class Hull:
             else:
                 z, error = self.chart.coefficients(inputs[k])
                 columns.append(z)
-                lost = lost + replace(self.ball, room=None).gain(k, error)  # either sign: a clipped gain knows one only
+                # Either sign: a clipped gain knows one only. Twice: of delta, and of a piece's offset, which is in the ball.
+                lost = lost + 2 * replace(self.ball, room=None).gain(k, error) * (1 + 1e-9)
         blank = torch.zeros_like(next(c for c in columns if c is not None))
         every = torch.stack([blank if c is None else c for c in columns], 2)  # [B, R, frames, d]
         present = torch.tensor([k in inputs for k in self.frames], device=every.device)
         used = (present[self.slots] & (self.radii > 0)).any(0).nonzero()
         last = int(used.amax()) + 1 if len(used) else 1
-        index = self.slots[:, None, :last, None].expand(-1, every.shape[1], -1, every.shape[3])
-        z = every.gather(2, index) * (self.radii[:, None, :last, None] > 0)
-        return z.flatten(2), lost
+        z = self._slotted(every)[..., : last * every.shape[3]]
+        if self.cut is not None:
+            lost = lost + (z.abs() * self.cut.blur[:, None, : z.shape[-1]]).sum(-1) * (1 + 1e-9)
+        return z, lost
 
     def beyond(self, inputs: Mapping[int, Tensor], slots: int) -> Tensor:
         """The linear terms of frames that are in none of the first slots. shape: each [B, R, n] -> [B, R]."""
@@ -137,8 +207,9 @@ class Hull:
         for i, k in enumerate(self.frames):
             if k in inputs:
                 within = ((self.slots[:, :slots] == i) & (self.radii[:, :slots] > 0)).any(1)
-                gains.append(torch.where(within[:, None], 0.0, self.ball.gain(k, inputs[k])))
-        return self.ball.total(gains)
+                gains.append(torch.where(within[:, None], 0.0, self.region.support({k: inputs[k]})))
+        total = torch.stack(gains)
+        return rounding.up(total.sum(0), total.abs().sum(0), len(gains) + 8)
 
 
 def _chart(graph: Graph, frame: int, width: int, flat: bool) -> Chart | None:
@@ -171,8 +242,7 @@ class Quadratic(Relaxed):
     """Planes and quadratic bounds, intersected at every node."""
 
     def __init__(self, nominal: Nominal, region: Region) -> None:
-        ball = region if isinstance(region, Ball) else region.ball
-        self._hull = Hull(nominal.graph, ball, nominal.inputs.shape[-1])
+        self._hull = Hull(nominal.graph, region, nominal.inputs.shape[-1])
         self._motions: dict[int, Motion] = {}
         self._bent: dict[int, Bent] = {}
         self._tangents: dict[int, Planes] = {}
@@ -183,7 +253,7 @@ class Quadratic(Relaxed):
         rows = rows if rows.dim() == 3 else rows[None]
         by_planes = super().upper(node, rows)
         reached = self._tangent_walk(node, rows)
-        _, most = self._remainders(reached.nonlinear, reached.inputs, rows.shape[1])
+        _, most = self._remainders(reached.nonlinear, reached.inputs, rows.shape[1], FEW_STEPS)
         found = reached.centre + reached.slack + most
         return torch.where(found < by_planes, found, by_planes)
 
@@ -233,61 +303,122 @@ class Quadratic(Relaxed):
 
     # -- what tangents leave out --------------------------------------------------------------------------------------
 
-    def _remainders(self, coefficients: Mapping[int, Tensor], inputs: Mapping[int, Tensor], count: int) -> tuple[Tensor, Tensor]:
-        """Upper bounds of sum_j L_j e_j, and of that plus the inputs' linear part, over the set. shape: coefficients L_j [B, R, width] -> [B, R]."""
-        batch = self.nominal.inputs.shape[0]
-        inputs = {k: a.expand(batch, -1, -1) for k, a in inputs.items()}
-        plain = self.region.support(inputs).expand(batch, count)
-        zero = torch.zeros_like(plain)
+    def _remainders(self, reached: Mapping[int, Tensor], inputs: Mapping[int, Tensor], count: int, steps: int = 0) -> tuple[Tensor, Tensor]:
+        """Upper bounds of sum_j L_j e_j, and of that plus the inputs' linear part, over the set. shape: reached L_j [B, R, width] -> [B, R].
+
+        steps: see `spectral.largest`.
+        """
+        inputs = self._for_all(inputs)
+        plain = self.region.support(inputs).expand(self._batch, count)
+        form = self._weigh(reached, count)
+        constant = form.constant
+        if form.dimension == 0:
+            return constant, plain + constant
+        pure, joint = self._form(form, inputs, steps)
+        found = torch.where(plain + pure < joint, plain + pure, joint)
+        return rounding.up(pure + constant, pure + constant, 8), rounding.up(found + constant, found.abs() + constant, 8)
+
+    @property
+    def _batch(self) -> int:
+        return self.nominal.inputs.shape[0]
+
+    def _for_all(self, inputs: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        return {k: a.expand(self._batch, -1, -1) for k, a in inputs.items()}
+
+    def _weigh(self, reached: Mapping[int, Tensor], count: int) -> Form:
+        """What tangents leave out of rows, as a form of the neurons' linear motions."""
+        zero = self.nominal.inputs.new_zeros(self._batch, count)
         by_arity: dict[int, list[int]] = {}
-        for i in coefficients:
+        for i in reached:
             by_arity.setdefault(len(self._bent[i].motions), []).append(i)
         constant, absolute = zero, zero
         weights: dict[int, tuple[Tensor, ...]] = {}
         for nodes in by_arity.values():
             terms = [self._bent[i] for i in nodes]
             widths = [t.width for t in terms]
-            entries, size, lost = weigh(torch.cat([coefficients[i].expand(batch, -1, -1) for i in nodes], 2), terms)
+            entries, size, lost = weigh(torch.cat([reached[i].expand(self._batch, -1, -1) for i in nodes], 2), terms)
             constant, absolute = constant + lost, absolute + size
             weights.update(zip(nodes, zip(*(torch.split(e, widths, 2) for e in entries), strict=True), strict=True))
-        constant = rounding.up(constant, constant, 16)
-        d = max((self._bent[i].dimension for i in weights), default=0)
-        if d == 0:
-            return constant, plain + constant
         error = absolute * rounding.gamma(64 + sum(w.shape[-1] for entries in weights.values() for w in entries), zero.dtype)
-        pure, joint = self._form(weights, error, d, inputs)
-        found = torch.where(plain + pure < joint, plain + pure, joint)
-        return rounding.up(pure + constant, pure + constant, 8), rounding.up(found + constant, found.abs() + constant, 8)
+        return Form(weights, error, rounding.up(constant, constant, 16), max((self._bent[i].dimension for i in weights), default=0))
 
-    def _form(self, weights: Mapping[int, tuple[Tensor, ...]], error: Tensor, d: int, inputs: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
-        """The largest value of the nodes' quadratic form, alone and with the linear part; infinite where it is not attempted.
+    def _matrices(self, form: Form, rows: slice) -> Tensor:
+        """The form as matrices over z. shape: [B, rows, D, D]."""
+        d = form.dimension
+        some = form.error[:, rows]
+        packed = some.new_zeros(*some.shape, d * (d + 1) // 2)
+        for i, entries in form.weights.items():
+            for w, products in zip(entries, self._bent[i].products, strict=True):
+                packed[..., : products.shape[-1]] += w[:, rows] @ products
+        return packed[..., _unpacking(d, some.device)]
 
-        weights: per nonlinear node, of its products. error: the rounding of their form, as a spectral norm. shape: each [B, R, width], [B, R].
-        """
-        hull, zero, never = self._hull, torch.zeros_like(error), torch.full_like(error, torch.inf)
+    def _form(self, form: Form, inputs: Mapping[int, Tensor], steps: int) -> tuple[Tensor, Tensor]:
+        """The largest value of a form, alone and with the linear part; infinite where it is not attempted. shape: each [B, R]."""
+        hull, d = self._hull, form.dimension
+        never = torch.full_like(form.error, torch.inf)
         if d > (LARGEST_POLYTOPE if hull.vertices else LARGEST):
             return never, never
         slots = d // hull.width
-        radii = hull.group_radii(slots)
+        room = hull.room(slots)
         slopes, rest = None, never
-        if hull.exact and isinstance(self.region, Ball) and inputs:
+        if hull.exact and inputs:
             z, lost = hull.place(inputs)
             slopes = torch.nn.functional.pad(z, (0, max(0, d - z.shape[-1])))[..., :d]
             rest = hull.beyond(inputs, slots) + lost
-        full = _unpacking(d, zero.device)
         pure, joint = [], []
-        rows = max(1, FORM_ENTRIES // (d * d * len(zero)))
-        whole = rows >= zero.shape[1]
-        for part in torch.split(torch.arange(zero.shape[1], device=zero.device), rows):
-            packed = zero.new_zeros(len(zero), len(part), d * (d + 1) // 2)
-            for i, entries in weights.items():
-                for w, products in zip(entries, self._bent[i].products, strict=True):
-                    packed[..., : products.shape[-1]] += (w if whole else w[:, part]) @ products
-            bound = largest_on_cross_polytopes if hull.vertices else largest
-            alone, together = bound(packed[..., full], error[:, part], radii, None if slopes is None else slopes[:, part])
+        count = never.shape[1]
+        step = max(1, FORM_ENTRIES // (d * d * len(never)))
+        for rows in (slice(i, i + step) for i in range(0, count, step)):
+            matrices, linear = self._matrices(form, rows), None if slopes is None else slopes[:, rows]
+            if hull.vertices:
+                alone, together = largest_on_cross_polytopes(matrices, form.error[:, rows], room.radii, linear)
+            else:
+                alone, together = largest(matrices, form.error[:, rows], room, linear, steps)
             pure.append(alone)
-            joint.append(never[:, part] if together is None else together)
+            joint.append(never[:, rows] if together is None else together)
         return torch.cat(pure, 1), torch.cat(joint, 1) + rest
+
+    def principal(self, node: int, rows: Tensor, most: int) -> tuple[Tensor, Tensor]:
+        """Directions of the input along which what tangents leave out of the rows is largest, and by how much, in falling order.
+
+        Of each batch row's highest row; for cutting, not for bounds. shape: rows [B, R, width] -> directions [B, K, m, n] of support at most 1 on
+        the set, weights [B, K]; K is 0 where no forms are made.
+        """
+        hull = self._hull
+        reached = self._tangent_walk(node, rows)
+        form = self._weigh(reached.nonlinear, rows.shape[1])
+        d, blank = form.dimension, self.nominal.inputs.new_zeros(self._batch, 0)
+        if d == 0 or hull.vertices or d > LARGEST:
+            return blank[..., None, None], blank
+        _, found = self._remainders(reached.nonlinear, reached.inputs, rows.shape[1])
+        worst = (reached.centre + found).argmax(1)
+        radii = hull.group_radii(d // hull.width).repeat_interleave(hull.grouped, -1)
+        matrix = self._matrices(form, slice(None))[torch.arange(self._batch, device=worst.device), worst]
+        values, vectors = torch.linalg.eigh(matrix * radii[:, :, None] * radii[:, None])
+        values, vectors = values.flip(-1)[:, :most], vectors.mT.flip(-2)[:, :most]  # [B, K], [B, K, D]
+        normals = (vectors * torch.where(radii > 0, 1 / radii, 0.0)[:, None]).reshape(*vectors.shape[:2], -1, hull.width)
+        if hull.chart is not None:
+            normals = (normals @ hull.chart.basis.mT) * hull.chart.scale
+        directions = self.nominal.inputs.new_zeros(*normals.shape[:2], *self.nominal.inputs.shape[1:])
+        frames = torch.tensor(hull.frames, device=worst.device)[hull.slots[:, : normals.shape[2]]]
+        directions.scatter_(2, frames[:, None, :, None].expand_as(normals), normals)
+        directions = directions * (hull.ball.radii > 0)[:, None, :, None]
+        whole = replace(hull.ball, room=None, at_most=None)
+        reach = whole.support({k: directions[:, :, k] for k in hull.frames})
+        return directions / reach[..., None, None].clamp(min=TINY), values * reach**2
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """1/2 sum_j u_j' weights_j u_j + constant, u the nodes' linear motions. error: its rounding, as a spectral norm over z; dimension: of z.
+
+    shape: weights per node, of its products, [B, R, width]; error, constant [B, R].
+    """
+
+    weights: Mapping[int, tuple[Tensor, ...]]
+    error: Tensor
+    constant: Tensor
+    dimension: int
 
 
 def _twice(rows: Mapping[int, Tensor]) -> dict[int, Tensor]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from vlang.plan import EnginePlan
 from vlang.report import Row
 from vlang.runtime.cases import Case, Loaded
-from vlang.runtime.certify import CHEAP, METHODS, Asked, ladder
+from vlang.runtime.certify import CHEAP, METHODS, REFINEMENT, Asked, ladder
 from vlang.runtime.concrete import logits, margins
 from vlang.runtime.queries.base import OUT_OF_TIME, Context, chunks, row
 from vlang.runtime.search import NEAR, Radii, certified_radii
@@ -34,7 +37,29 @@ def answer(loaded: Loaded, context: Context) -> list[Row]:
             context.finished(len(group))
         else:
             found.update(_search(loaded, group, context))
+    if loaded.variant.engine.method == "auto" and context.deadline is not None:
+        found.update(_refined(loaded, found, context.deadline))
     return [found[c] for c in loaded.cases]
+
+
+def _refined(loaded: Loaded, found: dict[Case, Row], deadline: float) -> dict[Case, Row]:
+    """The rows that one more method improves in what is left of the budget, an equal share of it for each, the smallest radius first."""
+    engine = loaded.variant.engine
+    open_ = [c for c, r in found.items() if r.complete and r.radius and r.radius < float(engine.max_radius)]
+    open_.sort(key=lambda c: found[c].radius or 0.0)
+    better = {}
+    for left, case in zip(range(len(open_), 0, -1), open_, strict=True):
+        now = time.monotonic()
+        asked = loaded.asked((case,))
+        if now >= deadline or not asked.hull.worthwhile:
+            continue
+        known = asked.nominal.new_tensor([found[case].radius])
+        margins_, tolerance, most = METHODS[REFINEMENT](asked), float(engine.tolerance), float(engine.max_radius)
+        cheap = CHEAP[REFINEMENT]
+        result = certified_radii(margins_, known * NEAR, asked.nominal, tolerance, most, now + (deadline - now) / left, None, known, cheap)
+        if float(result.radius) > float(known):
+            better[case] = replace(found[case], radius=float(result.radius), method=REFINEMENT)
+    return better
 
 
 def _search(loaded: Loaded, cases: tuple[Case, ...], context: Context) -> dict[Case, Row]:

@@ -9,7 +9,7 @@ import torch
 from vlang.report import Row
 from vlang.runtime import attack
 from vlang.runtime.cases import Case, Loaded, at_least
-from vlang.runtime.certify import METHODS, ladder
+from vlang.runtime.certify import METHODS, REFINEMENT, ladder
 from vlang.runtime.queries.base import Context, chunks, row, unfinished
 
 MISCLASSIFIED = "misclassified: the input itself is a counterexample"
@@ -45,10 +45,18 @@ def _verify(loaded: Loaded, cases: tuple[Case, ...], eps: Fraction) -> dict[Case
             bounds[left] = torch.where(found > bounds[left], found, bounds[left])
             for j in left.tolist():
                 methods[j] = step
-    if loaded.variant.engine.method != "auto":
-        methods = [None] * len(cases)
     open_ = [i for i, ok in enumerate((bounds > 0).tolist()) if not ok]
     witnesses = _attack(loaded, cases, open_, eps) if open_ else {}
+    if loaded.variant.engine.method == "auto":
+        left = every[[i for i in open_ if i not in witnesses]]
+        if left.numel() and asked.hull.worthwhile:
+            found = METHODS[REFINEMENT](asked)(left, torch.full_like(asked.nominal[left], at_least(eps)))
+            for j, better in zip(left.tolist(), (found > bounds[left]).tolist(), strict=True):
+                methods[j] = REFINEMENT if better else methods[j]
+            bounds[left] = torch.where(found > bounds[left], found, bounds[left])
+        open_ = [i for i in open_ if not bool(bounds[i] > 0)]
+    else:
+        methods = [None] * len(cases)
     answers = {}
     for i, (case, margin) in enumerate(zip(cases, bounds.tolist(), strict=True)):
         if i not in open_:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.helpers import DTYPE, largest_certified, points, random_network
-from tests.runtime.test_slab import asked
+from tests.runtime.test_piece import asked
 from vlang.runtime.attack import counterexamples
 from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal, Relaxed

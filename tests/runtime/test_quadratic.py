@@ -18,7 +18,7 @@ from vlang.runtime.bounds import Nominal, Relaxed
 from vlang.runtime.graph import GraphBuilder
 from vlang.runtime.quadratic import Quadratic
 from vlang.runtime.relaxations import RELAXATIONS, Parabola, curvature
-from vlang.runtime.spectral import largest, largest_on_cross_polytopes
+from vlang.runtime.spectral import FEW_STEPS, Room, largest, largest_on_cross_polytopes
 
 OPS = sorted(RELAXATIONS)
 SCALES = [1e-9, 1e-3, 0.3, 2.0, 12.0, 60.0]
@@ -134,8 +134,16 @@ def test_spectral_bounds_hold(groups: int, size: int, scale: float, norm: int) -
     if groups == 3:
         radii[1] = 0
     form, linear = form * scale, linear * scale
-    bound = largest if norm == 2 else largest_on_cross_polytopes
-    pure, joint = bound(form[None], torch.zeros(1, rows, dtype=DTYPE), radii[None], linear[None])
+    none = torch.zeros(1, rows, dtype=DTYPE)
+    if norm == 2:
+        pure, joint = largest(form[None], none, Room(radii[None]), linear[None])
+        _, better = largest(form[None], none, Room(radii[None]), linear[None], FEW_STEPS)
+        assert joint is not None
+        assert better is not None
+        assert bool((better <= joint * (1 + 1e-9)).all())
+        assert bool((better[0] >= climb(linear, form, radii, norm) * (1 - 1e-12)).all())
+    else:
+        pure, joint = largest_on_cross_polytopes(form[None], none, radii[None], linear[None])
     assert joint is not None
     assert bool(pure.isfinite().all() and joint.isfinite().all())
     assert bool((pure[0] >= climb(torch.zeros_like(linear), form, radii, norm) * (1 - 1e-12)).all())
@@ -145,18 +153,60 @@ def test_spectral_bounds_hold(groups: int, size: int, scale: float, norm: int) -
         assert bool((pure[0] <= exact * (1 + 1e-6) + 1e-9 * scale).all())
 
 
+@pytest.mark.parametrize(("groups", "size"), [(1, 6), (3, 4), (8, 1)])
+@pytest.mark.parametrize("slabs", [1, 2])
+def test_spectral_bounds_hold_on_pieces(groups: int, size: int, slabs: int) -> None:
+    """Random points of random pieces, ends of the slabs among them."""
+    g = torch.Generator().manual_seed(groups + slabs)
+    d, rows, batch = groups * size, 12, 4
+    raw = torch.randn(batch, rows, d, d, generator=g, dtype=DTYPE)
+    form = (raw + raw.mT) / 2
+    form[:, :6] = raw[:, :6] @ raw[:, :6].mT
+    form[:, 7] = 0
+    linear = torch.randn(batch, rows, d, generator=g, dtype=DTYPE) * torch.logspace(-3, 2, rows, dtype=DTYPE)[:, None]
+    radii = torch.rand(batch, groups, generator=g, dtype=DTYPE) + 0.1
+    if groups == 3:
+        radii[1, 1] = 0
+    shift = torch.randn(batch, groups, size, generator=g, dtype=DTYPE)
+    shift = (shift / shift.norm(dim=-1, keepdim=True) * radii[..., None] * torch.rand(batch, groups, 1, generator=g, dtype=DTYPE)).flatten(1)
+    normals = torch.randn(batch, slabs, d, generator=g, dtype=DTYPE)
+    middles, halves = 0.05 * torch.randn(batch, slabs, generator=g, dtype=DTYPE), torch.rand(batch, slabs, generator=g, dtype=DTYPE) * 0.3 + 0.02
+    pure, joint = largest(form, torch.zeros(batch, rows, dtype=DTYPE), Room(radii, shift, normals, middles, halves), linear)
+    whole, _ = largest(form, torch.zeros(batch, rows, dtype=DTYPE), Room(radii))
+    assert joint is not None
+    assert bool(pure.isfinite().all() and joint.isfinite().all())
+    assert float((pure / whole)[:, :6].median()) < 0.9
+    met = 0
+    for _ in range(400):
+        z = torch.randn(batch, groups, size, generator=g, dtype=DTYPE)
+        z = (z / z.norm(dim=-1, keepdim=True) * radii[..., None]).flatten(1) * torch.rand(batch, 1, generator=g, dtype=DTYPE) ** 0.3
+        for _ in range(8):  # towards the slabs, back into the balls
+            along = (normals @ (z - shift)[..., None])[..., 0] - middles
+            z = z - (torch.linalg.pinv(normals) @ (along - along.clamp(-halves, halves))[..., None])[..., 0]
+            split = z.unflatten(-1, (groups, size))
+            z = (split * (radii / split.norm(dim=-1).clamp(min=1e-300)).clamp(max=1)[..., None]).flatten(1)
+        w = z - shift
+        inside = (((normals @ w[..., None])[..., 0] - middles).abs() <= halves).all(-1)
+        met += int(inside.sum())
+        bent = (w[:, None] * (form @ w[:, None, :, None])[..., 0]).sum(-1) / 2
+        assert bool((bent <= pure + 1e-12)[inside].all())
+        assert bool((bent + (linear @ w[..., None])[..., 0] <= joint + 1e-12)[inside].all())
+    assert met > 200
+
+
 def test_an_indefinite_certificate_is_refused() -> None:
     """Multipliers that leave M indefinite prove nothing; a form with NaN or infinity proves nothing."""
     from vlang.runtime.spectral import _proved
 
     form = torch.eye(4, dtype=DTYPE)[None, None] * 2
     one, none = torch.ones(1, 1, dtype=DTYPE), torch.zeros(1, 1, dtype=DTYPE)
-    assert _proved(form, none, one, torch.full((1, 1, 1), 1.9, dtype=DTYPE), None).isinf().all()
-    assert float(_proved(form, none, one, torch.full((1, 1, 1), 2.1, dtype=DTYPE), None)) >= 1.0
+    flat = torch.zeros(1, 1, 4, dtype=DTYPE)
+    assert _proved(form, none, Room(one), torch.full((1, 1, 1), 1.9, dtype=DTYPE), flat).isinf().all()
+    assert float(_proved(form, none, Room(one), torch.full((1, 1, 1), 2.1, dtype=DTYPE), flat)) >= 1.0
     for bad in (torch.nan, torch.inf):
         broken = form.clone()
         broken[..., 0, 1] = bad
-        pure, joint = largest(broken, none, one, torch.ones(1, 1, 4, dtype=DTYPE))
+        pure, joint = largest(broken, none, Room(one), torch.ones(1, 1, 4, dtype=DTYPE))
         assert joint is not None
         assert bool(pure.isinf().all() and joint.isinf().all())
 
