@@ -18,7 +18,7 @@ from torch import Tensor
 from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal, Region, Relaxed
 from vlang.runtime.concrete import logits
-from vlang.runtime.device import batch_bytes
+from vlang.runtime.device import batch_bytes, out_of_memory
 from vlang.runtime.optimize import RATE, STEPS, Slopes, improve
 from vlang.runtime.piece import Piece
 from vlang.runtime.quadratic import Hull, Quadratic
@@ -67,7 +67,9 @@ class Asked:
         if bounds is Quadratic:
             products = self.hull.row_bytes(self.centre.graph)
             room = max(1, min(room // FORMS, batch_bytes(index.device) // max(1, products)))
-        for part in torch.split(torch.arange(len(index), device=index.device), room):
+        parts = list(torch.split(torch.arange(len(index), device=index.device), room))
+        while parts:
+            part = parts.pop(0)
             i = index[part]
             at = self.centre.rows(i)
             ball = self.ball.rows(i).scaled(eps[part, None])
@@ -75,7 +77,12 @@ class Asked:
             if cut is not None:
                 region = Piece.between(ball, *(x[part] for x in cut))
                 at = Nominal.at(at.graph, at.inputs + region.offset)
-            done.append(-bounds(at, region).upper(at.graph.output, self.rows[i]).amax(1))
+            try:
+                done.append(-bounds(at, region).upper(at.graph.output, self.rows[i]).amax(1))
+            except (RuntimeError, MemoryError) as e:
+                if len(part) == 1 or not out_of_memory(e):
+                    raise
+                parts[:0] = part.chunk(2)
         return torch.cat(done)
 
 
@@ -238,7 +245,7 @@ BOUNDS: Mapping[str, Bounds] = MappingProxyType(
         "lines": by_rule("line"),
         "planes": PLANES,
         "quadratic": Quadratic,
-        "sliced": PLANES,
+        "sliced": Quadratic,
         "optimized": PLANES,
     }
 )

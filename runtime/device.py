@@ -66,3 +66,8 @@ def batch_bytes(device: torch.device) -> int:
     """How much memory one batch may take."""
     room = int(free_memory(device) * SHARE)
     return min(room, CPU_BATCH_BYTES) if device.type == "cpu" else room
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an allocation failed, as torch says it on its devices."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error) or "not enough memory" in str(error)

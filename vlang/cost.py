@@ -14,6 +14,12 @@ CELL_COST = {"rnn_tanh": (1, 1, 2), "rnn_relu": (1, 1, 2), "lstm": (4, 5, 5), "g
 #: Passes of a radius search (measured: 4 for one row, 9 for many).
 SEARCH_PASSES = 9
 LIVE_TENSORS = 6
+#: Methods that make quadratic forms, and the largest form they make, for the 1-norm and for others (as in runtime/quadratic.py; a test compares).
+WITH_FORMS = ("auto", "quadratic", "sliced")
+LARGEST_FORMS = (1024, 256)
+#: Entries of the forms' weights per hidden unit and step, and FLOP of a form's eigenvalues per D^3 (the 1-norm needs none).
+FORM_ENTRIES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 9, "gru": 9}
+EIGENVALUE_FLOP = 25
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ def cost(query: QueryPlan) -> Cost:
         rows=sum(rows for rows, _ in per),
         nodes=nodes(architecture, frames_of(query.variants[0].input)),
         flop=flop,
-        row_bytes=max(_row_bytes(v.network.architecture) for _, v in per),
+        row_bytes=max(_row_bytes(v) for _, v in per),
     )
 
 
@@ -64,7 +70,34 @@ def _rows(variant: Variant) -> int:
 def _frame_flop(variant: Variant) -> float:
     """FLOP of one pass over one sample: steps before the first perturbed frame are constants."""
     frames, a = frames_of(variant.input), variant.network.architecture
-    return sum(pass_flop(a, frames if a.bidirectional else frames - row[0]) for row in variant.perturbation.frames.rows)
+    return sum(pass_flop(a, frames if a.bidirectional else frames - row[0]) + _form_flop(variant, row) for row in variant.perturbation.frames.rows)
+
+
+def form_sizes(variant: Variant, row: tuple[int, ...]) -> list[int]:
+    """Coordinates of the quadratic forms at every step after the first perturbed frame; none where no forms are made."""
+    a = variant.network.architecture
+    l1 = variant.perturbation.norm == 1
+    width = a.input_size if l1 else min(a.input_size, CELL_COST[a.cell][0] * a.hidden * a.directions)
+    if variant.engine.method not in WITH_FORMS:
+        return []
+    first = 0 if a.bidirectional else row[0]
+    sizes = [width * (len(row) if a.bidirectional else sum(k <= t for k in row)) for t in range(first, frames_of(variant.input))]
+    return [d for d in sizes if d <= LARGEST_FORMS[0 if l1 else 1]]
+
+
+def _form_flop(variant: Variant, row: tuple[int, ...]) -> float:
+    """FLOP of one pass's quadratic forms: for every bounded row the nodes' products are added up, then the form's eigenvalues found."""
+    a = variant.network.architecture
+    _, bounded, _ = CELL_COST[a.cell]
+    eigenvalues = 0 if variant.perturbation.norm == 1 else EIGENVALUE_FLOP
+    return (
+        a.layers
+        * a.directions
+        * sum(
+            2 * bounded * a.hidden * (FORM_ENTRIES[a.cell] * a.hidden * (t + 1) * d * d + eigenvalues * d**3)
+            for t, d in enumerate(form_sizes(variant, row))
+        )
+    )
 
 
 def pass_flop(a: Architecture, steps: int) -> float:
@@ -88,7 +121,12 @@ def nodes(a: Architecture, frames: int) -> int:
     return frames + a.layers * a.directions * (states + frames * per_step) + joined + head
 
 
-def _row_bytes(a: Architecture) -> int:
+def _row_bytes(variant: Variant) -> int:
+    a = variant.network.architecture
     gates, _, _ = CELL_COST[a.cell]
     widest = max(gates * a.hidden, a.input_size)
-    return LIVE_TENSORS * 2 * gates * a.hidden * widest * 8
+    forms = 0
+    for row in variant.perturbation.frames.rows:
+        sizes = form_sizes(variant, row)
+        forms = max(forms, len(sizes) * FORM_ENTRIES[a.cell] * a.hidden * max(sizes, default=0) ** 2 // 2 * 8)
+    return LIVE_TENSORS * 2 * gates * a.hidden * widest * 8 + forms

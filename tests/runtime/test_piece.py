@@ -13,7 +13,7 @@ from torch import Tensor
 from tests.helpers import DTYPE, largest_certified, random_network
 from vlang.runtime.attack import counterexamples, project
 from vlang.runtime.ball import Ball
-from vlang.runtime.bounds import Nominal, Relaxed
+from vlang.runtime.bounds import Nominal, Region, Relaxed
 from vlang.runtime.certify import BOUNDS, CHEAP, METHODS, PLANES, Asked, Bounds, _outward, halved, nearest_boundary
 from vlang.runtime.concrete import margins, trajectory
 from vlang.runtime.piece import Piece
@@ -238,3 +238,25 @@ def test_sliced_margins_are_sound_and_gain(cell: str, norm: Fraction | None) -> 
         found = margins(trajectory(question.centre.graph, worst)[question.centre.graph.output], question.rows)
         assert bool((b <= found + 1e-9)[b > 0].all())
     assert gained > 0
+
+
+def test_a_batch_that_does_not_fit_is_halved() -> None:
+    """Allocations fail for batches of more than one row: the answer is the same; for a single row the error is told."""
+    question = asked("lstm", Fraction(2))
+    index, eps = torch.arange(3), torch.full((3,), 0.1, dtype=DTYPE)
+    with torch.no_grad():
+        want = question.relax(PLANES, index, eps)
+
+        def most(rows: int) -> Bounds:
+            def bounds(nominal: Nominal, region: Region) -> Relaxed:
+                if len(nominal.inputs) > rows:
+                    raise RuntimeError(
+                        "[enforce fail at alloc_cpu.cpp:75] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes."
+                    )
+                return PLANES(nominal, region)
+
+            return bounds
+
+        assert torch.allclose(question.relax(most(1), index, eps), want, rtol=1e-12, atol=0)
+        with pytest.raises(RuntimeError, match="allocate"):
+            question.relax(most(0), index, eps)

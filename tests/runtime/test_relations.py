@@ -17,7 +17,7 @@ SPECS = Path(__file__).parents[2] / "specs"
 TOLERANCE = 1.001e-3
 
 
-def answer(body: str, cell: str = "lstm", count: int = 5) -> dict[str, list[float]]:
+def answer(body: str, cell: str = "lstm", count: int = 3) -> dict[str, list[float]]:
     text = f"""rspec 1
 network net {{ checkpoint = "checkpoints/digits_{cell}.safetensors" }}
 dataset test {{ source = "data/digits_test.npz", pick = first({count}), where = correct }}

@@ -18,10 +18,8 @@ ROOT = Path(__file__).parents[2]
         ("table", "lstm"),
         ("table", "gru"),
         ("table", "rnn"),
-        ("frames", "lstm"),
         ("frames", "rnn"),
         ("verify", "lstm"),
-        ("verify", "gru"),
         ("verify", "rnn"),
     ],
 )

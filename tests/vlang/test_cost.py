@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.helpers import random_network
-from vlang.cost import CELL_COST, nodes, pass_flop
+from vlang.cost import CELL_COST, FORM_ENTRIES, LARGEST_FORMS, WITH_FORMS, nodes, pass_flop
 from vlang.plan import Architecture
 from vlang.runtime.cells import CELLS
+from vlang.runtime.certify import METHODS
+from vlang.runtime.graph import Nonlinear
+from vlang.runtime.quadratic import LARGEST, LARGEST_POLYTOPE
 
 
 def architecture(cell: str, layers: int, bidirectional: bool, head: tuple[str, ...], s: int = 4, n: int = 3) -> Architecture:
@@ -29,3 +32,11 @@ def test_flop_follows_the_model() -> None:
     for cell, factor in (("lstm", 40), ("rnn_tanh", 2)):
         for m, s, n in ((7, 32, 112), (28, 128, 28)):
             assert 0.9 <= pass_flop(architecture(cell, 1, False, (), s, n), m) / (factor * m * m * s * s * (s + n)) <= 1.2
+
+
+@pytest.mark.parametrize("cell", list(CELLS))
+def test_quadratic_forms_are_counted_as_the_engine_makes_them(cell: str) -> None:
+    steps = [n for n in random_network(cell, s=4).unroll(5).nodes if isinstance(n, Nonlinear)]
+    assert sum(n.width * (1 if len(n.args) == 1 else 3) for n in steps) == FORM_ENTRIES[cell] * 4 * 5
+    assert LARGEST_FORMS == (LARGEST_POLYTOPE, LARGEST)
+    assert {"auto", "quadratic", "sliced"} == set(WITH_FORMS) <= {"auto", *METHODS}
