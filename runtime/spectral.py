@@ -11,7 +11,7 @@ from below (Higham, *Accuracy and Stability*, theorem 10.3), and the residual of
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -87,6 +87,8 @@ def largest(form: Tensor, error: Tensor, room: Room, linear: Tensor | None = Non
     moves = spread(radii > 0)
     if not bool(proper.all() & moves.all()):
         form = torch.where(proper[..., None, None] & moves[..., None] & moves[..., None, :], form, 0.0)
+        if room.normals is not None:
+            room = replace(room, normals=torch.where(moves, room.normals, 0.0))  # what does not move is 0
     # Multipliers in proportion to the rows of H: exact for rank one and for multiples of the identity (a shift alone is not).
     unit = _grouped((form * form).sum(-1), count).sum(-1).sqrt()
     unit = unit.clamp(min=LEAST_SHARE * unit.amax(-1, keepdim=True)).clamp(min=tiny)
