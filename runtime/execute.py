@@ -19,8 +19,13 @@ Progress = Callable[[str, int, int], None]
 DTYPE = torch.float64
 
 
-def execute(plan: Plan, version: str, asked_device: str | None = None, progress: Progress | None = None) -> Results:
-    """Answer every query of a plan. Raises DataError with every problem of the data."""
+def execute(
+    plan: Plan, version: str, asked_device: str | None = None, progress: Progress | None = None, stopped: Callable[[], bool] = lambda: False
+) -> Results:
+    """Answer every query of a plan. Raises DataError with every problem of the data.
+
+    stopped: asked between passes; once it is true every row is left at what has been certified, marked incomplete.
+    """
     torch.backends.cuda.matmul.allow_tf32 = False
     device.keep_memory()
     networks: dict[tuple[NetworkPlan, str], Network] = {}
@@ -47,10 +52,10 @@ def execute(plan: Plan, version: str, asked_device: str | None = None, progress:
     if problems:
         raise DataError(*problems)
     info = EngineInfo(version, torch.__version__, ", ".join(devices), str(DTYPE).removeprefix("torch."))
-    return Results(info, tuple(_answer(query, variants, progress) for query, variants in loaded))
+    return Results(info, tuple(_answer(query, variants, progress, stopped) for query, variants in loaded))
 
 
-def _answer(query: QueryPlan, variants: list[Loaded], progress: Progress | None) -> QueryResult:
+def _answer(query: QueryPlan, variants: list[Loaded], progress: Progress | None, stopped: Callable[[], bool]) -> QueryResult:
     start = time.perf_counter()
     total = sum(len(v.cases) for v in variants)
     done = 0
@@ -69,5 +74,5 @@ def _answer(query: QueryPlan, variants: list[Loaded], progress: Progress | None)
         for v in variants:
             budget = v.variant.engine.budget
             deadline = None if budget is None else begun + float(budget)
-            rows += QUERIES[query.kind](v, Context(finished, deadline))
+            rows += QUERIES[query.kind](v, Context(finished, deadline, stopped))
     return QueryResult(query.name, query.kind, time.perf_counter() - start, tuple(rows))

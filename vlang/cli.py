@@ -154,6 +154,7 @@ def _one(path: str, overrides: dict[str, s.Expr], args: argparse.Namespace) -> t
 
 
 def _run(plan: Plan, source: Source, args: argparse.Namespace) -> tuple[int, Report | None]:
+    from vlang.interrupt import interruptible
     from vlang.judge import EXIT_CODES, judge
     from vlang.plan import DataError
     from vlang.progress import live
@@ -161,11 +162,11 @@ def _run(plan: Plan, source: Source, args: argparse.Namespace) -> tuple[int, Rep
     if not plan.queries:
         print(f"{plan.path}: the spec has no query; nothing was evaluated", file=sys.stderr)
         return 5, Report(plan.path, plan.sha256, plan.params, EngineInfo(__version__, "", "", ""), "empty", ())
-    with live(enabled=sys.stderr.isatty() and not args.no_progress) as progress:
+    with live(enabled=sys.stderr.isatty() and not args.no_progress) as progress, interruptible() as stopped:
         from vlang.runtime.execute import execute
 
         try:
-            results = execute(plan, __version__, args.device, progress)
+            results = execute(plan, __version__, args.device, progress, stopped)
         except DataError as e:
             raise SpecError(*(_data_problem(p) for p in e.problems)) from None
     report = judge(plan, results)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from vlang.plan import Variant
@@ -17,14 +16,24 @@ from vlang.runtime.device import batch_rows
 
 @dataclass(frozen=True)
 class Context:
-    """finished: called with the number of rows just decided. deadline: in time.monotonic's seconds."""
+    """finished: called with the number of rows just decided. deadline: in time.monotonic's seconds. stopped: whether somebody wants an end."""
 
     finished: Callable[[int], None]
     deadline: float | None = None
+    stopped: Callable[[], bool] = lambda: False
+
+    def late(self) -> bool:
+        """Whether to leave it at what has been certified by now."""
+        return self.stopped() or (self.deadline is not None and time.monotonic() > self.deadline)
+
+    def until(self, deadline: float) -> Context:
+        """The same with another deadline."""
+        return replace(self, deadline=deadline)
 
     @property
-    def late(self) -> bool:
-        return self.deadline is not None and time.monotonic() > self.deadline
+    def reason(self) -> str:
+        """Why a row was left undone."""
+        return "the run was interrupted before this row" if self.stopped() else "the budget ran out before this row"
 
 
 class QueryKind(Protocol):
@@ -41,12 +50,9 @@ def chunks(loaded: Loaded) -> Iterator[tuple[Case, ...]]:
             yield group[start : start + size]
 
 
-OUT_OF_TIME = "the budget ran out before this row"
-
-
-def unfinished(loaded: Loaded, cases: tuple[Case, ...], eps: Fraction) -> dict[Case, Row]:
-    """The rows that a budget left undone."""
-    return {c: row(loaded, c, verdict="unknown", eps=float(eps), reason=OUT_OF_TIME, complete=False) for c in cases}
+def unfinished(loaded: Loaded, cases: tuple[Case, ...], context: Context, **answer: object) -> dict[Case, Row]:
+    """The rows that a budget or an interruption left undone."""
+    return {c: row(loaded, c, verdict="unknown", reason=context.reason, complete=False, **answer) for c in cases}
 
 
 def row(loaded: Loaded, case: Case, **answer: object) -> Row:

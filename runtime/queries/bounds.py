@@ -21,7 +21,7 @@ def answer(loaded: Loaded, context: Context) -> list[Row]:
     for start in range(0, len(loaded.cases), size):
         # Misclassified samples have bounds too, so the groups of other queries do not serve.
         cases = loaded.cases[start : start + size]
-        found.update(unfinished(loaded, cases, eps) if context.late else _bound(loaded, cases, eps))
+        found.update(unfinished(loaded, cases, context, eps=float(eps)) if context.late() else _bound(loaded, cases, eps))
         context.finished(len(cases))
     return [found[c] for c in loaded.cases]
 

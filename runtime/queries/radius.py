@@ -13,7 +13,7 @@ from vlang.report import Row
 from vlang.runtime.cases import Case, Loaded
 from vlang.runtime.certify import CHEAP, METHODS, REFINEMENT, Asked, ladder
 from vlang.runtime.concrete import logits, margins
-from vlang.runtime.queries.base import OUT_OF_TIME, Context, chunks, row
+from vlang.runtime.queries.base import Context, chunks, row, unfinished
 from vlang.runtime.search import NEAR, Radii, certified_radii
 
 #: First eps to try, as a share of the radius that a linear network with this gradient would have.
@@ -31,18 +31,17 @@ def answer(loaded: Loaded, context: Context) -> list[Row]:
     if wrong:
         context.finished(len(wrong))
     for group in chunks(loaded):
-        if context.late:
-            left = {c: row(loaded, c, verdict="unknown", radius=0.0, reason=OUT_OF_TIME, complete=False) for c in group}
-            found.update(left)
+        if context.late():
+            found.update(unfinished(loaded, group, context, radius=0.0))
             context.finished(len(group))
         else:
             found.update(_search(loaded, group, context))
     if loaded.variant.engine.method == "auto" and context.deadline is not None:
-        found.update(_refined(loaded, found, context.deadline))
+        found.update(_refined(loaded, found, context, context.deadline))
     return [found[c] for c in loaded.cases]
 
 
-def _refined(loaded: Loaded, found: dict[Case, Row], deadline: float) -> dict[Case, Row]:
+def _refined(loaded: Loaded, found: dict[Case, Row], context: Context, deadline: float) -> dict[Case, Row]:
     """The rows that one more method improves in what is left of the budget, an equal share of it for each, the smallest radius first."""
     engine = loaded.variant.engine
     open_ = [c for c, r in found.items() if r.complete and r.radius and r.radius < float(engine.max_radius)]
@@ -51,12 +50,12 @@ def _refined(loaded: Loaded, found: dict[Case, Row], deadline: float) -> dict[Ca
     for left, case in zip(range(len(open_), 0, -1), open_, strict=True):
         now = time.monotonic()
         asked = loaded.asked((case,))
-        if now >= deadline or not asked.hull.worthwhile:
+        if context.late() or not asked.hull.worthwhile:
             continue
         known = asked.nominal.new_tensor([found[case].radius])
         margins_, tolerance, most = METHODS[REFINEMENT](asked), float(engine.tolerance), float(engine.max_radius)
-        cheap = CHEAP[REFINEMENT]
-        result = certified_radii(margins_, known * NEAR, asked.nominal, tolerance, most, now + (deadline - now) / left, None, known, cheap)
+        late = context.until(now + (deadline - now) / left).late
+        result = certified_radii(margins_, known * NEAR, asked.nominal, tolerance, most, late, None, known, CHEAP[REFINEMENT])
         if float(result.radius) > float(known):
             better[case] = replace(found[case], radius=float(result.radius), method=REFINEMENT)
     return better
@@ -94,7 +93,7 @@ def _climb(asked: Asked, engine: EnginePlan, context: Context) -> tuple[Radii, l
             asked.nominal,
             float(engine.tolerance) if last else max(COARSE, float(engine.tolerance)),
             float(engine.max_radius),
-            context.deadline,
+            context.late,
             context.finished if last else None,
             known,
             CHEAP[step],

@@ -28,7 +28,7 @@ def answer(loaded: Loaded, context: Context) -> list[Row]:
             found[case] = row(loaded, case, verdict="unknown", eps=float(eps), reason=ELSEWHERE)
         context.finished(1)
     for group in chunks(loaded):
-        found.update(unfinished(loaded, group, eps) if context.late else _verify(loaded, group, eps))
+        found.update(unfinished(loaded, group, context, eps=float(eps)) if context.late() else _verify(loaded, group, eps))
         context.finished(len(group))
     return [found[c] for c in loaded.cases]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -170,6 +171,34 @@ def test_internal_errors_are_short_and_exit_3(world: Path, monkeypatch: pytest.M
     assert "Traceback" not in err
     with pytest.raises(ZeroDivisionError):
         main(["run", path, "--debug"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_with_what_is_certified(number: signal.Signals, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signal comes while the first query's second group is searched: its rows are cut short, the other query's are left undone."""
+    from vlang.runtime.queries import radius
+
+    search, calls, before = radius.certified_radii, [], signal.getsignal(number)
+
+    def interrupted(*args: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            signal.raise_signal(number)
+        return search(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(radius, "certified_radii", interrupted)
+    engine = "engine = { method = planes }"
+    body = ask(f"{engine}\n sweep target in [random(seed=0), any]") + ask(engine).replace("radius q", "radius later")
+    path, report = spec(world, body), world / "signal.json"
+    assert main([path, "--json", str(report)]) == 4
+    first, later = json.loads(report.read_text())["queries"]
+    assert signal.getsignal(number) is before
+    ended, cut, undone = first["rows"][0], first["rows"][3], later["rows"][0]  # the world's other samples are misclassified
+    assert ended.get("complete", True)
+    assert ended["radius"] > 0
+    assert not cut["complete"]
+    assert not undone["complete"]
+    assert "interrupted" in undone["reason"]
 
 
 def test_interrupt_exits_4(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
