@@ -20,6 +20,8 @@ MOST_PER_PASS = 4
 MOST_PASSES = 200
 #: By how much to go up from an eps that is known to be near the answer.
 NEAR = 1.25
+#: How far from the estimated root to step, as a share of the bracket's width.
+ASIDE = 0.03
 #: After so many passes without halving, bisect.
 PATIENCE = 3
 
@@ -56,6 +58,8 @@ def certified_radii(
     high = torch.full_like(guess, torch.inf)
     # Margins in units of the nominal one, squashed to (-1, 1): what lies far below zero is only "too large".
     f_low, f_high = torch.full_like(guess, 0.5), torch.full_like(guess, -1.0)
+    # Where f_low was found: at eps = 0 until something is certified here. And the last end that was replaced, for curvature.
+    x_low, x_third, f_third = torch.zeros_like(guess), torch.full_like(guess, torch.nan), torch.full_like(guess, torch.nan)
     aim = guess.clamp(max=most)
     stalled, climbs = torch.zeros_like(guess), torch.zeros_like(guess)
     last_up = torch.zeros_like(guess, dtype=torch.bool)
@@ -76,10 +80,13 @@ def certified_radii(
         width = _width(low[active], high[active])
         best = torch.where(ok, eps, 0.0).max(1)
         up = best.values > low[active]
-        low[active] = torch.where(up, best.values, low[active])
-        f_low[active] = torch.where(up, squashed.gather(1, best.indices[:, None])[:, 0], f_low[active])
-        above = torch.where(~ok & (eps > low[active, None]), eps, torch.inf).min(1)
+        above = torch.where(~ok & (eps > torch.where(up, best.values, low[active])[:, None]), eps, torch.inf).min(1)
         down = above.values < high[active]
+        x_third[active] = torch.where(up, x_low[active], torch.where(down & high[active].isfinite(), high[active], x_third[active]))
+        f_third[active] = torch.where(up, f_low[active], torch.where(down & high[active].isfinite(), f_high[active], f_third[active]))
+        low[active] = torch.where(up, best.values, low[active])
+        x_low[active] = torch.where(up, best.values, x_low[active])
+        f_low[active] = torch.where(up, squashed.gather(1, best.indices[:, None])[:, 0], f_low[active])
         high[active] = torch.where(down, above.values, high[active])
         f_high[active] = torch.where(down, squashed.gather(1, above.indices[:, None])[:, 0], f_high[active])
         last_up[active] = up
@@ -87,7 +94,7 @@ def certified_radii(
         climbs[active] = torch.where(up, climbs[active] + 1, climbs[active])
         stalled[active] = torch.where(narrowed, 0.0, stalled[active] + 1)
         lo, hi, fl, fh = low[active], high[active], f_low[active], f_high[active]
-        root = lo + (hi - lo) * fl / (fl - fh)
+        root = _root(lo, x_low[active], fl, hi, fh, x_third[active], f_third[active])
         # Nothing failed yet: follow the chord from the nominal margin (1 at eps = 0), in longer steps each time that falls short.
         chord = lo * fl / (1 - 2 * fl).clamp(min=1e-3) * 2 ** (climbs[active] - 1).clamp(max=60)
         upward = torch.where(climbs[active] > 0, lo + torch.maximum(torch.minimum(chord, (growth - 1) * lo), tolerance / 2 * lo), lo * growth)
@@ -101,6 +108,20 @@ def certified_radii(
     return Radii(low, complete, low >= most)
 
 
+def _root(low: Tensor, x: Tensor, f: Tensor, high: Tensor, f_high: Tensor, x_third: Tensor, f_third: Tensor) -> Tensor:
+    """Where the margin crosses 0, in (low, high): inverse quadratic interpolation through three points where that is inside, else the chord.
+
+    x, f: the last point above 0, which may lie below `low`.
+    """
+    chord = x + (high - x) * f / (f - f_high)
+    bent = (
+        x * f_high * f_third / ((f - f_high) * (f - f_third))
+        + high * f * f_third / ((f_high - f) * (f_high - f_third))
+        + x_third * f * f_high / ((f_third - f) * (f_third - f_high))
+    )
+    return torch.where((bent > low) & (bent < high), bent, torch.where((chord > low) & (chord < high), chord, (low + high) / 2))
+
+
 def _width(low: Tensor, high: Tensor) -> Tensor:
     return torch.where(high.isinf(), torch.inf, high - low)
 
@@ -109,7 +130,7 @@ def _points(aim: Tensor, low: Tensor, high: Tensor, last_up: Tensor, stalled: Te
     """The eps to try in this pass, strictly inside the bracket. shape: [A] -> [A, count]."""
     bounded = high.isfinite()
     relative = torch.where(bounded & (low > 0), high / low.clamp(min=1e-300) - 1, torch.ones_like(low))
-    near = (relative * 0.1).clamp(min=0.45 * tolerance)
+    near = (relative * ASIDE).clamp(min=0.45 * tolerance)
     if count == 1:
         # Step a little past the estimated root on the side that was not moved last, so that both ends close in.
         offsets = torch.where(last_up, near, -near)[:, None]
