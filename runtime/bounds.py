@@ -71,7 +71,7 @@ class Relaxed:
             match node:
                 case Input(frame=frame):
                     x, r = nominal.inputs[:, frame], region.reach(frame)
-                    self.boxes.append((x - r, x + r))
+                    self.boxes.append((rounding.down(x - r, x.abs() + r, 4), rounding.up(x + r, x.abs() + r, 4)))
                 case Affine():
                     self._fix_affine(i, node)
                     self.boxes.append(self._affine_box(i, node))

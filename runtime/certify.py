@@ -157,9 +157,10 @@ def cutting_directions(asked: Asked, index: Tensor, eps: Tensor) -> tuple[Tensor
     if asked.hull.worthwhile and not asked.hull.vertices:
         centre, ball = asked.centre.rows(index), asked.ball.rows(index).scaled(eps[:, None])
         found, weights = Quadratic(centre, ball).principal(centre.graph.output, asked.rows[index], DIRECTIONS)
-        unit = replace(asked.ball.rows(index), room=None, at_most=None)
-        reach = unit.support({k: found[:, :, k] for k in asked.ball.frames})
-        return found / reach[..., None, None].clamp(min=1e-300), weights
+        if found.shape[1]:
+            unit = replace(asked.ball.rows(index), room=None, at_most=None)
+            reach = unit.support({k: found[:, :, k] for k in asked.ball.frames})
+            return found / reach[..., None, None].clamp(min=1e-300), weights
     found = nearest_boundary(asked)[index, None]
     return found, torch.ones_like(found[:, :, 0, 0])
 

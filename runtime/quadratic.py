@@ -32,6 +32,8 @@ LARGEST_POLYTOPE = 1024
 FORM_ENTRIES = 2**24
 #: The share of a neuron's reach at which the cross term of motion and residual is split evenly.
 TYPICAL = 0.5
+#: A chart that is farther from orthonormal is not used.
+WORST_DEFECT = 1e-6
 RATIO = 1e6
 TINY = 1e-30
 
@@ -54,10 +56,14 @@ class Motion:
 
 @dataclass(frozen=True, eq=False)
 class Chart:
-    """Fewer coordinates of a frame: z = basis' (scale delta). shape: basis [n, d] with orthonormal columns, scale [n]."""
+    """Fewer coordinates of a frame: z = basis' (scale delta). shape: basis [n, d], scale [n].
+
+    defect: how far the columns are from orthonormal: |basis' x| <= (1 + defect) |x|.
+    """
 
     basis: Tensor
     scale: Tensor
+    defect: float
 
     def coefficients(self, a: Tensor) -> tuple[Tensor, Tensor]:
         """Of z, and how far they may be from a, per coordinate of delta. shape: [B, R, n] -> [B, R, d], [B, R, n]."""
@@ -108,7 +114,7 @@ class Hull:
         self.grouped = self.width if round_ or self.chart is not None else 1
         if self.chart is not None:
             reach = 1.0 if round_ else float(self.chart.scale.square().sum().sqrt())
-            self.radii = self.radii * (reach * (1 + 1e-12))
+            self.radii = self.radii * (reach * (1 + self.chart.defect) * (1 + 1e-12))
         #: Whether linear and quadratic terms may be maximised together: the balls are then the set itself.
         every = ball.at_most is None or ball.at_most >= count
         self.exact = ball.room is None and every and (ball.norm in (1, 2) or (ball.norm is None and self.chart is None))
@@ -233,9 +239,8 @@ def _chart(graph: Graph, frame: int, width: int, flat: bool) -> Chart | None:
         scale = norms.clamp(min=1e-3 * norms.amax()).clamp(min=1e-30).sqrt()
     basis = torch.linalg.qr((rows / scale).mT).Q
     eye = torch.eye(basis.shape[1], dtype=basis.dtype, device=basis.device)
-    # |basis' x| <= (1 + 1e-12) |x| is used.
     defect = float(torch.linalg.matrix_norm(basis.mT @ basis - eye)) + basis.shape[1] * rounding.gamma(len(basis) + 4, basis.dtype)
-    return Chart(basis, scale) if defect < 1e-12 else None
+    return Chart(basis, scale, defect) if defect < WORST_DEFECT else None
 
 
 class Quadratic(Relaxed):
@@ -394,7 +399,7 @@ class Quadratic(Relaxed):
         worst = (reached.centre + found).argmax(1)
         radii = hull.group_radii(d // hull.width).repeat_interleave(hull.grouped, -1)
         matrix = self._matrices(form, slice(None))[torch.arange(self._batch, device=worst.device), worst]
-        values, vectors = torch.linalg.eigh(matrix * radii[:, :, None] * radii[:, None])
+        values, vectors = torch.linalg.eigh((matrix * radii[:, :, None] * radii[:, None]).nan_to_num(0.0, 0.0, 0.0))
         values, vectors = values.flip(-1)[:, :most], vectors.mT.flip(-2)[:, :most]  # [B, K], [B, K, D]
         normals = (vectors * torch.where(radii > 0, 1 / radii, 0.0)[:, None]).reshape(*vectors.shape[:2], -1, hull.width)
         if hull.chart is not None:

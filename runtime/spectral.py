@@ -83,14 +83,16 @@ def largest(form: Tensor, error: Tensor, room: Room, linear: Tensor | None = Non
     def spread(x: Tensor) -> Tensor:
         return x.repeat_interleave(size, -1)
 
-    proper = form.isfinite().flatten(2).all(-1)
+    squares = (form * form).sum(-1)
+    proper = squares.isfinite().all(-1)
     moves = spread(radii > 0)
     if not bool(proper.all() & moves.all()):
         form = torch.where(proper[..., None, None] & moves[..., None] & moves[..., None, :], form, 0.0)
+        squares = (form * form).sum(-1)
         if room.normals is not None:
             room = replace(room, normals=torch.where(moves, room.normals, 0.0))  # what does not move is 0
     # Multipliers in proportion to the rows of H: exact for rank one and for multiples of the identity (a shift alone is not).
-    unit = _grouped((form * form).sum(-1), count).sum(-1).sqrt()
+    unit = _grouped(squares, count).sum(-1).sqrt()
     unit = unit.clamp(min=LEAST_SHARE * unit.amax(-1, keepdim=True)).clamp(min=tiny)
     scale = spread(unit.rsqrt())
     scaled = (form * scale[..., :, None]).mul_(scale[..., None, :])
@@ -226,7 +228,7 @@ def _proved(form: Tensor, error: Tensor, room: Room, multipliers: Tensor, linear
         lengths = torch.linalg.vector_norm(room.normals, dim=-1)[:, None]
         slabs = rows[..., n:]
         norm_g = norm_g + torch.linalg.vector_norm(rows[..., :n] * shift[..., :n], dim=-1) + (slabs * shift[..., n:].abs() * lengths).sum(-1)
-        error = error + rounding.gamma(2 * n + 16, dtype) * (slabs * lengths**2).sum(-1)  # of the slabs' part of M
+        below = below + rounding.gamma(2 * n + 16, dtype) * (slabs * lengths**2).sum(-1)  # the slabs' part of M, not symmetric either
     reach = reach * (1 + rounding.gamma(n + 8, dtype)) + n * UNDERFLOW
     if bool(failed.any()):
         factor = torch.where((failed == 0)[..., None, None], factor, torch.eye(n, dtype=dtype, device=form.device))

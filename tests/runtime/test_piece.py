@@ -14,7 +14,7 @@ from tests.helpers import DTYPE, largest_certified, random_network
 from vlang.runtime.attack import counterexamples, project
 from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal, Region, Relaxed
-from vlang.runtime.certify import BOUNDS, CHEAP, METHODS, PLANES, Asked, Bounds, _outward, halved, nearest_boundary
+from vlang.runtime.certify import BOUNDS, CHEAP, METHODS, PLANES, Asked, Bounds, _outward, cutting_directions, halved, nearest_boundary
 from vlang.runtime.concrete import margins, trajectory
 from vlang.runtime.piece import Piece
 from vlang.runtime.quadratic import Quadratic
@@ -238,6 +238,22 @@ def test_sliced_margins_are_sound_and_gain(cell: str, norm: Fraction | None) -> 
         found = margins(trajectory(question.centre.graph, worst)[question.centre.graph.output], question.rows)
         assert bool((b <= found + 1e-9)[b > 0].all())
     assert gained > 0
+
+
+@pytest.mark.parametrize(("n", "frames", "scale"), [(100, 3, 0.1), (3, 2, 1e40)])
+def test_balls_whose_last_form_is_too_large_or_not_finite_are_cut_too(n: int, frames: int, scale: float) -> None:
+    """The margin's own form is not made (300 rows), or overflows: another direction then, never a crash, and never a certificate."""
+    network = random_network("rnn_tanh" if n > 3 else "lstm", n=n, s=n, scale=scale, seed=1)
+    nominal = Nominal.at(network.unroll(frames), torch.randn(2, frames, n, generator=torch.Generator().manual_seed(0), dtype=DTYPE))
+    eye = torch.eye(3, dtype=DTYPE)
+    label = nominal.logits.argmax(1).tolist()
+    question = Asked(nominal, Ball(torch.ones(2, frames, dtype=DTYPE), Fraction(2)), torch.stack([eye[[(y + 1) % 3]] - eye[[y]] for y in label]), 64)
+    assert question.hull.worthwhile
+    with torch.no_grad():
+        found, weights = cutting_directions(question, torch.arange(2), torch.full((2,), 0.1, dtype=DTYPE))
+    assert found.shape == (2, 1, frames, n)
+    assert weights.shape == (2, 1)
+    assert bool(found.isfinite().all())
 
 
 def test_a_batch_that_does_not_fit_is_halved() -> None:
