@@ -121,3 +121,18 @@ dataset test {{ source = "data/digits_test.npz", pick = first(3), where = correc
         assert (planes.method, quadratic.method, auto.method) == (None, None, "quadratic")
     assert statistics.median(q.radius / p.radius for p, q in zip(rows["planes"], rows["auto"], strict=True) if p.radius and q.radius) > 1.05
     assert {r.method for r in rows["near"] if r.verdict == "certified"} == {"planes"}
+
+
+def test_auto_spends_a_budget_on_pieces() -> None:
+    """With a budget a row goes on after its quadratic bounds, never to a smaller radius, and is complete."""
+    text = f"""rspec 1
+network net {{ checkpoint = "checkpoints/digits_rnn.safetensors" }}
+dataset test {{ source = "data/digits_test.npz", pick = first(1) }}
+{query("plain", method="auto")}{query("more", method="auto").replace("method = auto", "method = auto, tolerance = 0.02, budget = 100 s")}"""
+    plain, more = (q.rows[0] for q in execute(compile_spec(Source(str(SPECS / "x.rspec"), text)), "test").queries)
+    assert plain.method == "quadratic"
+    assert more.method == "sliced"
+    assert more.complete
+    assert more.radius is not None
+    assert plain.radius is not None
+    assert more.radius > plain.radius
