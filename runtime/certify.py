@@ -19,9 +19,10 @@ from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal, Region, Relaxed
 from vlang.runtime.concrete import logits
 from vlang.runtime.device import batch_bytes, out_of_memory
+from vlang.runtime.hull import Hull
 from vlang.runtime.optimize import RATE, STEPS, Slopes, improve
 from vlang.runtime.piece import Piece
-from vlang.runtime.quadratic import Hull, Quadratic
+from vlang.runtime.quadratic import Quadratic
 from vlang.runtime.relaxations import Rule
 
 #: Directions across which balls are cut, and how often a piece that fails is halved.
@@ -153,7 +154,7 @@ def halved(owner: Tensor, low: Tensor, high: Tensor, weights: Tensor) -> tuple[T
 
 
 def cutting_directions(asked: Asked, index: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
-    """Directions across which to cut the balls of some rows, with a weight each. shape: [A, K, m, n], [A, K]."""
+    """Directions across which to cut the balls of some rows, of support at most 1 at eps = 1, with a weight each. shape: [A, K, m, n], [A, K]."""
     if asked.hull.worthwhile and not asked.hull.vertices:
         centre, ball = asked.centre.rows(index), asked.ball.rows(index).scaled(eps[:, None])
         found, weights = Quadratic(centre, ball).principal(centre.graph.output, asked.rows[index], DIRECTIONS)

@@ -10,12 +10,12 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from vlang.runtime.attack import project
+from vlang.runtime.attack import counterexamples, project
 from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal
 from vlang.runtime.cells import CELLS, CellWeights
-from vlang.runtime.certify import Margins
-from vlang.runtime.concrete import trajectory
+from vlang.runtime.certify import Asked, Margins
+from vlang.runtime.concrete import margins, trajectory
 from vlang.runtime.network import Linear, Network
 
 DTYPE = torch.float64
@@ -105,3 +105,10 @@ def largest_certified(certify: Margins, count: int) -> Tensor:
             ok = certify(torch.arange(count), middle) > 0
         low, high = torch.where(ok, middle, low), torch.where(ok, high, middle)
     return low
+
+
+def attacked_margins(question: Asked, eps: Tensor) -> Tensor:
+    """The margins at the best counterexamples that a small attack finds: no bound may be above them. shape: eps [B] -> [B]."""
+    graph = question.centre.graph
+    worst = counterexamples(graph, question.centre.inputs, question.ball.scaled(eps[:, None]), question.rows, 0)
+    return margins(trajectory(graph, worst)[graph.output], question.rows)

@@ -14,7 +14,7 @@ CELL_COST = {"rnn_tanh": (1, 1, 2), "rnn_relu": (1, 1, 2), "lstm": (4, 5, 5), "g
 #: Passes of a radius search (measured: 4 for one row, 9 for many).
 SEARCH_PASSES = 9
 LIVE_TENSORS = 6
-#: Methods that make quadratic forms, and the largest form they make, for the 1-norm and for others (as in runtime/quadratic.py; a test compares).
+#: Methods that make quadratic forms, and the largest form they make, for the 1-norm and for others (as in runtime/hull.py; a test compares).
 WITH_FORMS = ("auto", "quadratic", "sliced")
 LARGEST_FORMS = (1024, 256)
 #: Entries of the forms' weights per hidden unit and step, and FLOP of a form's eigenvalues per D^3 (the 1-norm needs none).

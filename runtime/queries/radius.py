@@ -48,9 +48,10 @@ def _refined(loaded: Loaded, found: dict[Case, Row], context: Context, deadline:
     open_.sort(key=lambda c: found[c].radius or 0.0)
     better = {}
     for left, case in zip(range(len(open_), 0, -1), open_, strict=True):
-        now = time.monotonic()
-        asked = loaded.asked((case,))
-        if context.late() or not asked.hull.worthwhile:
+        if context.late():
+            break
+        now, asked = time.monotonic(), loaded.asked((case,))
+        if not asked.hull.worthwhile:
             continue
         known = asked.nominal.new_tensor([found[case].radius])
         margins_, tolerance, most = METHODS[REFINEMENT](asked), float(engine.tolerance), float(engine.max_radius)

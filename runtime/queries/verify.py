@@ -28,12 +28,12 @@ def answer(loaded: Loaded, context: Context) -> list[Row]:
             found[case] = row(loaded, case, verdict="unknown", eps=float(eps), reason=ELSEWHERE)
         context.finished(1)
     for group in chunks(loaded):
-        found.update(unfinished(loaded, group, context, eps=float(eps)) if context.late() else _verify(loaded, group, eps))
+        found.update(unfinished(loaded, group, context, eps=float(eps)) if context.late() else _verify(loaded, group, eps, context))
         context.finished(len(group))
     return [found[c] for c in loaded.cases]
 
 
-def _verify(loaded: Loaded, cases: tuple[Case, ...], eps: Fraction) -> dict[Case, Row]:
+def _verify(loaded: Loaded, cases: tuple[Case, ...], eps: Fraction, context: Context) -> dict[Case, Row]:
     asked = loaded.asked(cases)
     every = torch.arange(len(cases), device=asked.rows.device)
     bounds = torch.full_like(asked.nominal, -torch.inf)
@@ -49,7 +49,7 @@ def _verify(loaded: Loaded, cases: tuple[Case, ...], eps: Fraction) -> dict[Case
     witnesses = _attack(loaded, cases, open_, eps) if open_ else {}
     if loaded.variant.engine.method == "auto":
         left = every[[i for i in open_ if i not in witnesses]]
-        if left.numel() and asked.hull.worthwhile:
+        if left.numel() and asked.hull.worthwhile and not context.late():
             found = METHODS[REFINEMENT](asked)(left, torch.full_like(asked.nominal[left], at_least(eps)))
             for j, better in zip(left.tolist(), (found > bounds[left]).tolist(), strict=True):
                 methods[j] = REFINEMENT if better else methods[j]

@@ -7,13 +7,12 @@ from fractions import Fraction
 import pytest
 import torch
 
-from tests.helpers import DTYPE, largest_certified, points, random_network
+from tests.helpers import DTYPE, attacked_margins, largest_certified, points, random_network
 from tests.runtime.test_piece import asked
-from vlang.runtime.attack import counterexamples
 from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal, Relaxed
 from vlang.runtime.certify import METHODS
-from vlang.runtime.concrete import margins, trajectory
+from vlang.runtime.concrete import trajectory
 from vlang.runtime.optimize import Slopes
 from vlang.runtime.relaxations import RELAXATIONS, Args, Nonlinearity
 
@@ -93,7 +92,5 @@ def test_optimized_margins_are_sound_and_never_below_planes(cell: str, norm: Fra
             a, b = planes(index, size), optimized(index, size)
         assert bool((b >= a).all())
         gained += float((b - a)[a <= 0].sum())
-        worst = counterexamples(question.centre.graph, question.centre.inputs, question.ball.scaled(size[:, None]), question.rows, 0)
-        found = margins(trajectory(question.centre.graph, worst)[question.centre.graph.output], question.rows)
-        assert bool((b <= found + 1e-9).all())
+        assert bool((b <= attacked_margins(question, size) + 1e-9).all())
     assert gained > 0

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.helpers import DTYPE, random_network
 from tests.runtime.test_soundness import violations
-from vlang.runtime import quadratic
+from vlang.runtime import hull, quadratic
 from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal, Relaxed
 from vlang.runtime.graph import GraphBuilder
@@ -215,7 +215,7 @@ def test_an_indefinite_certificate_is_refused() -> None:
 @pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "gru"])
 def test_wide_frames_in_fewer_coordinates(cell: str, norm: Fraction | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames of 40 numbers read by 3 units: charts stand in for coordinates, for sets bounded coordinate by coordinate too."""
-    monkeypatch.setattr(quadratic, "LARGEST", 60)
+    monkeypatch.setattr(hull, "LARGEST", 60)
     network = random_network(cell, n=40, s=3, scale=0.4, seed=5)
     x = torch.randn(2, 3, 40, generator=torch.Generator().manual_seed(0), dtype=DTYPE)
     nominal = Nominal.at(network.unroll(3), x)

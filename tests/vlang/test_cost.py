@@ -10,7 +10,7 @@ from vlang.plan import Architecture
 from vlang.runtime.cells import CELLS
 from vlang.runtime.certify import METHODS
 from vlang.runtime.graph import Nonlinear
-from vlang.runtime.quadratic import LARGEST, LARGEST_POLYTOPE
+from vlang.runtime.hull import LARGEST, LARGEST_POLYTOPE
 
 
 def architecture(cell: str, layers: int, bidirectional: bool, head: tuple[str, ...], s: int = 4, n: int = 3) -> Architecture:
