@@ -8,42 +8,22 @@ value over the set is an eigenvalue problem (`spectral`). Every box is the inter
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from vlang.runtime import rounding
+from vlang.runtime.bent import Bent, Motion
 from vlang.runtime.bounds import Box, Nominal, Reached, Region, Relaxed
 from vlang.runtime.graph import Nonlinear, Ref
 from vlang.runtime.hull import LARGEST, LARGEST_POLYTOPE, Hull
-from vlang.runtime.relaxations import RELAXATIONS, Args, Parabola, Plane, Planes
-from vlang.runtime.relaxations.curvature import Interval
+from vlang.runtime.relaxations import RELAXATIONS, Plane, Planes
 from vlang.runtime.spectral import FEW_STEPS, largest, largest_on_cross_polytopes
 
 #: Matrix entries at once.
 FORM_ENTRIES = 2**24
-#: The share of a neuron's reach at which the cross term of motion and residual is split evenly.
-TYPICAL = 0.5
-RATIO = 1e6
-TINY = 1e-30
-
-
-@dataclass(frozen=True, eq=False)
-class Motion:
-    """A node's value: centre + linear . z + something within residual. z: the perturbation as the hull sees it, its first coordinates.
-
-    shape: centre, residual [B, width]; linear [B, width, D].
-    """
-
-    centre: Tensor
-    linear: Tensor
-    residual: Tensor
-
-    def of(self, ref: Ref) -> Motion:
-        part = slice(ref.start, ref.stop)
-        return Motion(self.centre[:, part], self.linear[:, part], self.residual[:, part])
 
 
 class Quadratic(Relaxed):
@@ -73,7 +53,7 @@ class Quadratic(Relaxed):
         high = tuple(torch.maximum(h, c) for h, c in zip(hi, centre, strict=True))
         found = RELAXATIONS[node.op].parabola(centre, low, high)
         steps = tuple(torch.maximum(h - c, c - x) for c, x, h in zip(centre, low, high, strict=True))
-        self._bent[i] = Bent.of(found, [self._motion(r) for r in node.args], steps)
+        self._bent[i] = Bent.of(found.curvature, [self._motion(r) for r in node.args], steps)
         self._tangents[i] = Planes(Plane(found.slopes, found.offset), Plane(found.slopes, found.offset))
         self._tangent_error[i] = self._rounding_of(node, self._tangents[i]) + found.slack
 
@@ -135,20 +115,19 @@ class Quadratic(Relaxed):
 
     def _weigh(self, reached: Mapping[int, Tensor], count: int) -> Form:
         """What tangents leave out of rows, as a form of the neurons' linear motions."""
-        zero = self.nominal.inputs.new_zeros(self._batch, count)
-        by_arity: dict[int, list[int]] = {}
-        for i in reached:
-            by_arity.setdefault(len(self._bent[i].motions), []).append(i)
-        constant, absolute = zero, zero
+        constant = absolute = self.nominal.inputs.new_zeros(self._batch, count)
         weights: dict[int, tuple[Tensor, ...]] = {}
-        for nodes in by_arity.values():
-            terms = [self._bent[i] for i in nodes]
-            widths = [t.width for t in terms]
-            entries, size, lost = weigh(torch.cat([reached[i].expand(self._batch, -1, -1) for i in nodes], 2), terms)
-            constant, absolute = constant + lost, absolute + size
-            weights.update(zip(nodes, zip(*(torch.split(e, widths, 2) for e in entries), strict=True), strict=True))
-        error = absolute * rounding.gamma(64 + sum(w.shape[-1] for entries in weights.values() for w in entries), zero.dtype)
-        return Form(weights, error, rounding.up(constant, constant, 16), max((self._bent[i].dimension for i in weights), default=0))
+        terms = 64
+        for i, a in reached.items():
+            bent = self._bent[i]
+            signed = a.clamp(min=0).expand(self._batch, -1, -1), (-a).clamp(min=0).expand(self._batch, -1, -1)
+            weights[i] = tuple((signed[0] * w[0][:, None]).addcmul_(signed[1], w[1][:, None]) for w in bent.weights)
+            for side, x in enumerate(signed):
+                constant = torch.baddbmm(constant[..., None], x, bent.constant[side][..., None])[..., 0]
+                absolute = torch.baddbmm(absolute[..., None], x, bent.size[side][..., None])[..., 0]
+            terms += 2 * a.shape[-1] * len(bent.weights)
+        dimension = max((self._bent[i].dimension for i in weights), default=0)
+        return Form(weights, absolute * (2 * rounding.gamma(terms, absolute.dtype)), rounding.up(constant, constant, terms), dimension)
 
     def _matrices(self, form: Form, rows: slice) -> Tensor:
         """The form as matrices over z. shape: [B, rows, D, D]."""
@@ -224,102 +203,8 @@ def _twice(rows: Mapping[int, Tensor]) -> dict[int, Tensor]:
     return {k: torch.cat([a, -a], 1) for k, a in rows.items()}
 
 
-@dataclass(frozen=True, eq=False)
-class Bent:
-    """One nonlinear node's curvature on its box, ready for any rows.
-
-    products: J_a J_b' of its arguments' linear motions, symmetrised and packed: for one argument J J', for two the three of v v, v z (twice), z z.
-    norms: of the products' terms taken positive. shape: steps, norms each [B, width]; products each [B, width, D (D + 1) / 2].
-    """
-
-    curvature: tuple[Interval, ...]
-    motions: list[Motion]
-    steps: Args
-    products: tuple[Tensor, ...]
-    norms: tuple[Tensor, ...]
-
-    @classmethod
-    def of(cls, parabola: Parabola, motions: list[Motion], steps: Args) -> Bent:
-        d = max(m.linear.shape[-1] for m in motions)
-        jacobians = [torch.nn.functional.pad(m.linear, (0, d - m.linear.shape[-1])) for m in motions]
-        pairs = [(0, 0)] if len(motions) == 1 else [(0, 0), (0, 1), (1, 1)]
-        row, column = torch.tril_indices(d, d, device=steps[0].device)
-        products, norms = [], []
-        for i, j in pairs:
-            left, right = jacobians[i], jacobians[j]
-            product = left[..., row] * right[..., column]
-            size = torch.linalg.vector_norm(left, dim=-1) * torch.linalg.vector_norm(right, dim=-1)
-            products.append(product if i == j else product + left[..., column] * right[..., row])
-            norms.append(size if i == j else 2 * size)
-        return cls(parabola.curvature, motions, steps, tuple(products), tuple(norms))
-
-    @property
-    def width(self) -> int:
-        return self.motions[0].centre.shape[1]
-
-    @property
-    def dimension(self) -> int:
-        """How many coordinates of z it depends on."""
-        return max(m.linear.shape[-1] for m in self.motions)
-
-
-def weigh(a: Tensor, nodes: list[Bent]) -> tuple[list[Tensor], Tensor, Tensor]:
-    """sum_j a_j e_j <= 1/2 sum_j u_j' weights_j u_j + constant, e the remainders of nodes of one arity and u = J z their linear motions.
-
-    With d = u + r, |r_k| <= R_k:  d' K d <= u' K u + 2 sum_k |(K u)_k| R_k + r' K r, and 2 |x| R <= tau x^2 + R^2 / tau for any tau > 0.
-    shape: a [B, R, W], W all their widths -> the entries of the weights (one, or vv, vz, zz), each [B, R, W]; a bound
-    of the spectral norm of the form with every term of the weights taken positive, and the constant, each [B, R].
-    """
-    arity = len(nodes[0].motions)
-    order = range(arity)
-    curvature = [(_every(n.curvature[k][0] for n in nodes), _every(n.curvature[k][1] for n in nodes)) for k in range(len(nodes[0].curvature))]
-    residual = [_every(n.motions[k].residual for n in nodes) for k in order]
-    steps = [_every(n.steps[k] for n in nodes) for k in order]
-    above, below, size = a.clamp(min=0), a.clamp(max=0), a.abs()
-    k = [[above * high + below * low for low, high in (curvature[0], curvature[-1])]]
-    if arity == 1:
-        k = [[k[0][0] + size * (rounding.gamma(8, a.dtype) * _largest(curvature[0]))]]
-    else:
-        low, high = curvature[1]
-        half = rounding.up((high - low) / 2, _largest((low, high)), 4)
-        mixed = a * ((low + high) / 2)
-        # The part of the mixed derivative that is not known is split between the squares.
-        ratio = (steps[1] / steps[0].clamp(min=TINY)).clamp(1 / RATIO, RATIO)
-        squares = []
-        for own, square, r in zip((curvature[0], curvature[2]), k[0], (ratio, 1 / ratio), strict=True):
-            rounded = _largest(own) + _largest((low, high)) * r
-            squares.append(square + size * (half * r + rounded * rounding.gamma(16, a.dtype)))
-        k = [[squares[0], mixed], [mixed, squares[1]]]
-    constant = torch.zeros_like(a)
-    taus = []
-    for i in order:
-        typical = torch.stack([(k[i][j] * steps[j]) ** 2 for j in order]).sum(0).sqrt()
-        typical = (TYPICAL * typical).clamp(min=TINY)
-        taus.append(residual[i] / typical)
-        constant = constant + residual[i] * typical / 2 + k[i][i].clamp(min=0) * residual[i] ** 2 / 2
-    if arity == 2:
-        constant = constant + k[0][1].abs() * residual[0] * residual[1]
-    total = constant.sum(-1)
-    pairs = [(0, 0)] if arity == 1 else [(0, 0), (0, 1), (1, 1)]
-    weights = [k[i][j] + torch.stack([taus[q] * k[q][i] * k[q][j] for q in order]).sum(0) for i, j in pairs]
-    # Terms may cancel in a weight; their rounding does not.
-    sizes = [k[i][j].abs() + torch.stack([taus[q] * (k[q][i] * k[q][j]).abs() for q in order]).sum(0) for i, j in pairs]
-    norms = [_every(parts) for parts in zip(*(n.norms for n in nodes), strict=True)]
-    absolute = torch.stack([(size * norm).sum(-1) for size, norm in zip(sizes, norms, strict=True)]).sum(0)
-    return weights, absolute * (1 + rounding.gamma(a.shape[-1] + 64, a.dtype)), rounding.up(total, total, a.shape[-1] + 64)
-
-
-def _every(parts: Iterable[Tensor]) -> Tensor:
-    """Side by side, with an axis for rows. shape: each [B, width] -> [B, 1, W]."""
-    return torch.cat(list(parts), 1)[:, None]
-
-
 def _unpacking(d: int, device: torch.device) -> Tensor:
     """Where each entry of a symmetric matrix lies in its packed lower triangle, row after row. shape: [d, d]."""
     i = torch.arange(d, device=device)
     low, high = torch.minimum(i[:, None], i), torch.maximum(i[:, None], i)
     return high * (high + 1) // 2 + low
-
-
-def _largest(interval: tuple[Tensor, Tensor]) -> Tensor:
-    return torch.maximum(interval[0].abs(), interval[1].abs())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from fractions import Fraction
 
 import flint
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from tests.helpers import DTYPE, random_network
 from tests.runtime.test_soundness import violations
-from vlang.runtime import hull, quadratic
+from vlang.runtime import bent, hull
 from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal, Relaxed
 from vlang.runtime.graph import GraphBuilder
@@ -260,19 +261,19 @@ def test_a_mutated_quadratic_bound_is_caught(what: str, monkeypatch: pytest.Monk
     elif what == "residual":
         settled = Quadratic._settled
 
-        def exact(self: Quadratic, *args: object) -> quadratic.Motion:
+        def exact(self: Quadratic, *args: object) -> bent.Motion:
             motion = settled(self, *args)  # type: ignore[arg-type]
-            return quadratic.Motion(motion.centre, motion.linear, 0 * motion.residual)
+            return bent.Motion(motion.centre, motion.linear, 0 * motion.residual)
 
         monkeypatch.setattr(Quadratic, "_settled", exact)
     else:
-        weigh = quadratic.weigh
+        made = bent.Bent.of
 
-        def dropped(*args: object) -> object:
-            weights, absolute, constant = weigh(*args)  # type: ignore[arg-type]
-            return weights, absolute, -4 * constant
+        def dropped(*args: object) -> bent.Bent:
+            found = made(*args)  # type: ignore[arg-type]
+            return replace(found, constant=-4 * found.constant)
 
-        monkeypatch.setattr(quadratic, "weigh", dropped)
+        monkeypatch.setattr(bent.Bent, "of", dropped)
     worst = -1.0
     for seed, cell, eps in itertools.product(range(4), ("rnn_tanh", "lstm", "gru"), (0.05, 0.3)):
         network = random_network(cell, s=2, n=1, seed=seed)
