@@ -88,6 +88,10 @@ class Ball:
         """The largest value of sum_k coefficient_k . delta_k, rounded up. shape: each [B or 1, R, n] -> [B, R]."""
         return self.total([self.gain(frame, a) for frame, a in coefficients.items()])
 
+    def lifted(self, coefficients: Mapping[int, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """The support, and multipliers that prove it (none are needed: see `Piece.lifted`)."""
+        return self.support(coefficients), None
+
     def reach(self, frame: int) -> Tensor:
         """A bound on every |coordinate| of delta_frame. shape: [B, 1]."""
         return self.radii[:, frame, None]

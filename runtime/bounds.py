@@ -59,7 +59,8 @@ class Relaxed:
         graph = nominal.graph
         self.live = graph.reached_from(region.frames)
         self.boxes: list[Box] = []
-        self._planes: dict[int, Planes] = {}
+        self.planes: dict[int, Planes] = {}
+        self.lifts: dict[int, Tensor] = {}  # per bounded node: the multipliers of a piece's hyperplanes
         self._centre: dict[int, Tensor] = {}  # per live affine node: bias plus everything fixed. shape: [B, width]
         self._error: dict[int, Tensor] = {}  # per live node: rounding per unit of |coefficient|. shape: [B, width]
         self._roundings = 2 * len(graph.nodes) + 64  # two additions to a running total per node, and elementary functions
@@ -131,7 +132,7 @@ class Relaxed:
         self._error[i] = (spread + 2 * size) * rounding.gamma(2 * width + self._roundings, centre.dtype)
 
     def _relax(self, i: int, node: Nonlinear, planes: Planes) -> None:
-        self._planes[i] = planes
+        self.planes[i] = planes
         self._error[i] = self._rounding_of(node, planes)
 
     def _rounding_of(self, node: Nonlinear, planes: Planes) -> Tensor:
@@ -196,8 +197,11 @@ class Relaxed:
 
     def _substitute(self, top: int, rows: Tensor) -> Tensor:
         """Upper bounds of rows @ value(top). shape: rows [B or 1, R, width] -> [B, R]."""
-        reached = self._walk(top, rows, self._planes, self._error)
-        return reached.centre + reached.slack + self.region.support(reached.inputs)
+        reached = self._walk(top, rows, self.planes, self._error)
+        support, lifts = self.region.lifted(reached.inputs)
+        if lifts is not None:
+            self.lifts[top] = lifts
+        return reached.centre + reached.slack + support
 
     def _walk(self, top: int, rows: Tensor, planes: Mapping[int, Planes], error: Mapping[int, Tensor]) -> Reached:
         """Substitute rows @ value(top) back to the inputs (POPQORN, section 3). shape: rows [B or 1, R, width].

@@ -57,9 +57,14 @@ class Piece:
 
     def support(self, coefficients: Mapping[int, Tensor]) -> Tensor:
         """The largest value of sum_k coefficient_k . (delta_k - offset_k) on the piece, rounded up. shape: each [B or 1, R, n] -> [B, R]."""
+        return self.lifted(coefficients)[0]
+
+    def lifted(self, coefficients: Mapping[int, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """The support, and the multiplier of every pair of hyperplanes that proves it. shape: [B, R], [B, R, K]."""
         best = self.ball.support(coefficients)
         if not coefficients:
-            return best
+            return best, None
+        lifts = []
         euclidean = self.ball.norm == Fraction(2) and self.ball.room is None and self.ball.at_most is None
         left, edges = dict(coefficients), torch.zeros_like(best)
         for direction, low, high in zip(self.directions.unbind(1), self.low.unbind(1), self.high.unbind(1), strict=True):
@@ -71,11 +76,19 @@ class Piece:
             value = self.ball.support(shifted) + edge
             lower = value < best
             best, edges = torch.where(lower, value, best), torch.where(lower, edge, edges)
+            lifts.append(torch.where(lower, lam, 0.0))
             left = {k: torch.where(lower[..., None], a, left.get(k, torch.zeros_like(a))) for k, a in shifted.items()}
+        return self._from_offset(best, coefficients), torch.stack(lifts, -1)
+
+    def unlifted(self, coefficients: Mapping[int, Tensor]) -> Tensor:
+        """The same on the whole ball, as if there were no hyperplanes."""
+        return self._from_offset(self.ball.support(coefficients), coefficients)
+
+    def _from_offset(self, support: Tensor, coefficients: Mapping[int, Tensor]) -> Tensor:
         for k, a in coefficients.items():
             here = self.offset[:, k, :, None]
-            best = best - (a @ here)[..., 0] + 2 * (a.abs() @ here.abs())[..., 0] * rounding.gamma(a.shape[-1] + 16, a.dtype)
-        return best
+            support = support - (a @ here)[..., 0] + 2 * (a.abs() @ here.abs())[..., 0] * rounding.gamma(a.shape[-1] + 16, a.dtype)
+        return support
 
 
 @dataclass(frozen=True, eq=False)

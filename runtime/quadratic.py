@@ -19,8 +19,8 @@ from vlang.runtime.bent import Bent, Motion
 from vlang.runtime.bounds import Box, Nominal, Reached, Region, Relaxed
 from vlang.runtime.graph import Nonlinear, Ref
 from vlang.runtime.hull import LARGEST, LARGEST_POLYTOPE, Hull
-from vlang.runtime.relaxations import RELAXATIONS, Plane, Planes
-from vlang.runtime.spectral import FEW_STEPS, largest, largest_on_cross_polytopes
+from vlang.runtime.relaxations import RELAXATIONS, Args, Parabola, Plane, Planes
+from vlang.runtime.spectral import FEW_STEPS, Top, largest, largest_on_cross_polytopes
 
 #: Matrix entries at once.
 FORM_ENTRIES = 2**24
@@ -31,8 +31,10 @@ class Quadratic(Relaxed):
 
     def __init__(self, nominal: Nominal, region: Region) -> None:
         self._hull = Hull(nominal.graph, region, nominal.inputs.shape[-1])
-        self._motions: dict[int, Motion] = {}
+        self.motions: dict[int, Motion] = {}
         self._bent: dict[int, Bent] = {}
+        self.contacts: dict[int, Contact] = {}
+        self.multipliers: dict[int, Multipliers] = {}
         self._tangents: dict[int, Planes] = {}
         self._tangent_error: dict[int, Tensor] = {}
         super().__init__(nominal, region, "plane")
@@ -41,7 +43,7 @@ class Quadratic(Relaxed):
         rows = rows if rows.dim() == 3 else rows[None]
         by_planes = super().upper(node, rows)
         reached = self._tangent_walk(node, rows)
-        _, most = self._remainders(reached.nonlinear, reached.inputs, rows.shape[1], FEW_STEPS)
+        _, most = self._remainders(node, reached.nonlinear, reached.inputs, rows.shape[1], FEW_STEPS)
         found = reached.centre + reached.slack + most
         return torch.where(found < by_planes, found, by_planes)
 
@@ -53,6 +55,7 @@ class Quadratic(Relaxed):
         high = tuple(torch.maximum(h, c) for h, c in zip(hi, centre, strict=True))
         found = RELAXATIONS[node.op].parabola(centre, low, high)
         steps = tuple(torch.maximum(h - c, c - x) for c, x, h in zip(centre, low, high, strict=True))
+        self.contacts[i] = Contact(centre, found)
         self._bent[i] = Bent.of(found.curvature, [self._motion(r) for r in node.args], steps)
         self._tangents[i] = Planes(Plane(found.slopes, found.offset), Plane(found.slopes, found.offset))
         self._tangent_error[i] = self._rounding_of(node, self._tangents[i]) + found.slack
@@ -63,10 +66,10 @@ class Quadratic(Relaxed):
         width = lo.shape[1]
         eye = torch.eye(width, dtype=lo.dtype, device=lo.device)
         reached = self._tangent_walk(i, eye[None])
-        pure, most = self._remainders(_twice(reached.nonlinear), _twice(reached.inputs), 2 * width)
+        pure, most = self._remainders(i, _twice(reached.nonlinear), _twice(reached.inputs), 2 * width)
         slack = reached.slack.expand(lo.shape)
         high, low = reached.centre + slack + most[:, :width], reached.centre - slack - most[:, width:]
-        self._motions[i] = self._settled(reached, pure[:, :width] + slack, pure[:, width:] + slack)
+        self.motions[i] = self._settled(reached, pure[:, :width] + slack, pure[:, width:] + slack)
         return torch.where(low > lo, low, lo), torch.where(high < hi, high, hi)
 
     # -- what a node does when the input moves ------------------------------------------------------------------------
@@ -80,8 +83,8 @@ class Quadratic(Relaxed):
         return Motion(middle, linear, rounding.up(residual, residual + reached.centre.abs() + middle.abs(), 8))
 
     def _motion(self, ref: Ref) -> Motion:
-        if ref.node in self._motions:
-            return self._motions[ref.node].of(ref)
+        if ref.node in self.motions:
+            return self.motions[ref.node].of(ref)
         lo, hi = self._box(ref)
         middle = (lo + hi) / 2
         return Motion(middle, middle.new_zeros(*middle.shape, 0), rounding.up(torch.maximum(hi - middle, middle - lo), middle.abs() * (hi > lo), 4))
@@ -91,18 +94,21 @@ class Quadratic(Relaxed):
 
     # -- what tangents leave out --------------------------------------------------------------------------------------
 
-    def _remainders(self, reached: Mapping[int, Tensor], inputs: Mapping[int, Tensor], count: int, steps: int = 0) -> tuple[Tensor, Tensor]:
+    def _remainders(self, top: int, reached: Mapping[int, Tensor], inputs: Mapping[int, Tensor], count: int, steps: int = 0) -> tuple[Tensor, Tensor]:
         """Upper bounds of sum_j L_j e_j, and of that plus the inputs' linear part, over the set. shape: reached L_j [B, R, width] -> [B, R].
 
-        steps: see `spectral.largest`.
+        top: the node whose rows these are. steps: see `spectral.largest`.
         """
         inputs = self._for_all(inputs)
-        plain = self.region.support(inputs).expand(self._batch, count)
+        plain, lifts = self.region.lifted(inputs)
+        plain = plain.expand(self._batch, count)
         form = self._weigh(reached, count)
         constant = form.constant
+        self.multipliers[top] = Multipliers(lifts, None, None)
         if form.dimension == 0:
             return constant, plain + constant
-        pure, joint = self._form(form, inputs, steps)
+        (pure, by_pure), (joint, by_joint) = self._form(form, inputs, steps)
+        self.multipliers[top] = Multipliers(lifts, by_pure, by_joint)
         found = torch.where(plain + pure < joint, plain + pure, joint)
         return rounding.up(pure + constant, pure + constant, 8), rounding.up(found + constant, found.abs() + constant, 8)
 
@@ -139,12 +145,12 @@ class Quadratic(Relaxed):
                 packed[..., : products.shape[-1]] += w[:, rows] @ products
         return packed[..., _unpacking(d, some.device)]
 
-    def _form(self, form: Form, inputs: Mapping[int, Tensor], steps: int) -> tuple[Tensor, Tensor]:
-        """The largest value of a form, alone and with the linear part; infinite where it is not attempted. shape: each [B, R]."""
+    def _form(self, form: Form, inputs: Mapping[int, Tensor], steps: int) -> tuple[tuple[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]:
+        """The largest value of a form, alone and with the linear part, and what proves it; infinite where it is not attempted. shape: [B, R]."""
         hull, d = self._hull, form.dimension
         never = torch.full_like(form.error, torch.inf)
         if d > (LARGEST_POLYTOPE if hull.vertices else LARGEST):
-            return never, never
+            return (never, None), (never, None)
         slots = d // hull.width
         room = hull.room(slots)
         slopes, rest = None, never
@@ -152,18 +158,21 @@ class Quadratic(Relaxed):
             z, lost = hull.place(inputs)
             slopes = torch.nn.functional.pad(z, (0, max(0, d - z.shape[-1])))[..., :d]
             rest = hull.beyond(inputs, slots) + lost
-        pure, joint = [], []
-        count = never.shape[1]
         step = max(1, FORM_ENTRIES // (d * d * len(never)))
-        for rows in (slice(i, i + step) for i in range(0, count, step)):
-            matrices, linear = self._matrices(form, rows), None if slopes is None else slopes[:, rows]
+        alone: list[Top] = []
+        together: list[Top] = []
+        for rows in (slice(i, i + step) for i in range(0, never.shape[1], step)):
+            matrices, linear, error = self._matrices(form, rows), None if slopes is None else slopes[:, rows], form.error[:, rows]
             if hull.vertices:
-                alone, together = largest_on_cross_polytopes(matrices, form.error[:, rows], room.radii, linear)
+                pure, joint = largest_on_cross_polytopes(matrices, error, room.radii, linear)
             else:
-                alone, together = largest(matrices, form.error[:, rows], room, linear, steps)
-            pure.append(alone)
-            joint.append(never[:, rows] if together is None else together)
-        return torch.cat(pure, 1), torch.cat(joint, 1) + rest
+                pure, joint = largest(matrices, error, room, linear, steps)
+            alone.append(pure)
+            together += [] if joint is None else [joint]
+        if not together:
+            return _joined(alone), (never, None)
+        most, by = _joined(together)
+        return _joined(alone), (most + rest, by)
 
     def principal(self, node: int, rows: Tensor, most: int) -> tuple[Tensor, Tensor]:
         """Directions of the input along which what tangents leave out of the rows is largest, in falling order, and how large it is there.
@@ -186,6 +195,24 @@ class Quadratic(Relaxed):
 
 
 @dataclass(frozen=True, eq=False)
+class Contact:
+    """Where a nonlinear node's tangent touches it, and what it leaves out. shape: point, one an argument, each [B, width]."""
+
+    point: Args
+    parabola: Parabola
+
+
+@dataclass(frozen=True, eq=False)
+class Multipliers:
+    """What proves the bounds of a node's rows, for whoever checks them: of a piece's hyperplanes with the linear part alone, and of the
+    constraints (`Room`) with the form alone and with both; none where nothing was needed or attempted. shape: [B, R, K], [B, R, G + K]."""
+
+    lifts: Tensor | None
+    pure: Tensor | None
+    joint: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
 class Form:
     """1/2 sum_j u_j' weights_j u_j + constant, u the nodes' linear motions. error: its rounding, as a spectral norm over z; dimension: of z.
 
@@ -196,6 +223,10 @@ class Form:
     error: Tensor
     constant: Tensor
     dimension: int
+
+
+def _joined(parts: list[Top]) -> Top:
+    return torch.cat([x for x, _ in parts], 1), torch.cat([m for _, m in parts], 1)
 
 
 def _twice(rows: Mapping[int, Tensor]) -> dict[int, Tensor]:

@@ -69,11 +69,15 @@ class Room:
         return rows[..., :d] + rows[..., d:] @ self.normals
 
 
-def largest(form: Tensor, error: Tensor, room: Room, linear: Tensor | None = None, steps: int = 0) -> tuple[Tensor, Tensor | None]:
+#: Upper bounds of forms, and the multipliers that prove them. shape: [B, R], [B, R, G + K].
+Top = tuple[Tensor, Tensor]
+
+
+def largest(form: Tensor, error: Tensor, room: Room, linear: Tensor | None = None, steps: int = 0) -> tuple[Top, Top | None]:
     """Upper bounds of 1/2 z' H z, and of linear . z + 1/2 z' H z where `linear` is given; infinite where none was proved.
 
     form: H, symmetric, known up to a matrix of spectral norm `error`. steps: Newton steps on the multipliers of whole balls.
-    shape: form [B, R, D, D], error [B, R], linear [B, R, D] -> [B, R] each.
+    shape: form [B, R, D, D], error [B, R], linear [B, R, D].
     """
     count = room.radii.shape[-1]
     size = form.shape[-1] // count
@@ -99,10 +103,10 @@ def largest(form: Tensor, error: Tensor, room: Room, linear: Tensor | None = Non
     top = torch.linalg.eigvalsh(scaled)[..., -1:].clamp(min=0)
     enough = (top * (1 + 1e-9) + 1e-12 + tiny) * unit
 
-    def bound(multipliers: Tensor, slope: Tensor, steps: int) -> Tensor:
+    def bound(multipliers: Tensor, slope: Tensor, steps: int) -> Top:
         if steps:
             multipliers = _improved(form, room, multipliers, slope, steps)
-        return torch.where(proper, _proved(form, error, room, multipliers, slope), torch.inf)
+        return torch.where(proper, _proved(form, error, room, multipliers, slope), torch.inf), multipliers
 
     zero = torch.zeros_like(scale)
     if room.normals is None:
@@ -245,19 +249,19 @@ def _proved(form: Tensor, error: Tensor, room: Room, multipliers: Tensor, linear
     return torch.where((failed == 0) & ~total.isnan(), total, torch.inf)
 
 
-def largest_on_cross_polytopes(form: Tensor, error: Tensor, radii: Tensor, linear: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+def largest_on_cross_polytopes(form: Tensor, error: Tensor, radii: Tensor, linear: Tensor | None = None) -> tuple[Top, Top | None]:
     """The same for a product of 1-norm balls, without eigenvalues: the form pairs coordinates, and a 1-norm ball weighs the largest pair.
 
     z' H z <= sum_k sum_i |z_k,i| sum_l radius_l max_j |H_kl,ij|, which is linear in |z_k|: largest at a vertex of every frame's ball.
-    shape: form [B, R, D, D], error [B, R], radii [B, m], linear [B, R, D] -> [B, R] each.
+    No multipliers are needed. shape: form [B, R, D, D], error [B, R], radii [B, m], linear [B, R, D].
     """
     count = radii.shape[-1]
     row = _grouped(form.abs(), count).amax(-1)  # [B, R, D, m]
     pull = ((row + error[..., None, None]) * radii[:, None, None]).sum(-1) / 2
 
-    def reach(x: Tensor) -> Tensor:
+    def reach(x: Tensor) -> Top:
         total = (_grouped(x, count).amax(-1) * radii[:, None]).sum(-1)
-        return torch.where(total.isnan(), torch.inf, rounding.up(total, total, 4 * count + 64))
+        return torch.where(total.isnan(), torch.inf, rounding.up(total, total, 4 * count + 64)), total.new_zeros(*total.shape, 0)
 
     return reach(pull), None if linear is None else reach(pull + linear.abs())
 

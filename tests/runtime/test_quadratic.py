@@ -19,7 +19,7 @@ from vlang.runtime.bounds import Nominal, Relaxed
 from vlang.runtime.graph import GraphBuilder
 from vlang.runtime.quadratic import Quadratic
 from vlang.runtime.relaxations import RELAXATIONS, Parabola, curvature
-from vlang.runtime.spectral import FEW_STEPS, Room, largest, largest_on_cross_polytopes
+from vlang.runtime.spectral import FEW_STEPS, Room, Top, largest, largest_on_cross_polytopes
 
 OPS = sorted(RELAXATIONS)
 SCALES = [1e-9, 1e-3, 0.3, 2.0, 12.0, 60.0]
@@ -97,6 +97,13 @@ def test_derivative_ranges_hold_in_ball_arithmetic(name: str) -> None:
         flint.ctx.default()
 
 
+def bounds(found: tuple[Top, Top | None]) -> tuple[Tensor, Tensor]:
+    """The bounds without and with a linear part, without what proves them."""
+    pure, joint = found
+    assert joint is not None
+    return pure[0], joint[0]
+
+
 def climb(linear: Tensor, form: Tensor, radii: Tensor, norm: int, restarts: int = 8) -> Tensor:
     """The best value of linear . z + 1/2 z'Hz found by ascent on vertices or spheres. shape: linear [R, D], form [R, D, D], radii [G] -> [R]."""
     count = len(radii)
@@ -137,15 +144,12 @@ def test_spectral_bounds_hold(groups: int, size: int, scale: float, norm: int) -
     form, linear = form * scale, linear * scale
     none = torch.zeros(1, rows, dtype=DTYPE)
     if norm == 2:
-        pure, joint = largest(form[None], none, Room(radii[None]), linear[None])
-        _, better = largest(form[None], none, Room(radii[None]), linear[None], FEW_STEPS)
-        assert joint is not None
-        assert better is not None
+        pure, joint = bounds(largest(form[None], none, Room(radii[None]), linear[None]))
+        _, better = bounds(largest(form[None], none, Room(radii[None]), linear[None], FEW_STEPS))
         assert bool((better <= joint * (1 + 1e-9)).all())
         assert bool((better[0] >= climb(linear, form, radii, norm) * (1 - 1e-12)).all())
     else:
-        pure, joint = largest_on_cross_polytopes(form[None], none, radii[None], linear[None])
-    assert joint is not None
+        pure, joint = bounds(largest_on_cross_polytopes(form[None], none, radii[None], linear[None]))
     assert bool(pure.isfinite().all() and joint.isfinite().all())
     assert bool((pure[0] >= climb(torch.zeros_like(linear), form, radii, norm) * (1 - 1e-12)).all())
     assert bool((joint[0] >= climb(linear, form, radii, norm) * (1 - 1e-12)).all())
@@ -172,9 +176,8 @@ def test_spectral_bounds_hold_on_pieces(groups: int, size: int, slabs: int) -> N
     shift = (shift / shift.norm(dim=-1, keepdim=True) * radii[..., None] * torch.rand(batch, groups, 1, generator=g, dtype=DTYPE)).flatten(1)
     normals = torch.randn(batch, slabs, d, generator=g, dtype=DTYPE)
     middles, halves = 0.05 * torch.randn(batch, slabs, generator=g, dtype=DTYPE), torch.rand(batch, slabs, generator=g, dtype=DTYPE) * 0.3 + 0.02
-    pure, joint = largest(form, torch.zeros(batch, rows, dtype=DTYPE), Room(radii, shift, normals, middles, halves), linear)
-    loose, _ = largest(form, torch.zeros(batch, rows, dtype=DTYPE), Room(radii, shift, normals, middles, halves + 1e3))
-    assert joint is not None
+    pure, joint = bounds(largest(form, torch.zeros(batch, rows, dtype=DTYPE), Room(radii, shift, normals, middles, halves), linear))
+    (loose, _), _ = largest(form, torch.zeros(batch, rows, dtype=DTYPE), Room(radii, shift, normals, middles, halves + 1e3))
     assert bool(pure.isfinite().all() and joint.isfinite().all())
     assert float((pure / loose)[:, :6].median()) < 0.95
     met = 0
@@ -207,8 +210,7 @@ def test_an_indefinite_certificate_is_refused() -> None:
     for bad in (torch.nan, torch.inf):
         broken = form.clone()
         broken[..., 0, 1] = bad
-        pure, joint = largest(broken, none, Room(one), torch.ones(1, 1, 4, dtype=DTYPE))
-        assert joint is not None
+        pure, joint = bounds(largest(broken, none, Room(one), torch.ones(1, 1, 4, dtype=DTYPE)))
         assert bool(pure.isinf().all() and joint.isinf().all())
 
 
