@@ -92,6 +92,10 @@ class Ball:
         """The support, and multipliers that prove it (none are needed: see `Piece.lifted`)."""
         return self.support(coefficients), None
 
+    def unlifted(self, coefficients: Mapping[int, Tensor]) -> Tensor:
+        """The support without multipliers: the same (see `Piece.unlifted`)."""
+        return self.support(coefficients)
+
     def reach(self, frame: int) -> Tensor:
         """A bound on every |coordinate| of delta_frame. shape: [B, 1]."""
         return self.radii[:, frame, None]

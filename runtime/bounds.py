@@ -153,8 +153,8 @@ class Relaxed:
             source = self.nominal.graph.nodes[term.ref.node]
             if isinstance(source, Input):
                 weight = _dense(term.weight, term.ref.width, lo)
-                lo = lo - self.region.support({source.frame: -weight[None]})
-                hi = hi + self.region.support({source.frame: weight[None]})
+                lo = lo - self.region.unlifted({source.frame: -weight[None]})
+                hi = hi + self.region.unlifted({source.frame: weight[None]})
             else:
                 low, high = self._box(term.ref)
                 if term.weight is None:
@@ -180,7 +180,7 @@ class Relaxed:
             fused = rows @ weight
             source = self.nominal.graph.nodes[term.ref.node]
             if isinstance(source, Input):
-                total = total + self.region.support({source.frame: fused})
+                total = total + self.region.unlifted({source.frame: fused})
             else:
                 total = total + _interval_rows(fused, *self._box(term.ref))
         return total

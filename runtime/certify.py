@@ -41,16 +41,32 @@ Bounds = Callable[[Nominal, Region], Relaxed]
 
 
 @dataclass(frozen=True, eq=False)
+class Proved:
+    """A relaxation of a batch of sets, and the lower bounds of the margin that it gave. shape: margins [B]."""
+
+    relaxed: Relaxed
+    margins: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Asked:
     """A batch of questions. ball: the sets at eps = 1. rows: y_j - y_label for the classes asked about. shape: rows [B, T, classes].
 
-    room: how many sets fit in one pass.
+    room: how many sets fit in one pass. proof: where everything that gave a margin is kept, for certificates.
     """
 
     centre: Nominal
     ball: Ball
     rows: Tensor
     room: int
+    proof: list[Proved] | None = None
+
+    def margins(self, relaxed: Relaxed, rows: Tensor) -> Tensor:
+        """Lower bounds of the margin by a relaxation. shape: rows [B, T, classes] -> [B]."""
+        found = -relaxed.upper(relaxed.nominal.graph.output, rows).amax(1)
+        if self.proof is not None:
+            self.proof.append(Proved(relaxed, found.detach()))
+        return found
 
     @property
     def nominal(self) -> Tensor:
@@ -79,7 +95,7 @@ class Asked:
                 region = Piece.between(ball, *(x[part] for x in cut))
                 at = Nominal.at(at.graph, at.inputs + region.offset)
             try:
-                done.append(-bounds(at, region).upper(at.graph.output, self.rows[i]).amax(1))
+                done.append(self.margins(bounds(at, region), self.rows[i]))
             except (RuntimeError, MemoryError) as e:
                 if len(part) == 1 or not out_of_memory(e):
                     raise
@@ -109,15 +125,6 @@ def sliced(asked: Asked) -> Margins:
     nominal = asked.nominal
     forms = asked.hull.worthwhile
     bounds: Bounds = Quadratic if forms else PLANES
-    chosen: dict[int, tuple[Tensor, Tensor]] = {}
-
-    def directions(index: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
-        new = [k for k, i in enumerate(index.tolist()) if i not in chosen]
-        if new:
-            found = cutting_directions(asked, index[new], eps[new])
-            chosen.update({i: (g, w) for i, g, w in zip(index[new].tolist(), *found, strict=True)})
-        both = [chosen[i] for i in index.tolist()]
-        return torch.stack([g for g, _ in both]), torch.stack([w for _, w in both])
 
     def margins(index: Tensor, eps: Tensor) -> Tensor:
         worst = asked.relax(bounds, index, eps)
@@ -125,7 +132,7 @@ def sliced(asked: Asked) -> Margins:
         owner = ((worst <= 0) & (worst > -HOPELESS * nominal[index])).nonzero().flatten()
         if owner.numel() == 0:
             return worst
-        cuts, weights = directions(index[owner], eps[owner])
+        cuts, weights = cutting_directions(asked, index[owner], eps[owner])
         position = torch.zeros_like(index).scatter(0, owner, torch.arange(len(owner), device=index.device))
         # In units of eps: the directions' support on the unit ball is at most 1, so [-1, 1] covers every ball.
         low, high = torch.full_like(weights, -1.0), torch.full_like(weights, 1.0)
@@ -185,7 +192,7 @@ def optimized(asked: Asked) -> Margins:
             descent: torch.optim.Adam | None = None
             for _ in range(STEPS):
                 with torch.enable_grad():
-                    found = improve(Relaxed(centre, region, "plane", adjustment), centre.graph.output, rows)
+                    found = improve(asked.margins(Relaxed(centre, region, "plane", adjustment), rows))
                 worst[chosen] = torch.where(found > worst[chosen], found, worst[chosen])
                 if bool((worst[chosen] > 0).all()):
                     break

@@ -8,9 +8,10 @@ from collections.abc import Callable
 import torch
 
 from vlang.plan import DataError, InputPlan, NetworkPlan, Plan, Problem, QueryPlan
-from vlang.report import EngineInfo, QueryResult, Results
+from vlang.report import EngineInfo, QueryResult, Results, Row
 from vlang.runtime import device, load
 from vlang.runtime.cases import Loaded, Samples, prepare
+from vlang.runtime.certificate import Certificates, refuse
 from vlang.runtime.network import Network
 from vlang.runtime.queries import QUERIES, Context
 
@@ -20,12 +21,19 @@ DTYPE = torch.float64
 
 
 def execute(
-    plan: Plan, version: str, asked_device: str | None = None, progress: Progress | None = None, stopped: Callable[[], bool] = lambda: False
+    plan: Plan,
+    version: str,
+    asked_device: str | None = None,
+    progress: Progress | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+    save: Callable[[str, bytes], None] | None = None,
 ) -> Results:
     """Answer every query of a plan. Raises DataError with every problem of the data.
 
-    stopped: asked between passes; once it is true every row is left at what has been certified, marked incomplete.
+    stopped: asked between passes; once it is true every row is left at what has been certified, marked incomplete. save: where certificates go,
+    by name; every row is then confirmed once more.
     """
+    by = None if save is None else Certificates(save, version, plan.path, plan.sha256)
     torch.backends.cuda.matmul.allow_tf32 = False
     device.keep_memory()
     networks: dict[tuple[NetworkPlan, str], Network] = {}
@@ -45,6 +53,8 @@ def execute(
                         networks[key] = load.network(variant.network, DTYPE, where)
                     if (variant.input, *key) not in samples:
                         samples[variant.input, *key] = Samples.load(variant.input, networks[key])
+                    if by is not None and query.kind != "bounds":
+                        refuse(variant)
                     variants.append(prepare(variant, samples[variant.input, *key]))
                 except DataError as e:
                     problems.extend(p for p in e.problems if p not in problems)
@@ -52,10 +62,10 @@ def execute(
     if problems:
         raise DataError(*problems)
     info = EngineInfo(version, torch.__version__, ", ".join(devices), str(DTYPE).removeprefix("torch."))
-    return Results(info, tuple(_answer(query, variants, progress, stopped) for query, variants in loaded))
+    return Results(info, tuple(_answer(query, variants, progress, stopped, by) for query, variants in loaded))
 
 
-def _answer(query: QueryPlan, variants: list[Loaded], progress: Progress | None, stopped: Callable[[], bool]) -> QueryResult:
+def _answer(query: QueryPlan, variants: list[Loaded], progress: Progress | None, stopped: Callable[[], bool], by: Certificates | None) -> QueryResult:
     start = time.perf_counter()
     total = sum(len(v.cases) for v in variants)
     done = 0
@@ -68,11 +78,12 @@ def _answer(query: QueryPlan, variants: list[Loaded], progress: Progress | None,
 
     if progress:
         progress(query.name, 0, total)
-    rows = []
+    rows: list[Row] = []
     begun = time.monotonic()
     with torch.no_grad():
         for v in variants:
             budget = v.variant.engine.budget
             deadline = None if budget is None else begun + float(budget)
-            rows += QUERIES[query.kind](v, Context(finished, deadline, stopped))
+            answered = QUERIES[query.kind](v, Context(finished, deadline, stopped))
+            rows += answered if by is None else by.confirm(v, query.name, answered, len(rows), stopped)
     return QueryResult(query.name, query.kind, time.perf_counter() - start, tuple(rows))

@@ -193,9 +193,7 @@ class Hull:
         for i, k in enumerate(self.frames):
             if k in inputs:
                 within = ((self.slots[:, :slots] == i) & (self.radii[:, :slots] > 0)).any(1)
-                alone = {k: inputs[k]}
-                gain = self.region.unlifted(alone) if isinstance(self.region, Piece) else self.region.support(alone)
-                gains.append(torch.where(within[:, None], 0.0, gain))
+                gains.append(torch.where(within[:, None], 0.0, self.region.unlifted({k: inputs[k]})))
         total = torch.stack(gains)
         return rounding.up(total.sum(0), total.abs().sum(0), len(gains) + 8)
 

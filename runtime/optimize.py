@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vlang.runtime.bounds import Adjustment, Relaxed
+from vlang.runtime.bounds import Adjustment
 from vlang.runtime.relaxations import Args, Nonlinearity
 
 RATE = 0.01
@@ -39,9 +39,8 @@ class Slopes:
         return [m for moves in self.moves.values() for m in moves]
 
 
-def improve(relaxed: Relaxed, output: int, rows: Tensor) -> Tensor:
-    """The margins of a relaxation, with the gradient of their sum put into its slopes' variables. shape: -> [B]."""
-    margins = -relaxed.upper(output, rows).amax(1)
+def improve(margins: Tensor) -> Tensor:
+    """The margins of a relaxation, with the gradient of their sum put into its slopes' variables. shape: [B]."""
     loss = -torch.where(margins.isfinite(), margins, 0.0).sum()
     loss.backward()  # type: ignore[no-untyped-call]
     return margins.detach()

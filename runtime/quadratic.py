@@ -30,7 +30,7 @@ class Quadratic(Relaxed):
     """Planes and quadratic bounds, intersected at every node."""
 
     def __init__(self, nominal: Nominal, region: Region) -> None:
-        self._hull = Hull(nominal.graph, region, nominal.inputs.shape[-1])
+        self.hull = Hull(nominal.graph, region, nominal.inputs.shape[-1])
         self.motions: dict[int, Motion] = {}
         self._bent: dict[int, Bent] = {}
         self.contacts: dict[int, Contact] = {}
@@ -76,7 +76,7 @@ class Quadratic(Relaxed):
 
     def _settled(self, reached: Reached, above: Tensor, below: Tensor) -> Motion:
         """centre + linear . z + [-below, above], its middle taken as the centre."""
-        linear, lost = self._hull.place({k: a.expand(len(above), -1, -1) for k, a in reached.inputs.items()})
+        linear, lost = self.hull.place({k: a.expand(len(above), -1, -1) for k, a in reached.inputs.items()})
         lean = (above - below) / 2
         middle = reached.centre + torch.where(lean.isfinite(), lean, 0.0)
         residual = torch.maximum(reached.centre + above - middle, middle - reached.centre + below) + lost
@@ -147,7 +147,7 @@ class Quadratic(Relaxed):
 
     def _form(self, form: Form, inputs: Mapping[int, Tensor], steps: int) -> tuple[tuple[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]:
         """The largest value of a form, alone and with the linear part, and what proves it; infinite where it is not attempted. shape: [B, R]."""
-        hull, d = self._hull, form.dimension
+        hull, d = self.hull, form.dimension
         never = torch.full_like(form.error, torch.inf)
         if d > (LARGEST_POLYTOPE if hull.vertices else LARGEST):
             return (never, None), (never, None)
@@ -180,7 +180,7 @@ class Quadratic(Relaxed):
         Of each batch row's highest row; for cutting, not for bounds. shape: rows [B, R, width] -> directions [B, K, m, n] of any length,
         weights [B, K]; K is 0 where no forms are made.
         """
-        hull = self._hull
+        hull = self.hull
         reached = self._tangent_walk(node, rows)
         form = self._weigh(reached.nonlinear, rows.shape[1])
         d, blank = form.dimension, self.nominal.inputs.new_zeros(self._batch, 0)

@@ -9,12 +9,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from vlang import __version__, lower, parser
+from vlang import __version__, lower, output, parser
 from vlang import diagnostics as d
 from vlang import syntax as s
 from vlang.cost import cost
@@ -90,7 +89,9 @@ def _main(argv: list[str]) -> int:
     args.command = command
     overrides = dict(_override(x) for x in args.param)
     if command == "run" and args.json is not None:
-        _probe(args.json)
+        output.probe(args.json)
+    if command == "run" and args.certificates is not None:
+        output.folder(args.certificates)
     codes, reports = [], []
     for path in args.files:
         code, report = _one(path, overrides, args)
@@ -100,7 +101,7 @@ def _main(argv: list[str]) -> int:
     if command == "run" and args.json is not None and reports:
         from vlang.formats import FORMATS
 
-        _write(args.json, FORMATS["json"](reports, len(args.files) > 1))
+        output.write(args.json, FORMATS["json"](reports, len(args.files) > 1))
     return next(c for c in PRECEDENCE if c in codes)
 
 
@@ -117,6 +118,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
     top.add_argument("--debug", action="store_true", help="show a traceback on internal errors")
     if command == "run":
         top.add_argument("--json", metavar="FILE", help="also write the report as JSON ('-' for stdout instead of tables)")
+        top.add_argument("--certificates", metavar="DIR", help="also write a certificate of every certified row, for vcheck")
         top.add_argument("--device", metavar="DEVICE", choices=("auto", "cpu", "cuda"), help="where to compute: auto, cpu or cuda")
         top.add_argument("--no-progress", action="store_true", help="no live progress")
     return top
@@ -165,8 +167,11 @@ def _run(plan: Plan, source: Source, args: argparse.Namespace) -> tuple[int, Rep
     with live(enabled=sys.stderr.isatty() and not args.no_progress) as progress, interruptible() as stopped:
         from vlang.runtime.execute import execute
 
+        def save(name: str, content: bytes) -> None:
+            output.write(str(Path(args.certificates) / name), content)
+
         try:
-            results = execute(plan, __version__, args.device, progress, stopped)
+            results = execute(plan, __version__, args.device, progress, stopped, None if args.certificates is None else save)
         except DataError as e:
             raise SpecError(*(_data_problem(p) for p in e.problems)) from None
     report = judge(plan, results)
@@ -186,6 +191,7 @@ DATA_PROBLEMS = {
     "target_is_label": d.target_is_label,
     "device": d.unknown_device,
     "damaged": d.damaged,
+    "no_certificate": d.no_certificate,
 }
 
 
@@ -197,56 +203,6 @@ def _data_problem(problem: Problem) -> Diagnostic:
 
 def _say(diagnostic: Diagnostic, source: Source | None) -> None:
     print(d.render(diagnostic, source), file=sys.stderr)
-
-
-def _probe(path: str) -> None:
-    """Refuse an unwritable report path before hours of work."""
-    if path == "-":
-        return
-    if not path:
-        raise SpecError(d.empty_path(None))
-    target = Path(path)
-    if target.is_dir():
-        raise SpecError(d.cannot_write(path, "it is a directory"))
-    if not target.parent.is_dir():
-        raise SpecError(d.cannot_write(path, "its folder does not exist"))
-    if not os.access(target.parent, os.W_OK) or (target.exists() and not os.access(target, os.W_OK)):
-        raise SpecError(d.cannot_write(path, "permission denied"))
-    if target.is_file():
-        target.unlink()  # a report of an earlier run must not be taken for this one's
-
-
-def _write(path: str, text: str) -> None:
-    """Write aside, then rename: never half a report."""
-    if path == "-":
-        try:
-            sys.stdout.write(text)
-            sys.stdout.flush()
-        except BrokenPipeError:  # the reader stopped early; the verdict stands
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return
-    target = Path(path)
-    try:
-        if target.exists() and not target.is_file():  # /dev/stdout, a pipe
-            target.write_text(text, encoding="utf-8")
-            return
-        handle, aside = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as f:
-                f.write(text)
-            os.chmod(aside, 0o666 & ~_umask())
-            os.replace(aside, target)
-        except BaseException:
-            os.unlink(aside)
-            raise
-    except OSError as e:
-        raise SpecError(d.cannot_write(path, e.strerror or str(e))) from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 if __name__ == "__main__":

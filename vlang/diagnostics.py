@@ -419,5 +419,9 @@ def unknown_device(span: Span | None, name: str) -> Diagnostic:
     return Diagnostic("R502", f"device '{name}' is not available here", "use cpu, cuda or auto", span)
 
 
+def no_certificate(span: Span | None, what: str, cure: str) -> Diagnostic:
+    return Diagnostic("R504", f"there are no certificates yet for {what}", cure, span)
+
+
 def bad_call(message: str) -> Diagnostic:
     return Diagnostic("R503", message, "see vrun --help", None)

@@ -93,7 +93,8 @@ def checkpoint(path: str, span: Span) -> Checkpoint:
             magic = f.read(16)
         if magic[:4] == b"PK\x03\x04":
             return Checkpoint(path, "torch", _torch_zip(path, span), {})
-        if magic[:2] in (b"\x80\x02", b"\x80\x04", b"\x80\x03", b"\x80\x05"):
+        # A safetensors header of 640 bytes begins like a pickle.
+        if magic[:2] in (b"\x80\x02", b"\x80\x04", b"\x80\x03", b"\x80\x05") and magic[8:9] != b"{":
             raise SpecError(d.unknown_format(span, path, "safetensors, or torch.save of a state dict by torch >= 1.6 (this is an older pickle)"))
         return _safetensors(path, span)
     except OSError as e:

@@ -20,7 +20,7 @@ Swept = tuple[tuple[str, str], ...]
 class Problem:
     """Something wrong with the data, found only when it is loaded. `kind` is a key of the language's DATA_PROBLEMS."""
 
-    kind: Literal["not_finite", "label_out_of_range", "outside_clip", "target_is_label", "device", "damaged"]
+    kind: Literal["not_finite", "label_out_of_range", "outside_clip", "target_is_label", "device", "damaged", "no_certificate"]
     span: Span
     details: tuple[str | int, ...]
 

@@ -17,7 +17,7 @@ class Row:
     """One answer. Fields that do not apply are None and left out of the JSON.
 
     radius is always a value that was certified; `complete` is False where a budget ended the search early, so that the true
-    answer of the method may be larger. method: which of `auto`'s methods certified the row.
+    answer of the method may be larger. method: which of `auto`'s methods certified the row. certificate: the file that proves it.
     """
 
     sample: int
@@ -37,6 +37,7 @@ class Row:
     witness: tuple[tuple[float, ...], ...] | None = None
     at_most: int | None = None
     method: str | None = None
+    certificate: str | None = None
     swept: Swept = ()
     complete: bool = True
 

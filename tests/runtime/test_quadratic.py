@@ -224,7 +224,7 @@ def test_wide_frames_in_fewer_coordinates(cell: str, norm: Fraction | None, monk
     nominal = Nominal.at(network.unroll(3), x)
     ball = Ball(torch.tensor([[0.05, 0.1, 0.02], [0.1, 0.0, 0.1]], dtype=DTYPE), norm)
     assert violations(nominal, ball, Quadratic) <= 0
-    assert Quadratic(nominal, ball)._hull.chart is not None or norm == 1
+    assert Quadratic(nominal, ball).hull.chart is not None or norm == 1
 
 
 def test_what_a_chart_loses_is_charged_on_both_sides_of_a_clip() -> None:

@@ -60,6 +60,7 @@ def _row(row: Row) -> dict[str, Any]:
         radius=row.radius,
         verdict=row.verdict,
         method=row.method,
+        certificate=row.certificate,
         eps=row.eps,
         margin=row.margin,
         reason=row.reason,

@@ -1,0 +1,458 @@
+"""Certificates: written for every kind of network, norm and method; accepted as they are, refused after any change.
+
+Changes are sealed again (their digest is made right), so that the mathematics has to refuse them, and not the seal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+from torch import nn
+
+from vlang import vcheck
+from vlang.cli import main as vrun
+from vlang.lower import compile_spec
+from vlang.report import Row
+from vlang.runtime.execute import execute
+from vlang.source import Source
+from vlang.vcheck import InvalidError, UnreadableError
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+Claim = dict[str, Any]
+Certificate = tuple[Claim, Arrays]
+KINDS: dict[str, type[nn.RNN] | type[nn.LSTM] | type[nn.GRU]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+
+def make_network(path: Path, cell: str, n: int = 3, s: int = 4, dtype: torch.dtype = torch.float32, seed: int = 0, **metadata: str) -> None:
+    """A network with random weights; bidirectional and layers are read from the metadata too."""
+    torch.manual_seed(seed)
+    layers, both = int(metadata.pop("layers", "1")), metadata.pop("both", "") == "yes"
+    model = KINDS[cell](n, s, num_layers=layers, bidirectional=both, batch_first=True)
+    state = {f"rnn.{k}": v.detach() for k, v in model.state_dict().items()}
+    width = s * (2 if both else 1)
+    if "head" in metadata:
+        state |= {"head.0.weight": torch.randn(5, width), "head.0.bias": torch.randn(5)}
+        state |= {"head.2.weight": torch.randn(3, 5), "head.2.bias": torch.randn(3)}
+    else:
+        state |= {"out.weight": torch.randn(3, width), "out.bias": torch.randn(3)}
+    from safetensors.torch import save_file as save
+
+    save({k: v.to(dtype).contiguous() for k, v in state.items()}, path, metadata=metadata)
+
+
+def certify(
+    folder: Path,
+    perturbation: str,
+    method: str,
+    n: int = 3,
+    m: int = 3,
+    query: str = "radius",
+    extra: str = "",
+    seed: int = 0,
+    tolerance: float = 0.2,
+) -> Row:
+    """Run one question on net.safetensors; its certificate goes to c.cert."""
+    x = np.random.default_rng(seed).random((1, m, n)).astype(np.float32) - (0.0 if "clip" in perturbation else 0.5)
+    np.save(folder / "x.npy", x)
+    engine = f"{{ method = {method}, tolerance = {tolerance} }}"
+    text = f"""rspec 1
+network net {{ checkpoint = "net.safetensors" }}
+dataset d {{ inputs = "x.npy" }}
+{query} q {{ network = net, input = d, perturbation = {{ {perturbation} }}, engine = {engine}{extra} }}
+"""
+    saved: dict[str, bytes] = {}
+    results = execute(compile_spec(Source(str(folder / "q.rspec"), text)), "test", save=saved.__setitem__)
+    for content in saved.values():
+        (folder / "c.cert").write_bytes(content)
+    return results.queries[0].rows[0]
+
+
+def load(folder: Path) -> Certificate:
+    arrays, metadata, _ = vcheck.read(str(folder / "c.cert"))
+    return json.loads(metadata["certificate"]), arrays
+
+
+def proved_by(method: str, folder: Path, perturbation: str, n: int = 3) -> Certificate:
+    """A certificate for which planes do not suffice."""
+    for seed in range(20):
+        assert certify(folder, perturbation, method, n=n, m=4, seed=seed, tolerance=0.003 if seed else 0.01).certificate
+        found = load(folder)
+        if found[0]["method"] == method and (found[0]["pieces"] is not None) == (method == "sliced"):
+            return found
+    raise AssertionError("planes always suffice")
+
+
+def seal(folder: Path, claim: Claim, arrays: Arrays, name: str = "m.cert") -> None:
+    text = json.dumps(claim)
+    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / name, {"certificate": text, "digest": vcheck.digest(text, arrays)})
+
+
+def check(folder: Path, name: str = "c.cert") -> str:
+    tensors, _, sha256 = vcheck.read(str(folder / "net.safetensors"))
+    return vcheck.check(str(folder / name), {sha256: tensors})
+
+
+#: Every method, the ones that make forms in the middle.
+METHODS = ("interval", "lines", "planes", "quadratic", "sliced", "optimized")
+
+
+@pytest.mark.parametrize("norm", ["1", "3/2", "2", "4", "inf"])
+@pytest.mark.parametrize("cell", ["rnn", "relu", "lstm", "gru"])
+def test_every_method_is_proved_again(cell: str, norm: str, tmp_path: Path) -> None:
+    metadata = {"activation": "relu"} if cell == "relu" else {}
+    make_network(tmp_path / "net.safetensors", "rnn" if cell == "relu" else cell, seed=len(norm), **metadata)
+    for method in METHODS if norm in ("2", "inf") else METHODS[2:5]:
+        row = certify(tmp_path, f"frames = all, norm = {norm}", method, seed=METHODS.index(method))
+        assert row.certificate == "q-0.cert", row.reason
+        assert row.radius
+        assert row.radius > 0.003
+        assert check(tmp_path).startswith("class ")
+
+
+@pytest.mark.parametrize(
+    ("cell", "metadata"),
+    [
+        ("lstm", {"both": "yes", "layers": "2"}),
+        ("gru", {"both": "yes", "readout": "mean"}),
+        ("lstm", {"readout": "max"}),
+        ("rnn", {"head": '["relu"]'}),
+        ("lstm", {"head": '["sigmoid"]'}),
+        ("gru", {"head": '["tanh"]', "layers": "2"}),
+    ],
+)
+def test_every_architecture_is_proved_again(cell: str, metadata: dict[str, str], tmp_path: Path) -> None:
+    make_network(tmp_path / "net.safetensors", cell, **metadata)
+    for method in ("planes", "quadratic"):
+        assert certify(tmp_path, "frames = all, norm = 2", method, m=3).certificate
+        check(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_every_precision_of_weights_is_read_exactly(dtype: torch.dtype, tmp_path: Path) -> None:
+    make_network(tmp_path / "net.safetensors", "lstm", dtype=dtype)
+    assert certify(tmp_path, "frames = all, norm = 2", "quadratic").certificate
+    check(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "perturbation",
+    [
+        "frames = [1], norm = 2",
+        "frames = [1, 2], norm = 2, weights = [1, 2, 1/3]",
+        "frames = any(2), norm = 2",
+        "frames = all, norm = inf, clip = [0, 1]",
+    ],
+)
+def test_every_kind_of_set_is_proved_again(perturbation: str, tmp_path: Path) -> None:
+    make_network(tmp_path / "net.safetensors", "gru")
+    for method in ("planes", "quadratic", "sliced"):
+        assert certify(tmp_path, perturbation, method).certificate
+        check(tmp_path)
+
+
+@pytest.mark.parametrize("norm", ["3/2", "2", "inf"])
+def test_wide_frames_are_proved_again(norm: str, tmp_path: Path) -> None:
+    """Frames of 40 numbers read by 4 units: the forms see a chart of them (where the coordinates themselves are too many)."""
+    n = 100 if norm == "inf" else 40
+    make_network(tmp_path / "net.safetensors", "lstm" if norm == "3/2" else "rnn", n=n, seed=2)
+    _, arrays = proved_by("quadratic", tmp_path, f"frames = all, norm = {norm}", n)
+    assert "chart.basis" in arrays
+    check(tmp_path)
+
+
+def test_a_verified_row_is_proved_at_the_exact_eps(tmp_path: Path) -> None:
+    make_network(tmp_path / "net.safetensors", "lstm")
+    row = certify(tmp_path, "frames = all, norm = 2", "auto", query="verify", extra=", eps = 1/30")
+    assert row.certificate
+    assert load(tmp_path)[0]["eps"] == "1/30"
+    check(tmp_path)
+
+
+# -- changes ------------------------------------------------------------------------------------------------------------
+
+
+def changed_network(kind: str) -> Callable[[Claim, Arrays], None]:
+    def change(claim: Claim, arrays: Arrays) -> None:
+        claim["network"]["sha256"] = kind * 64
+
+    return change
+
+
+def every(arrays: Arrays, what: str, change: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]) -> None:
+    for name in [k for k in arrays if k.endswith(f".{what}")]:
+        arrays[name] = change(arrays[name].copy())
+
+
+def claim_of(*path: str | int, value: Any) -> Callable[[Claim, Arrays], None]:
+    def change(claim: Claim, arrays: Arrays) -> None:
+        at: Any = claim
+        for key in path[:-1]:
+            at = at[key]
+        at[path[-1]] = value(at[path[-1]]) if callable(value) else value
+
+    return change
+
+
+def arrays_of(what: str, change: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]) -> Callable[[Claim, Arrays], None]:
+    return lambda claim, arrays: every(arrays, what, change)
+
+
+def drop(what: str) -> Callable[[Claim, Arrays], None]:
+    def change(claim: Claim, arrays: Arrays) -> None:
+        for name in [k for k in arrays if k.endswith(f".{what}")]:
+            del arrays[name]
+
+    return change
+
+
+def lowered(row: int) -> Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]:
+    """One row of an array, one part in a thousand of its size less (the last row of a plane: its offset)."""
+
+    def change(a: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        a[row] -= 1e-3 * (1 + np.abs(a[row]))
+        return a
+
+    return change
+
+
+def raised(row: int) -> Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]:
+    return lambda a: -lowered(row)(-a)
+
+
+def scaled(factor: float) -> Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]:
+    return lambda a: a * factor
+
+
+def narrower(share: float) -> Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]:
+    def change(a: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        middle = a.mean(0)
+        return middle + (a - middle) * (1 - share)
+
+    return change
+
+
+def swapped(claim: Claim, arrays: Arrays) -> None:
+    """Two nodes' planes in each other's place: steps in another order."""
+    names = sorted(k for k in arrays if k.endswith(".upper"))
+    pair = next((a, b) for a in names for b in names if a < b and arrays[a].shape == arrays[b].shape and not np.array_equal(arrays[a], arrays[b]))
+    arrays[pair[0]], arrays[pair[1]] = arrays[pair[1]], arrays[pair[0]]
+
+
+def all_named(what: str, value: float) -> Callable[[Claim, Arrays], None]:
+    return arrays_of(what, lambda a: np.full_like(a, value))
+
+
+CHANGES: dict[str, Callable[[Claim, Arrays], None]] = {
+    "larger eps": claim_of("eps", value=lambda e: str(vcheck.rational(e) * 11 / 10)),
+    "another network": changed_network("0"),
+    "another cell": claim_of("network", "cell", value=lambda c: {"lstm": "gru", "gru": "lstm", "rnn_tanh": "rnn_relu"}[c]),
+    "another label": claim_of("label", value=lambda c: (c + 1) % 3),
+    "label among the others": claim_of("against", value=lambda a: [0, 1, 2]),
+    "nobody to beat": claim_of("against", value=[]),
+    "class that is not there": claim_of("against", value=[7]),
+    "another norm": claim_of("perturbation", "norm", value=lambda p: "inf" if p == "2" else "7" if p == "1" else "1/2"),
+    "heavier weights": claim_of("perturbation", "weights", value=lambda w: [str(vcheck.rational(x) * 2) for x in w]),
+    "negative weight": claim_of("perturbation", "weights", value=lambda w: ["-1", *w[1:]]),
+    "a frame less": claim_of("perturbation", "weights", value=lambda w: w[1:]),
+    "nothing at once": claim_of("perturbation", "at_most", value=0),
+    "input hash": claim_of("input", "sha256", value="0" * 64),
+    "tokens of no embedding": claim_of("input", "tokens", value=[0, 1, 2]),
+    "format of tomorrow": claim_of("format", value="rspec-certificate/2"),
+    "eps by another name": claim_of("eps", value="1e-3"),
+    "eps over zero": claim_of("eps", value="1/0"),
+    "eps of a million digits": claim_of("eps", value="9" * 10**6),
+    "infinite layers": claim_of("network", "layers", value=10**9),
+    "readout nobody knows": claim_of("network", "readout", value="first"),
+    "no head": claim_of("network", "head", value=[]),
+    "upper offsets": arrays_of("upper", lowered(-1)),
+    "lower offsets": arrays_of("lower", raised(-1)),
+    "upper slopes": arrays_of("upper", lowered(0)),
+    "lower slopes": arrays_of("lower", raised(0)),
+    "boxes narrower": arrays_of("box", narrower(0.02)),
+    "boxes moved": arrays_of("box", lambda a: a + 0.01),
+    "boxes inside out": arrays_of("box", lambda a: a[::-1]),
+    "box dropped": drop("box"),
+    "planes in another order": swapped,
+    "upper and lower exchanged": lambda claim, arrays: arrays.update(
+        {k.replace("upper", "LOW"): v for k, v in arrays.items() if k.endswith("upper")}
+        | {k.replace("lower", "upper"): v for k, v in arrays.items() if k.endswith("lower")}
+        | {k.replace("upper", "lower"): v for k, v in arrays.items() if k.endswith("upper")}
+    ),
+    "shapes": arrays_of("box", lambda a: a[:, :-1]),
+    "another input": lambda claim, arrays: (
+        arrays.update(input=arrays["input"] * 4 + 1),
+        claim["input"].update(sha256=hashlib.sha256((arrays["input"] * 1.0).astype("<f8").tobytes()).hexdigest()),
+    )[0],
+    "denormal offsets": all_named("upper", 5e-324),
+}
+PLANES = {"planes dropped": drop("upper")}
+FORMS: dict[str, Callable[[Claim, Arrays], None]] = {
+    "motions surer": arrays_of("motion", lambda a: np.stack([a[0], a[1] * 0.9])),
+    "motions moved": arrays_of("motion", lambda a: np.stack([a[0] + 0.01, a[1]])),
+    "negative residuals": arrays_of("motion", lambda a: np.stack([a[0], -np.abs(a[1]) - 1e-3])),
+    "multipliers too small": arrays_of("pure", scaled(0.9)),
+    "multipliers negative": arrays_of("pure", scaled(-1.0)),
+    "multipliers of nothing": arrays_of("pure", scaled(0.0)),
+    "multipliers dropped": drop("pure"),
+    "multipliers reshaped": arrays_of("pure", lambda a: a[:, :-1] if a.shape[1] else a[:-1]),
+}
+PIECES: dict[str, Callable[[Claim, Arrays], None]] = {
+    "a piece less": claim_of("pieces", value=lambda p: p[1:]),
+    "a piece less at the other end": claim_of("pieces", value=lambda p: p[:-1]),
+    "a gap": claim_of("pieces", 0, value=lambda p: [p[0], p[1] - 0.01 * (p[1] - p[0])]),
+    "a piece wider": claim_of("pieces", 0, value=lambda p: [p[0], p[1] + 0.5 * (p[1] - p[0])]),
+    "no direction": lambda claim, arrays: arrays.__delitem__("direction"),
+    "another direction": lambda claim, arrays: arrays.update(direction=arrays["direction"][::-1] * 1.5),
+    "another offset": arrays_of("offset", lambda a: a + 0.05),
+    "pieces for one": claim_of("pieces", value=None),
+    "NaN in JSON": claim_of("pieces", 0, value=[float("nan"), 1.0]),
+    "infinite piece": claim_of("pieces", value=[[float("-inf"), float("inf")]]),
+}
+
+
+def refused(folder: Path) -> bool:
+    try:
+        check(folder, "m.cert")
+    except (InvalidError, UnreadableError):
+        return True
+    return False
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("method", ["planes", "quadratic", "sliced"])
+def test_no_changed_certificate_is_accepted(cell: str, method: str, tmp_path: Path) -> None:
+    make_network(tmp_path / "net.safetensors", cell, s=5, seed=3)
+    claim, arrays = proved_by(method, tmp_path, "frames = all, norm = 2")
+    changes = CHANGES | (PLANES if method == "planes" else FORMS) | (PIECES if claim["pieces"] else {})
+    accepted, counts = [], Counter[bool]()
+    for name, change in changes.items():
+        altered, theirs = json.loads(json.dumps(claim)), dict(arrays)
+        change(altered, theirs)
+        seal(tmp_path, altered, theirs)
+        bad = not refused(tmp_path)
+        counts[bad] += 1
+        accepted += [name] * bad
+    assert not accepted
+    seal(tmp_path, claim, arrays)
+    check(tmp_path, "m.cert")
+
+
+def test_no_changed_byte_is_accepted(tmp_path: Path) -> None:
+    """Without a new seal: every change of the file's bytes, and every truncation."""
+    make_network(tmp_path / "net.safetensors", "rnn", s=3)
+    assert certify(tmp_path, "frames = all, norm = 2", "quadratic", m=2).certificate
+    content = (tmp_path / "c.cert").read_bytes()
+    g = np.random.default_rng(0)
+    places = {*g.choice(len(content), 300).tolist(), *range(64), len(content) - 1}
+    for place in places:
+        bit = 1 << int(g.integers(8))
+        (tmp_path / "m.cert").write_bytes(content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :])
+        try:
+            said = check(tmp_path, "m.cert")
+        except (InvalidError, UnreadableError):
+            continue
+        # Some bytes mean nothing (white space between two JSON tokens): what is proved is then the same.
+        assert said == check(tmp_path)
+    for cut in (0, 1, 7, 8, 9, 100, len(content) // 2, len(content) - 1):
+        (tmp_path / "m.cert").write_bytes(content[:cut])
+        assert refused(tmp_path)
+    (tmp_path / "m.cert").write_bytes(content + b"\0")
+    assert refused(tmp_path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_no_nan_or_infinity_is_accepted(value: float, tmp_path: Path) -> None:
+    make_network(tmp_path / "net.safetensors", "rnn", s=3)
+    assert certify(tmp_path, "frames = all, norm = 2", "quadratic", m=2).certificate
+    claim, arrays = load(tmp_path)
+    for name in arrays:
+        theirs = {k: v.copy() for k, v in arrays.items()}
+        theirs[name].flat[0] = value
+        seal(tmp_path, claim, theirs)
+        assert refused(tmp_path), name
+
+
+def test_a_changed_network_is_refused(tmp_path: Path) -> None:
+    """A weight changed in the checkpoint, its hash put right in the certificate."""
+    make_network(tmp_path / "net.safetensors", "lstm")
+    assert certify(tmp_path, "frames = all, norm = 2", "planes").certificate
+    claim, arrays = load(tmp_path)
+    tensors, metadata, _ = vcheck.read(str(tmp_path / "net.safetensors"))
+    for name in (k for k in tensors if k != "out.bias"):  # which leaves every bound but the margin's
+        theirs = {k: v.astype(np.float32) for k, v in tensors.items()}
+        theirs[name] = theirs[name] * np.float32(-1.5) + np.float32(0.1)
+        save_file(theirs, tmp_path / "net.safetensors", metadata)
+        claim["network"]["sha256"] = hashlib.sha256((tmp_path / "net.safetensors").read_bytes()).hexdigest()
+        seal(tmp_path, claim, arrays)
+        assert refused(tmp_path), name
+
+
+def test_huge_headers_allocate_nothing(tmp_path: Path) -> None:
+    make_network(tmp_path / "net.safetensors", "rnn")
+    for head in (b'{"a":{"dtype":"F64","shape":[1000000000,1000000000],"data_offsets":[0,8000000000000000000]}}', b"[" * 100000, b"{" * 9):
+        (tmp_path / "m.cert").write_bytes(len(head).to_bytes(8, "little") + head)
+        assert refused(tmp_path)
+    (tmp_path / "m.cert").write_bytes((2**63).to_bytes(8, "little") + b"{}")
+    assert refused(tmp_path)
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """vrun --certificates, vcheck, and their exit codes."""
+    make_network(tmp_path / "net.safetensors", "gru")
+    make_network(tmp_path / "other.safetensors", "gru", seed=5)
+    certify(tmp_path, "frames = all, norm = 2", "planes")
+    spec = tmp_path / "q.rspec"
+    spec.write_text(
+        'rspec 1\nnetwork net { checkpoint = "net.safetensors" }\ndataset d { inputs = "x.npy" }\n'
+        "radius q { network = net, input = d, perturbation = { frames = each, norm = 2 }, engine = { method = planes } }\n"
+    )
+    assert vrun(["run", str(spec), "--certificates", str(tmp_path / "proofs"), "--json", str(tmp_path / "r.json")]) == 0
+    rows = json.loads((tmp_path / "r.json").read_text())["queries"][0]["rows"]
+    assert [r["certificate"] for r in rows] == [f"q-{i}.cert" for i in range(3)]
+    assert sorted(p.name for p in (tmp_path / "proofs").iterdir()) == [f"q-{i}.cert" for i in range(3)]
+    proofs = [str(tmp_path / "proofs" / r["certificate"]) for r in rows]
+    net = ["--network", str(tmp_path / "net.safetensors")]
+    assert vcheck.main([*proofs, *net, "--spec", str(spec)]) == 0
+    assert vcheck.main([proofs[0], "--network", str(tmp_path / "other.safetensors")]) == 1
+    assert vcheck.main([proofs[0], *net, "--spec", str(tmp_path / "x.npy")]) == 1
+    assert vcheck.main([str(tmp_path / "x.npy"), *net]) == 2
+    assert vcheck.main([str(tmp_path / "absent"), *net]) == 2
+    assert vcheck.main([proofs[0], "--network", str(tmp_path / "x.npy")]) == 2
+    claim, arrays = vcheck.read(proofs[0])[1], vcheck.read(proofs[0])[0]
+    seal(tmp_path, json.loads(claim["certificate"]) | {"eps": "9"}, arrays)
+    assert vcheck.main([str(tmp_path / "m.cert"), *net]) == 1
+    said = capsys.readouterr().out
+    assert said.count("valid: class") == 3
+    assert "INVALID: layer 0, frame" in said
+
+
+def test_what_has_no_certificate_is_said_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_network(tmp_path / "net.safetensors", "gru")
+    certify(tmp_path, "frames = all, norm = 2", "planes")
+    spec = tmp_path / "q.rspec"
+    spec.write_text(
+        'rspec 1\nnetwork net { checkpoint = "net.safetensors" }\ndataset d { inputs = "x.npy" }\n'
+        "radius q { network = net, input = d, perturbation = { frames = all, norm = 2, clip = [-9, 9] } }\n"
+    )
+    assert vrun(["run", str(spec), "--certificates", str(tmp_path / "proofs")]) == 2
+    assert "R504" in capsys.readouterr().err
+    assert vrun(["run", str(spec), "--certificates", str(spec)]) == 2
+
+
+def test_the_checker_shares_nothing_with_the_runtime() -> None:
+    """It imports neither torch nor lark nor anything of vlang."""
+    import ast
+
+    names = set()
+    for node in ast.walk(ast.parse(Path(vcheck.__file__).read_text())):
+        names |= {a.name for a in node.names} if isinstance(node, ast.Import) else {node.module} if isinstance(node, ast.ImportFrom) else set()
+    assert not {n for n in names if n and n.split(".")[0] in ("torch", "lark", "vlang", "rich", "scipy")}
