@@ -14,14 +14,15 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import math
 import multiprocessing
 import operator
 import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -579,7 +580,9 @@ class Proof:
                 self.boxes[i] = [(v, v) for v in value.constant.entries()] if value else []
             if self.live[i] and i in asked:
                 box = self.array(f"{i}.box", 2, node.width)
-                self.boxes[i], self.ranges[i] = list(zip(vector(box[0]), vector(box[1]), strict=True)), ([vector(box[1])], [vector(box[0])])
+                self.boxes[i] = list(zip(vector(box[0]), vector(box[1]), strict=True))
+                if not node.op:  # a walk from later nodes may end here; one from this node goes on
+                    self.ranges[i] = [vector(box[1])], [vector(box[0])]
                 self.follow(i, np.eye(node.width))
                 if f"{i}.motion" in arrays and i in self.walked:
                     motion = self.array(f"{i}.motion", 2, node.width)
@@ -759,42 +762,21 @@ class Proof:
 # -- the certificate --------------------------------------------------------------------------------------------------
 
 
+_PROOF: list[Proof] = []  # in a worker process alone: balls cannot be sent to it, but it inherits them
+
+
+def _check_node(i: int) -> None:
+    _PROOF[0].check(i)
+
+
 def prove(proof: Proof, processes: int) -> None:
     """Check every node of a proof, the last first, in so many processes where they can be forked."""
     if processes < 2 or "fork" not in multiprocessing.get_all_start_methods():
         for i in proof.todo:
             proof.check(i)
         return
-    fork = multiprocessing.get_context("fork")
-    left, results = fork.Value("l", len(proof.todo)), fork.SimpleQueue()
-
-    def work() -> None:
-        done, wrong = 0, ""
-        while not wrong:
-            with left.get_lock():
-                left.value -= 1
-                k = left.value
-            if k < 0:
-                break
-            try:
-                proof.check(proof.todo[k])
-                done += 1
-            except InvalidError as e:
-                wrong = str(e)
-        results.put((done, wrong))
-
-    workers = [fork.Process(target=work) for _ in range(min(len(proof.todo), processes))]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    if any(worker.exitcode for worker in workers):
-        raise UnreadableError("a process that checked it died")
-    found = [results.get() for _ in workers]
-    for wrong in sorted(wrong for _, wrong in found if wrong):
-        raise InvalidError(wrong)
-    if sum(done for done, _ in found) != len(proof.todo):
-        raise UnreadableError("not everything was checked")
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), _PROOF.append, (proof,)) as pool:
+        list(pool.map(_check_node, reversed(proof.todo)))  # raises what a worker raised, or that one died
 
 
 def check(path: str, networks: dict[str, dict[str, Array]], spec: str | None = None, processes: int = 1) -> str:
@@ -809,7 +791,7 @@ def check(path: str, networks: dict[str, dict[str, Array]], spec: str | None = N
         if metadata["digest"] != digest(text, arrays):
             raise InvalidError("its contents do not have the digest that it states")
         return _check(claim, arrays, networks, spec, processes)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, ZeroDivisionError, OverflowError) as e:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, ArithmeticError, MemoryError, BrokenProcessPool) as e:
         raise UnreadableError(f"a part is missing or has the wrong shape ({type(e).__name__}: {e})") from None
 
 
@@ -840,19 +822,27 @@ def _check(claim: dict[str, Any], arrays: dict[str, Array], networks: dict[str, 
         Region(x, radii, norm, at_most, clip, chart, direction, arrays.get(f"{j}.offset", np.zeros_like(x)), (float(low), float(high)))
         for j, (low, high) in enumerate(pieces)
     ]
-    if direction is not None:
-        whole = Region(x, radii, norm, at_most, clip, None, None, np.zeros_like(x), (0.0, 0.0))
-        reach, high = (whole.support({k: vector(sign * direction[k]) for k in radii}) for sign in (-1, 1))
-        reach = -reach
-        for region in [*sorted(regions, key=lambda r: r.ends), Region(x, radii, norm, at_most, clip, None, None, x, (math.inf, math.inf))]:
-            if not (reach >= region.ends[0] or reach >= high):
-                raise InvalidError("its pieces do not cover the balls")
-            reach = reach.max(arb(region.ends[1]))
+    if direction is not None and not covered(regions):
+        raise InvalidError("its pieces do not cover the balls")
     for j, region in enumerate(regions):
         own = {name.removeprefix(f"{j}."): a for name, a in arrays.items() if name.startswith(f"{j}.")}
         prove(Proof(nodes, region, own, rows), processes)
-    which = f"frames {', '.join(map(str, radii))}" + ("" if at_most >= len(radii) else f", {at_most} at once")
-    return f"class {label} is not beaten by {against} within {p['norm']}-norm {float(eps):.6g} of the input on {which}"
+    moved = f"frames {', '.join(map(str, radii))}" + ("" if at_most >= len(radii) else f", {at_most} at once")
+    read_as = ", ".join(f"{k} {claim['network'][k]}" for k in ("cell", "layers", "bidirectional", "readout", "head", "head_activations", "initial"))
+    return f"class {label} is not beaten by {against} within {p['norm']}-norm {float(eps):.6g} of the input, {moved} ({read_as})"
+
+
+def covered(regions: list[Region]) -> bool:
+    """Whether every point of the balls is between the hyperplanes of some piece."""
+    first = regions[0]
+    assert first.direction is not None
+    whole = replace(first, chart=None, direction=None, offset=np.zeros_like(first.x))
+    low, high = (whole.support({k: vector(sign * first.direction[k]) for k in first.frames}) for sign in (-1, 1))
+    reach, met = -low, False
+    for start, end in sorted(r.ends for r in regions):
+        if start <= reach and end >= reach:
+            reach, met = reach.max(arb(end)), True
+    return met and bool(reach >= high)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
