@@ -32,23 +32,27 @@ Adjustment = Callable[[int, Nonlinearity, Args, tuple[Args, Args]], Args]
 
 @dataclass(frozen=True, eq=False)
 class Nominal:
-    """A graph on a batch of centres, with the values of every node there. shape: inputs [B, m, n], values each [B, width]."""
+    """A graph on a batch of centres, with the values of every node there. shape: inputs [B, m, n], values each [B, width].
+
+    deployed: whether bounds are those of a float32 forward pass too, whatever its order of operations (runtime/README.md, section 9).
+    """
 
     graph: Graph
     inputs: Tensor
     values: tuple[Tensor, ...]
+    deployed: bool = False
 
     @classmethod
-    def at(cls, graph: Graph, inputs: Tensor) -> Nominal:
+    def at(cls, graph: Graph, inputs: Tensor, deployed: bool = False) -> Nominal:
         with torch.no_grad():
-            return cls(graph, inputs, tuple(trajectory(graph, inputs)))
+            return cls(graph, inputs, tuple(trajectory(graph, inputs)), deployed)
 
     @property
     def logits(self) -> Tensor:
         return self.values[self.graph.output]
 
     def rows(self, index: Tensor) -> Nominal:
-        return Nominal(self.graph, self.inputs[index], tuple(v[index] for v in self.values))
+        return Nominal(self.graph, self.inputs[index], tuple(v[index] for v in self.values), self.deployed)
 
 
 class Relaxed:
@@ -58,6 +62,8 @@ class Relaxed:
         self.nominal, self.region, self.rule = nominal, region, rule
         graph = nominal.graph
         self.live = graph.reached_from(region.frames)
+        if nominal.deployed:  # rounding moves everything that is computed
+            self.live = tuple(alive or isinstance(node, Affine | Nonlinear) for alive, node in zip(self.live, graph.nodes, strict=True))
         self.boxes: list[Box] = []
         self.planes: dict[int, Planes] = {}
         self.lifts: dict[int, Tensor] = {}  # per bounded node: the multipliers of a piece's hyperplanes
@@ -82,6 +88,10 @@ class Relaxed:
                     lo, hi = self._argument_box(node)
                     nonlinearity = RELAXATIONS[node.op]
                     self.boxes.append(nonlinearity.range(lo, hi))
+                    if nominal.deployed:
+                        low, high = self.boxes[i]
+                        error = self._deployed_error(i)
+                        self.boxes[i] = low - 2 * error, high + 2 * error
                     if rule != "constant":
                         box = nonlinearity.both(lo, hi)
                         with torch.no_grad():
@@ -130,18 +140,27 @@ class Relaxed:
                 spread = spread + (mag if weight is None else mag @ weight.abs().T)
         self._centre[i] = centre
         self._error[i] = (spread + 2 * size) * rounding.gamma(2 * width + self._roundings, centre.dtype)
+        if self.nominal.deployed:
+            beside = node.size + sum((self._magnitude(ref) for ref in node.beside), torch.zeros_like(node.size))
+            self._error[i] = self._error[i] + rounding.deployed((spread + size + beside) * (1 + 1e-6), width + 8)
 
     def _relax(self, i: int, node: Nonlinear, planes: Planes) -> None:
         self.planes[i] = planes
-        self._error[i] = self._rounding_of(node, planes)
+        self._error[i] = self._rounding_of(i, node, planes)
 
-    def _rounding_of(self, node: Nonlinear, planes: Planes) -> Tensor:
+    def _rounding_of(self, i: int, node: Nonlinear, planes: Planes) -> Tensor:
         """What a unit of |coefficient| on a nonlinear node loses in the walk."""
         size = torch.maximum(planes.lower.offset.abs(), planes.upper.offset.abs())
         for k, ref in enumerate(node.args):
             slope = torch.maximum(planes.lower.slopes[k].abs(), planes.upper.slopes[k].abs())
             size = size + slope * self._magnitude(ref)
-        return size * rounding.gamma(2 * node.width + self._roundings, size.dtype)
+        error = size * rounding.gamma(2 * node.width + self._roundings, size.dtype)
+        return error + self._deployed_error(i) if self.nominal.deployed else error
+
+    def _deployed_error(self, i: int) -> Tensor:
+        """How far a float32 value of nonlinear node i may be from the real one of the same arguments."""
+        low, high = self.boxes[i]
+        return rounding.deployed(torch.maximum(low.abs(), high.abs()), rounding.DEPLOYED_ROUNDINGS)
 
     # -- interval bounds --------------------------------------------------------------------------------------------
 

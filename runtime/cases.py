@@ -128,7 +128,7 @@ class Loaded:
         return Asked(self.centre(cases), self.ball(cases), self.rows(cases), room)
 
     def centre(self, cases: tuple[Case, ...]) -> Nominal:
-        return Nominal.at(self.graph, self.inputs[[c.position for c in cases]])
+        return Nominal.at(self.graph, self.inputs[[c.position for c in cases]], self.variant.engine.semantics == "deployed32")
 
 
 def at_least(exact: Fraction) -> float:
@@ -140,6 +140,10 @@ def at_least(exact: Fraction) -> float:
 def prepare(variant: Variant, samples: Samples) -> Loaded:
     """List a variant's rows. Raises DataError."""
     _check_clip(variant, samples.inputs, samples.numbers)
+    if variant.engine.semantics == "deployed32":
+        parameters = (*samples.network.parameters(), samples.inputs)
+        if any(not torch.equal(v, v.to(torch.float32).to(v.dtype)) for v in parameters):
+            raise DataError(Problem("not_float32", variant.engine.span, (variant.network.checkpoint,)))
     numbers = samples.numbers
     predicted = samples.logits.argmax(1).tolist()
     labels = predicted if samples.labels is None else samples.labels

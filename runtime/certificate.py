@@ -69,6 +69,10 @@ def refuse(variant: Variant) -> None:
     p, network = variant.perturbation, variant.network
     if network.format != "safetensors":
         raise DataError(Problem("no_certificate", network.span, ("a checkpoint that is not safetensors", "save it as safetensors")))
+    if variant.engine.semantics != "real":
+        raise DataError(
+            Problem("no_certificate", variant.engine.span, ("semantics = deployed32", "use semantics = real, or leave out --certificates"))
+        )
     if p.clip is not None and p.norm is not None:
         raise DataError(Problem("no_certificate", p.span, ("a clip with a finite norm", "leave out the clip, or --certificates")))
 

@@ -93,7 +93,7 @@ class Asked:
             region: Region = ball
             if cut is not None:
                 region = Piece.between(ball, *(x[part] for x in cut))
-                at = Nominal.at(at.graph, at.inputs + region.offset)
+                at = Nominal.at(at.graph, at.inputs + region.offset, at.deployed)
             try:
                 done.append(self.margins(bounds(at, region), self.rows[i]))
             except (RuntimeError, MemoryError) as e:

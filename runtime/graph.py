@@ -59,11 +59,16 @@ class Term:
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """Sum of terms plus bias. shape: bias [width]."""
+    """Sum of terms plus bias. shape: bias, size [width].
+
+    For float32 forward passes, what torch's own order of operations adds up besides the terms: size, of the biases apart; beside, other values.
+    """
 
     terms: tuple[Term, ...]
     bias: Tensor
     width: int
+    size: Tensor
+    beside: tuple[Ref, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,12 +130,12 @@ class GraphBuilder:
     def constant(self, value: Tensor) -> Ref:
         return self._add(Constant(value, value.shape[0]))
 
-    def affine(self, *terms: tuple[Ref, Tensor | None], bias: Tensor | None = None) -> Ref:
+    def affine(self, *terms: tuple[Ref, Tensor | None], bias: Tensor | None = None, size: Tensor | None = None, beside: tuple[Ref, ...] = ()) -> Ref:
         """Sum of weight @ ref (or ref itself) plus bias."""
         ref, weight = terms[0]
         width = ref.width if weight is None else weight.shape[0]
         bias = torch.zeros(width, dtype=self.dtype, device=self.device) if bias is None else bias
-        return self._add(Affine(tuple(Term(r, w) for r, w in terms), bias, width))
+        return self._add(Affine(tuple(Term(r, w) for r, w in terms), bias, width, bias.abs() if size is None else size, beside))
 
     def apply(self, op: str, *args: Ref) -> Ref:
         """An elementwise nonlinearity; its arguments have one width."""

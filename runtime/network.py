@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -52,6 +53,13 @@ class Network:
     @property
     def device(self) -> torch.device:
         return self.layers[0][0].ih.device
+
+    def parameters(self) -> Iterator[Tensor]:
+        """Every number that the network is made of."""
+        for direction in (w for layer in self.layers for w in layer):
+            yield from (direction.ih, direction.hh, direction.bias_ih, direction.bias_hh)
+        yield from (state for layer in self.initial for direction in layer for state in direction)
+        yield from (x for linear in self.head for x in (linear.weight, linear.bias))
 
     def unroll(self, frames: int) -> Graph:
         """The graph of this network on sequences of so many frames."""

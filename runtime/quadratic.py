@@ -58,7 +58,7 @@ class Quadratic(Relaxed):
         self.contacts[i] = Contact(centre, found)
         self._bent[i] = Bent.of(found.curvature, [self._motion(r) for r in node.args], steps)
         self._tangents[i] = Planes(Plane(found.slopes, found.offset), Plane(found.slopes, found.offset))
-        self._tangent_error[i] = self._rounding_of(node, self._tangents[i]) + found.slack
+        self._tangent_error[i] = self._rounding_of(i, node, self._tangents[i]) + found.slack
 
     def _linear_box(self, i: int) -> Box:
         lo, hi = super()._linear_box(i)
@@ -68,6 +68,8 @@ class Quadratic(Relaxed):
         reached = self._tangent_walk(i, eye[None])
         pure, most = self._remainders(i, _twice(reached.nonlinear), _twice(reached.inputs), 2 * width)
         slack = reached.slack.expand(lo.shape)
+        if not reached.inputs:  # moved by rounding alone
+            return lo, hi
         high, low = reached.centre + slack + most[:, :width], reached.centre - slack - most[:, width:]
         self.motions[i] = self._settled(reached, pure[:, :width] + slack, pure[:, width:] + slack)
         return torch.where(low > lo, low, lo), torch.where(high < hi, high, hi)

@@ -15,6 +15,14 @@ from torch import Tensor
 LIBM_ULPS = 8
 #: Roundings in the evaluation of one candidate of an offset (see `relaxations`), elementary functions included.
 OFFSET_ROUNDINGS = 8 * LIBM_ULPS
+#: The same of a deployed network's arithmetic, whoever computes it, and roundings in one of its nonlinearities (two functions, two products).
+DEPLOYED_ULPS = 8
+DEPLOYED_ROUNDINGS = 4 * DEPLOYED_ULPS
+
+
+def deployed(magnitude: Tensor, roundings: int) -> Tensor:
+    """How far a float32 computation of so many roundings, in any order, may be from the real one; magnitude: of all its terms."""
+    return magnitude * gamma(roundings, torch.float32) + roundings * torch.finfo(torch.float32).tiny
 
 
 def unit_roundoff(dtype: torch.dtype) -> float:

@@ -192,6 +192,7 @@ DATA_PROBLEMS = {
     "device": d.unknown_device,
     "damaged": d.damaged,
     "no_certificate": d.no_certificate,
+    "not_float32": d.not_float32,
 }
 
 

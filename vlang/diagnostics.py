@@ -423,5 +423,9 @@ def no_certificate(span: Span | None, what: str, cure: str) -> Diagnostic:
     return Diagnostic("R504", f"there are no certificates yet for {what}", cure, span)
 
 
+def not_float32(span: Span | None, path: str) -> Diagnostic:
+    return Diagnostic("R505", f"semantics = deployed32, but {path} is not all float32", "round weights and inputs to float32 first", span)
+
+
 def bad_call(message: str) -> Diagnostic:
     return Diagnostic("R503", message, "see vrun --help", None)

@@ -17,7 +17,8 @@ def judge(plan: Plan, results: Results) -> Report:
 
 def _judge_query(plan: QueryPlan, result: QueryResult) -> JudgedQuery:
     methods = ", ".join(dict.fromkeys(v.engine.method for v in plan.variants))
-    return JudgedQuery(result, methods, tuple(_judge_gate(e, result) for e in plan.expectations))
+    semantics = ", ".join(dict.fromkeys(v.engine.semantics for v in plan.variants))
+    return JudgedQuery(result, methods, semantics, tuple(_judge_gate(e, result) for e in plan.expectations))
 
 
 def _judge_gate(gate: Expectation, result: QueryResult) -> GateResult:

@@ -196,7 +196,14 @@ class _Lowering:
         assert isinstance(form, Engine)
         budget = None if form.budget is None else form.budget.value
         return EnginePlan(
-            form.method.value, form.tolerance.value, form.max_radius.value, budget, form.device.value, form.seed.value, form.device.span
+            form.method.value,
+            form.tolerance.value,
+            form.max_radius.value,
+            budget,
+            form.device.value,
+            form.seed.value,
+            form.semantics.value,
+            form.semantics.span,
         )
 
 

@@ -20,7 +20,7 @@ Swept = tuple[tuple[str, str], ...]
 class Problem:
     """Something wrong with the data, found only when it is loaded. `kind` is a key of the language's DATA_PROBLEMS."""
 
-    kind: Literal["not_finite", "label_out_of_range", "outside_clip", "target_is_label", "device", "damaged", "no_certificate"]
+    kind: Literal["not_finite", "label_out_of_range", "outside_clip", "target_is_label", "device", "damaged", "no_certificate", "not_float32"]
     span: Span
     details: tuple[str | int, ...]
 
@@ -156,7 +156,7 @@ class TargetPlan:
 
 @dataclass(frozen=True)
 class EnginePlan:
-    """budget: seconds for a query. tolerance: relative width at which a radius search ends."""
+    """budget: seconds for a query. tolerance: relative width at which a radius search ends. semantics: real, or deployed32."""
 
     method: str
     tolerance: Fraction
@@ -164,6 +164,7 @@ class EnginePlan:
     budget: Fraction | None
     device: str
     seed: int
+    semantics: str
     span: Span
 
 

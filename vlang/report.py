@@ -83,6 +83,7 @@ class Results:
 class JudgedQuery:
     result: QueryResult
     method: str
+    semantics: str
     expectations: tuple[GateResult, ...]
 
 

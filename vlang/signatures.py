@@ -102,6 +102,7 @@ class Engine:
     budget: Located[Fraction] | None
     device: Located[str]
     seed: Located[int]
+    semantics: Located[str]
 
 
 @dataclass(frozen=True)
@@ -206,6 +207,9 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
                 "budget": Key(DurationType(), "time for a query"),
                 "device": Key(WordType(("auto", "cpu", "cuda")), "where to compute", _word("auto")),
                 "seed": Key(IntegerType(), "of everything random", _number(0)),
+                "semantics": Key(
+                    WordType(("real", "deployed32")), "what is proved: of real arithmetic, or of float32 forward passes too", _word("real")
+                ),
             },
         ),
         "radius": Signature(Query, {**_ASK}, query=True),

@@ -23,6 +23,11 @@ class CellWeights:
     def hidden(self) -> int:
         return self.hh.shape[1]
 
+    @property
+    def bias_size(self) -> Tensor:
+        """shape: [gates s]."""
+        return self.bias_ih.abs() + self.bias_hh.abs()
+
 
 class Cell(Protocol):
     """A recurrent cell. The first element of its state is the output h."""

@@ -21,8 +21,9 @@ class Gru:
         # One affine node for r, z and the recurrent part of n; the latter does not see x, and b_in joins outside the gate.
         ih = torch.cat([weights.ih[: 2 * s], torch.zeros_like(weights.ih[2 * s :])])
         bias = weights.bias_hh + torch.cat([weights.bias_ih[: 2 * s], torch.zeros_like(weights.bias_ih[2 * s :])])
-        reset, update, recurrent = graph.affine((x, ih), (h, weights.hh), bias=bias).split(3)
+        reset, update, recurrent = graph.affine((x, ih), (h, weights.hh), bias=bias, size=weights.bias_size).split(3)
         gated = graph.apply("sigmoid_mul", reset, recurrent)
         new = graph.affine((x, weights.ih[2 * s :]), (gated, None), bias=weights.bias_ih[2 * s :])
         keep = graph.apply("sigmoid_mul", update, h)
-        return (graph.affine((graph.apply("cosigmoid_tanh", update, new), None), (keep, None)),)
+        # torch adds n + z (h - n), and n is at most its pre-activation.
+        return (graph.affine((graph.apply("cosigmoid_tanh", update, new), None), (keep, None), beside=(new, new, h)),)

@@ -15,7 +15,7 @@ class Lstm:
 
     def step(self, graph: GraphBuilder, x: Ref, state: tuple[Ref, ...], weights: CellWeights) -> tuple[Ref, ...]:
         h, c = state
-        pre = graph.affine((x, weights.ih), (h, weights.hh), bias=weights.bias_ih + weights.bias_hh)
+        pre = graph.affine((x, weights.ih), (h, weights.hh), bias=weights.bias_ih + weights.bias_hh, size=weights.bias_size)
         i, f, g, o = pre.split(4)
         cell = graph.affine((graph.apply("sigmoid_mul", f, c), None), (graph.apply("sigmoid_tanh", i, g), None))
         return graph.apply("sigmoid_tanh", o, cell), cell

@@ -15,5 +15,5 @@ class Rnn:
     states: int = 1
 
     def step(self, graph: GraphBuilder, x: Ref, state: tuple[Ref, ...], weights: CellWeights) -> tuple[Ref, ...]:
-        pre = graph.affine((x, weights.ih), (state[0], weights.hh), bias=weights.bias_ih + weights.bias_hh)
+        pre = graph.affine((x, weights.ih), (state[0], weights.hh), bias=weights.bias_ih + weights.bias_hh, size=weights.bias_size)
         return (graph.apply(self.activation, pre),)

@@ -41,6 +41,7 @@ def _query(query: JudgedQuery) -> dict[str, Any]:
         "name": result.name,
         "kind": result.kind,
         "method": query.method,
+        "semantics": query.semantics,
         "seconds": round(result.seconds, 3),
         "rows": [_row(r) for r in result.rows],
         "expectations": gates,

@@ -64,7 +64,8 @@ def _query(query: JudgedQuery, plain: bool) -> RenderableType:
     many = f"{len(result.rows)} row" + ("" if len(result.rows) == 1 else "s")
     used = Counter(r.method for r in result.rows if r.method is not None)
     certified_by = f" ({', '.join(f'{m} {n}' for m, n in sorted(used.items()))})" if used else ""
-    title = Text.assemble((result.kind, "dim"), " ", (result.name, "bold"), f"  {query.method}{certified_by}, {many}, {result.seconds:.2f} s")
+    holds = "" if query.semantics == "real" else f", {query.semantics}"
+    title = Text.assemble((result.kind, "dim"), " ", (result.name, "bold"), f"  {query.method}{certified_by}{holds}, {many}, {result.seconds:.2f} s")
     parts: list[RenderableType] = [title]
     words = _words(result.rows)
     if words is not None:
