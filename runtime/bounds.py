@@ -20,7 +20,7 @@ from torch import Tensor
 from vlang.runtime import rounding
 from vlang.runtime.ball import Ball
 from vlang.runtime.concrete import trajectory
-from vlang.runtime.graph import Affine, Graph, Input, Nonlinear, Ref
+from vlang.runtime.graph import Affine, Graph, Input, Node, Nonlinear, Ref
 from vlang.runtime.piece import Piece
 from vlang.runtime.relaxations import RELAXATIONS, Args, Nonlinearity, Planes, Rule
 
@@ -68,12 +68,15 @@ class Relaxed:
         self.planes: dict[int, Planes] = {}
         self.lifts: dict[int, Tensor] = {}  # per bounded node: the multipliers of a piece's hyperplanes
         self._centre: dict[int, Tensor] = {}  # per live affine node: bias plus everything fixed. shape: [B, width]
+        self._blur: dict[int, Tensor] = {}  # per fixed node: how far its computed value may be from the real one. shape: [B, width]
         self._error: dict[int, Tensor] = {}  # per live node: rounding per unit of |coefficient|. shape: [B, width]
         self._roundings = 2 * len(graph.nodes) + 64  # two additions to a running total per node, and elementary functions
         relaxed = graph.relaxed_arguments()
         for i, node in enumerate(graph.nodes):
             if not self.live[i]:
-                self.boxes.append((nominal.values[i], nominal.values[i]))
+                value, blur = nominal.values[i], self._fixed_blur(i, node)
+                self._blur[i] = blur
+                self.boxes.append((value - blur, value + blur))
                 continue
             match node:
                 case Input(frame=frame):
@@ -123,10 +126,27 @@ class Relaxed:
         boxes = [self._box(r) for r in node.args]
         return tuple(b[0] for b in boxes), tuple(b[1] for b in boxes)
 
+    def _fixed_blur(self, i: int, node: Node) -> Tensor:
+        """How far the computed value of a node that does not move may be from the real one; its parents' are known."""
+        value = self.nominal.values[i]
+        match node:
+            case Affine():
+                size, spread, width = node.bias.abs() + torch.zeros_like(value), torch.zeros_like(value), len(node.terms) + 1
+                for term in node.terms:
+                    x, blur = (v[:, term.ref.start : term.ref.stop] for v in (self.nominal.values[term.ref.node].abs(), self._blur[term.ref.node]))
+                    width += term.ref.width
+                    size = size + (x if term.weight is None else x @ term.weight.abs().T)
+                    spread = spread + (blur if term.weight is None else blur @ term.weight.abs().T)
+                return rounding.up(spread, spread + size, width + 8) + torch.finfo(value.dtype).tiny
+            case Nonlinear():
+                low, high = RELAXATIONS[node.op].range(*self._argument_box(node))
+                return rounding.up(torch.maximum(high - value, value - low).clamp(min=0), value.abs() + low.abs() + high.abs(), 8)
+        return torch.zeros_like(value)
+
     def _fix_affine(self, i: int, node: Affine) -> None:
         """Fold the bias, the fixed parents and the inputs' centres into one vector."""
         centre = node.bias.expand(self.nominal.inputs.shape[0], -1)
-        size, spread, width = centre.abs(), torch.zeros_like(centre), node.width + 1
+        size, spread, fixed, width = centre.abs(), torch.zeros_like(centre), torch.zeros_like(centre), node.width + 1
         for term in node.terms:
             ref, weight = term.ref, term.weight
             source = self.nominal.graph.nodes[ref.node]
@@ -135,11 +155,14 @@ class Relaxed:
                 x = self.nominal.values[ref.node][:, ref.start : ref.stop]
                 centre = centre + (x if weight is None else x @ weight.T)
                 size = size + (x.abs() if weight is None else x.abs() @ weight.abs().T)
+                if not self.live[ref.node] and ref.node in self._blur:
+                    blur = self._blur[ref.node][:, ref.start : ref.stop]
+                    fixed = fixed + (blur if weight is None else blur @ weight.abs().T)
             if self.live[ref.node]:
                 mag = self.region.reach(source.frame).expand(-1, ref.width) if isinstance(source, Input) else self._magnitude(ref)
                 spread = spread + (mag if weight is None else mag @ weight.abs().T)
         self._centre[i] = centre
-        self._error[i] = (spread + 2 * size) * rounding.gamma(2 * width + self._roundings, centre.dtype)
+        self._error[i] = (spread + 2 * size) * rounding.gamma(2 * width + self._roundings, centre.dtype) + fixed * (1 + 1e-9)
         if self.nominal.deployed:
             beside = node.size + sum((self._magnitude(ref) for ref in node.beside), torch.zeros_like(node.size))
             self._error[i] = self._error[i] + rounding.deployed((spread + size + beside) * (1 + 1e-6), width + 8)
@@ -254,7 +277,7 @@ class Relaxed:
             node = graph.nodes[i]
             if not self.live[i]:
                 centre = centre + _inner(a, values[i])
-                slack = slack + _inner(a.abs(), rounding.pad(values[i].abs(), 2 * node.width + self._roundings))
+                slack = slack + _inner(a.abs(), rounding.pad(values[i].abs(), 2 * node.width + self._roundings) + self._blur[i])
                 continue
             match node:
                 case Input(frame=frame):
