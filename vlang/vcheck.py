@@ -42,6 +42,8 @@ Vector = list[arb]
 Interval = tuple[arb, arb]
 #: Elements start..stop of a node.
 Ref = tuple[int, int, int]
+#: A checkpoint's tensors and metadata.
+Network = tuple[dict[str, Array], dict[str, str]]
 #: Slopes by argument, then offsets; one entry a unit.
 Plane = list[Vector]
 
@@ -58,7 +60,10 @@ def read(path: str) -> tuple[dict[str, Array], dict[str, str], str]:
     """A safetensors file's arrays as float64, its metadata and its sha256 (the library checks all sizes before it allocates)."""
     try:
         with safe_open(path, "numpy") as f:
-            arrays, metadata = {name: np.asarray(f.get_tensor(name), np.float64) for name in f.keys()}, f.metadata() or {}  # noqa: SIM118
+            found, metadata = {name: f.get_tensor(name) for name in f.keys()}, f.metadata() or {}  # noqa: SIM118
+        if any(a.dtype.kind != "f" for a in found.values()):
+            raise ValueError("an array of whole numbers")
+        arrays = {name: a.astype(np.float64) for name, a in found.items()}
         sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError, MemoryError) as e:
         raise UnreadableError(f"it is no safetensors file ({e})") from None
@@ -157,6 +162,8 @@ def unroll(tensors: dict[str, Array], claim: dict[str, Any], frames: int) -> lis
     nodes: list[Node] = []
     cell, prefix, directions = claim["cell"], claim["prefix"], 2 if claim["bidirectional"] else 1
     used = {claim["embedding"]}
+    if claim["embedding"] is not None and not re.fullmatch(r"(?i).*emb.*weight", claim["embedding"]):
+        raise InvalidError(f"{claim['embedding']!r} is no embedding")
 
     def tensor(name: str, *shape: int) -> Array:
         used.add(name)
@@ -206,7 +213,7 @@ def unroll(tensors: dict[str, Array], claim: dict[str, Any], frames: int) -> lis
             w_x, w_h, b = matrix(ih), matrix(hh), list(map(operator.add, b_ih, b_hh))
             state = []
             for name in claim["initial"] or [None] * (2 if cell == "lstm" else 1):
-                start = np.zeros(s) if name is None else tensor(name).reshape(-1, s)[layer * directions + direction]
+                start = np.zeros(s) if name is None else tensor(name).reshape(claim["layers"] * directions, s)[layer * directions + direction]
                 state.append(add("initial state", s, bias=vector(start)))
             for t in range(frames)[:: -1 if direction else 1]:
                 at = f"layer {layer}{' reverse' * direction}, frame {t}, "
@@ -240,8 +247,8 @@ def unroll(tensors: dict[str, Array], claim: dict[str, Any], frames: int) -> lis
         weight = tensor(f"{name}.weight")
         if activation not in ("tanh", "relu", "sigmoid", "none") or weight.shape != (len(weight), sum(r[2] for r in final)):
             raise InvalidError(f"the head's layer {name!r} does not fit")
-        y = affine(f"head {name}", spread(final, weight), bias(f"{name}.bias", len(weight)))
-        final = [y if activation == "none" else apply(f"head {name} {activation}", activation, y)]
+        y = affine(f"head {name!r}", spread(final, weight), bias(f"{name}.bias", len(weight)))
+        final = [y if activation == "none" else apply(f"head {name!r} {activation}", activation, y)]
     if set(tensors) - used:
         raise InvalidError(f"the network's tensor {min(set(tensors) - used)!r} has no role in what is claimed")
     return nodes
@@ -517,7 +524,8 @@ class Region:
             return NEVER
         left, guess, reach = matrix(factor), matrix(y[:, None]), norm2(radii) + norm2(shift)
         off = map(float, map(arb.abs_upper, (m - left * left.transpose()).entries()))
-        error = arb(float(np.array(list(off)).reshape(d, d).sum(1).max()) * (1 + 1e-9))  # far more than its own rounding
+        # More than the rounding of the entries and of their sum: of tiny entries, absolutely.
+        error = arb(float(np.array(list(off)).reshape(d, d).sum(1).max()) * (1 + 1e-9)) + d * arb(1e-322)
         return (right + dot(guess.entries(), guess.entries()) + error * reach**2 + 2 * norm2((column(b) - left * guess).entries()) * reach) / 2
 
 
@@ -779,7 +787,7 @@ def prove(proof: Proof, processes: int) -> None:
         list(pool.map(_check_node, reversed(proof.todo)))  # raises what a worker raised, or that one died
 
 
-def check(path: str, networks: dict[str, dict[str, Array]], spec: str | None = None, processes: int = 1) -> str:
+def check(path: str, networks: dict[str, Network], spec: str | None = None, processes: int = 1) -> str:
     """What the certificate proves, in words; networks by sha256. Raises UnreadableError or InvalidError."""
     ctx.prec = BITS
     arrays, metadata, _ = read(path)
@@ -795,51 +803,61 @@ def check(path: str, networks: dict[str, dict[str, Array]], spec: str | None = N
         raise UnreadableError(f"a part is missing or has the wrong shape ({type(e).__name__}: {e})") from None
 
 
-def _check(claim: dict[str, Any], arrays: dict[str, Array], networks: dict[str, dict[str, Array]], spec: str | None, processes: int) -> str:
-    x, eps, p = arrays["input"], rational(claim["eps"]), claim["perturbation"]
-    if claim["network"]["sha256"] not in networks:
-        raise InvalidError(f"it is about another network (sha256 {claim['network']['sha256']})")
+def _check(claim: dict[str, Any], arrays: dict[str, Array], networks: dict[str, Network], spec: str | None, processes: int) -> str:
+    x, eps, p, said = arrays["input"], rational(claim["eps"]), claim["perturbation"], claim["network"]
+    if said["sha256"] not in networks:
+        raise InvalidError(f"it is about another network (sha256 {said['sha256']!r})")
     if spec is not None and claim["spec"]["sha256"] != hashlib.sha256(Path(spec).read_bytes()).hexdigest():
         raise InvalidError("it comes from another spec")
-    tensors, tokens = networks[claim["network"]["sha256"]], claim["input"]["tokens"]
-    if tokens is not None and not np.array_equal(tensors[claim["network"]["embedding"]][tokens], x):
-        raise InvalidError("its input is not the embedding of its tokens")
-    if hashlib.sha256(x.astype("<f8").tobytes()).hexdigest() != claim["input"]["sha256"]:
+    (tensors, metadata), tokens = networks[said["sha256"]], claim["input"]["tokens"]
+    if tokens is not None:
+        table = tensors[said["embedding"]]
+        if any(type(t) is not int or not 0 <= t < len(table) for t in tokens) or not np.array_equal(table[tokens], x):
+            raise InvalidError("its input is not the embedding of its tokens")
+    if x.ndim != 2 or not x.size or hashlib.sha256(x.astype("<f8").tobytes()).hexdigest() != claim["input"]["sha256"]:
         raise InvalidError("its input does not have the hash that it states")
-    norm = None if p["norm"] == "inf" else rational(p["norm"], Fraction(1))
-    clip = None if p["clip"] is None else (exact(rational(p["clip"][0], None)), exact(rational(p["clip"][1], None)))
-    at_most, weights = len(x) if p["at_most"] is None else p["at_most"], [rational(w) for w in p["weights"]]
-    nodes, label, against = unroll(tensors, claim["network"], len(x)), claim["label"], claim["against"]
+    norm, weights = None if p["norm"] == "inf" else rational(p["norm"], Fraction(1)), [rational(w) for w in p["weights"]]
+    at_most, clip = len(x) if p["at_most"] is None else p["at_most"], None if p["clip"] is None else [rational(c, None) for c in p["clip"]]
+    if type(at_most) is not int or at_most < 1 or len(weights) != len(x):
+        raise ValueError("its perturbation does not fit its input")
+    if clip is not None and not clip[0] <= Fraction(float(x.min())) <= Fraction(float(x.max())) <= clip[1]:
+        raise InvalidError("its input is outside its clip")
+    nodes, label, against = unroll(tensors, said, len(x)), claim["label"], claim["against"]
     classes = nodes[-1].width
     if not all(type(c) is int and 0 <= c < classes for c in [label, *against]) or label in against or not against:
         raise ValueError("its classes are not those of the network")
-    if type(at_most) is not int or at_most < 1 or len(weights) != len(x):
-        raise ValueError("its perturbation does not fit its input")
-    radii, rows = {k: exact(w * eps) for k, w in enumerate(weights) if w * eps > 0}, np.eye(classes)[against] - np.eye(classes)[label]
     chart = (arrays["chart.basis"], arrays["chart.scale"]) if "chart.basis" in arrays else None
-    pieces, direction = claim["pieces"] or [[0.0, 0.0]], arrays["direction"] if claim["pieces"] else None
-    regions = [
-        Region(x, radii, norm, at_most, clip, chart, direction, arrays.get(f"{j}.offset", np.zeros_like(x)), (float(low), float(high)))
-        for j, (low, high) in enumerate(pieces)
-    ]
-    if direction is not None and not covered(regions):
-        raise InvalidError("its pieces do not cover the balls")
-    for j, region in enumerate(regions):
+    if chart is not None and not (1 <= chart[0].shape[1] <= len(chart[0]) == x.shape[1] == chart[1].size and (chart[1] > 0).all()):
+        raise ValueError("its chart does not fit its input")
+    limits = None if clip is None else (exact(clip[0]), exact(clip[1]))
+    whole = Region(x, {k: exact(w * eps) for k, w in enumerate(weights) if w * eps > 0}, norm, at_most, limits, chart, None, 0 * x, (0.0, 0.0))
+    ends, direction = [(0.0, 0.0)] if claim["pieces"] is None else [(float(lo), float(hi)) for lo, hi in claim["pieces"]], None
+    if claim["pieces"] is not None:
+        direction = arrays["direction"].reshape(x.shape)
+        if not covered(replace(whole, chart=None), direction, ends):
+            raise InvalidError("its pieces do not cover the balls")
+    for j, between in enumerate(ends):
+        offset = arrays[f"{j}.offset"].reshape(x.shape) if direction is not None else 0 * x
+        if any(offset[k].any() for k in range(len(x)) if k not in whole.radii):
+            raise InvalidError("the middle of a piece moves a frame that does not move")
         own = {name.removeprefix(f"{j}."): a for name, a in arrays.items() if name.startswith(f"{j}.")}
-        prove(Proof(nodes, region, own, rows), processes)
-    moved = f"frames {', '.join(map(str, radii))}" + ("" if at_most >= len(radii) else f", {at_most} at once")
-    read_as = ", ".join(f"{k} {claim['network'][k]}" for k in ("cell", "layers", "bidirectional", "readout", "head", "head_activations", "initial"))
-    return f"class {label} is not beaten by {against} within {p['norm']}-norm {float(eps):.6g} of the input, {moved} ({read_as})"
+        prove(
+            Proof(nodes, replace(whole, direction=direction, offset=offset, ends=between), own, np.eye(classes)[against] - np.eye(classes)[label]),
+            processes,
+        )
+    moved = ", ".join(f"{k} ({float(weights[k] * eps):.6g})" for k in whole.radii) + ("" if at_most >= len(whole.radii) else f", {at_most} at once")
+    inside = "" if clip is None else f", all numbers in [{float(clip[0]):g}, {float(clip[1]):g}]"
+    read_as = ", ".join(f"{k} {said[k]}" for k in ("cell", "layers", "bidirectional", "readout", "head", "head_activations", "initial"))
+    other = {k: v for k, v in metadata.items() if (k == "readout" and v != said["readout"]) or (k == "activation" and said["cell"] != f"rnn_{v}")}
+    differs = f"; NOTE: its metadata says {other}" if other and (said["cell"][:3] == "rnn" or "readout" in other) else ""
+    return f"class {label} is not beaten by {against} while frames move by a {p['norm']}-norm of at most: {moved}{inside}; read as {read_as}{differs}"
 
 
-def covered(regions: list[Region]) -> bool:
+def covered(whole: Region, direction: Array, ends: list[tuple[float, float]]) -> bool:
     """Whether every point of the balls is between the hyperplanes of some piece."""
-    first = regions[0]
-    assert first.direction is not None
-    whole = replace(first, chart=None, direction=None, offset=np.zeros_like(first.x))
-    low, high = (whole.support({k: vector(sign * first.direction[k]) for k in first.frames}) for sign in (-1, 1))
+    low, high = (whole.support({k: vector(sign * direction[k]) for k in whole.frames}) for sign in (-1, 1))
     reach, met = -low, False
-    for start, end in sorted(r.ends for r in regions):
+    for start, end in sorted(ends):
         if start <= reach and end >= reach:
             reach, met = reach.max(arb(end)), True
     return met and bool(reach >= high)
@@ -852,20 +870,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--network", action="append", required=True, metavar="FILE", help="the checkpoint that they are about (may be given again)")
     parser.add_argument("--spec", metavar="FILE", help="the spec that they come from: its hash is compared too")
     args = parser.parse_args(argv)
-    networks, worst = {}, 0
-    for path in [*args.network, *args.certificates]:
+    networks: dict[str, Network] = {}
+    worst = 0
+    for path, proof in [*((path, False) for path in args.network), *((path, True) for path in args.certificates)]:
         start = time.perf_counter()
         try:
-            if path in args.network:
-                tensors, _, sha256 = read(path)
-                networks[sha256] = tensors
+            if not proof:
+                tensors, metadata, sha256 = read(path)
+                networks[sha256] = tensors, metadata
                 continue
             said, code = f"valid: {check(path, networks, args.spec, multiprocessing.cpu_count())}", 0
         except InvalidError as e:
             said, code = f"INVALID: {e}", 1
         except (UnreadableError, OSError) as e:
             said, code = f"cannot be read: {e}", 2
-        print(f"{path}: {said} ({time.perf_counter() - start:.1f} s)")
+        print(f"{path}: {ascii(said)[1:-1]} ({time.perf_counter() - start:.1f} s)")
         worst = max(worst, code)
     return worst
 

@@ -58,7 +58,8 @@ def make(method: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 CLAIM, ARRAYS = make("quadratic")
-NETWORK = {vcheck.read(str(FOLDER / "net.safetensors"))[2]: vcheck.read(str(FOLDER / "net.safetensors"))[0]}
+TENSORS, METADATA, SHA256 = vcheck.read(str(FOLDER / "net.safetensors"))
+NETWORK = {SHA256: (TENSORS, METADATA)}
 WORDS = [
     *re.findall(r"\w+|\S|\n", SPEC),
     "param",

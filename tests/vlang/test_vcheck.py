@@ -97,8 +97,8 @@ def seal(folder: Path, claim: Claim, arrays: Arrays, name: str = "m.cert") -> No
 
 
 def check(folder: Path, name: str = "c.cert") -> str:
-    tensors, _, sha256 = vcheck.read(str(folder / "net.safetensors"))
-    return vcheck.check(str(folder / name), {sha256: tensors})
+    tensors, metadata, sha256 = vcheck.read(str(folder / "net.safetensors"))
+    return vcheck.check(str(folder / name), {sha256: (tensors, metadata)})
 
 
 #: Every method, the ones that make forms in the middle.
@@ -272,6 +272,13 @@ CHANGES: dict[str, Callable[[Claim, Arrays], None]] = {
     "eps of a million digits": claim_of("eps", value="9" * 10**6),
     "infinite layers": claim_of("network", "layers", value=10**9),
     "readout nobody knows": claim_of("network", "readout", value="first"),
+    "an embedding that is none": claim_of("network", "embedding", value="out.bias"),
+    "tokens counted from the end": claim_of("input", "tokens", value=[-1, -2, -3]),
+    "a clip without the input": claim_of("perturbation", "clip", value=["5", "5"]),
+    "a clip inside out": claim_of("perturbation", "clip", value=["9", "-9"]),
+    "a lone surrogate": claim_of("network", "sha256", value="\ud800"),
+    "a chart of nothing": lambda claim, arrays: arrays.update({"chart.basis": np.zeros((3, 0)), "chart.scale": np.ones(3)}),
+    "a chart of too much": lambda claim, arrays: arrays.update({"chart.basis": np.zeros((3, 20000)), "chart.scale": np.ones(3)}),
     "no head": claim_of("network", "head", value=[]),
     "upper offsets": arrays_of("upper", lowered(-1)),
     "lower offsets": arrays_of("lower", raised(-1)),
@@ -350,6 +357,43 @@ def test_no_changed_certificate_is_accepted(cell: str, method: str, tmp_path: Pa
     assert not accepted
     seal(tmp_path, claim, arrays)
     check(tmp_path, "m.cert")
+
+
+def test_an_offset_moves_no_frame_that_does_not_move(tmp_path: Path) -> None:
+    """A piece's middle on a fixed frame would be another input: one with the wrong label, certified from one with the right one."""
+    make_network(tmp_path / "net.safetensors", "gru", seed=3)
+    claim, arrays = proved_by("sliced", tmp_path, "frames = [0, 1], norm = 2")
+    for name in [k for k in arrays if k.endswith(".offset")]:
+        theirs = {k: v.copy() for k, v in arrays.items()}
+        theirs[name][3] += 1e-9
+        seal(tmp_path, claim, theirs)
+        assert refused(tmp_path)
+
+
+def test_tiny_forms_do_not_underflow() -> None:
+    """Forms whose entries are denormal, on a ball that makes them large: the factor's error must not round to zero."""
+    from fractions import Fraction
+
+    from flint import arb
+
+    d = 50
+    chart = (np.eye(d), np.full(d, 2.0**537))
+    region = vcheck.Region(np.zeros((1, d)), {0: arb(1)}, Fraction(2), 1, None, chart, None, np.zeros((1, d)), (0.0, 0.0))
+    entry = arb(2.4) * arb(10) ** -324
+    true = d * entry * arb(2) ** 1074 / 2  # all coordinates equal
+    assert region.top([entry] * (d * (d + 1) // 2), d, [arb(0)] * d, np.array([5e-324])) >= true
+
+
+def test_what_the_checkpoint_says_of_itself_is_compared(tmp_path: Path) -> None:
+    make_network(tmp_path / "net.safetensors", "rnn", activation="relu")
+    assert certify(tmp_path, "frames = all, norm = 2", "planes").certificate
+    assert "NOTE" not in check(tmp_path)
+    make_network(tmp_path / "net.safetensors", "rnn", activation="tanh")
+    assert certify(tmp_path, "frames = all, norm = 2", "planes").certificate
+    claim, arrays = load(tmp_path)
+    tensors, _, sha256 = vcheck.read(str(tmp_path / "net.safetensors"))
+    seal(tmp_path, claim, arrays)
+    assert "NOTE: its metadata says {'activation': 'relu'}" in vcheck.check(str(tmp_path / "m.cert"), {sha256: (tensors, {"activation": "relu"})})
 
 
 def test_no_changed_byte_is_accepted(tmp_path: Path) -> None:
@@ -432,6 +476,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert vcheck.main([proofs[0], *net, "--spec", str(tmp_path / "x.npy")]) == 1
     assert vcheck.main([str(tmp_path / "x.npy"), *net]) == 2
     assert vcheck.main([str(tmp_path / "absent"), *net]) == 2
+    assert vcheck.main([net[1], *net]) == 2
     assert vcheck.main([proofs[0], "--network", str(tmp_path / "x.npy")]) == 2
     claim, arrays = vcheck.read(proofs[0])[1], vcheck.read(proofs[0])[0]
     seal(tmp_path, json.loads(claim["certificate"]) | {"eps": "9"}, arrays)
