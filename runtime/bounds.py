@@ -112,6 +112,9 @@ class Relaxed:
             return self._interval_upper(node, rows)
         return self._substitute(node, rows)
 
+    def forget(self) -> None:
+        """Give back what only further bounds need; what proves the bounds so far stays."""
+
     # -- nodes ------------------------------------------------------------------------------------------------------
 
     def _box(self, ref: Ref) -> Box:

@@ -22,6 +22,7 @@ from vlang.runtime.cases import Case, Loaded, at_least
 from vlang.runtime.certify import METHODS, Proved
 from vlang.runtime.piece import Piece
 from vlang.runtime.quadratic import Quadratic
+from vlang.runtime.queries.base import chunks
 
 FORMAT = "rspec-certificate/1"
 #: A radius that is not confirmed as it was found is tried again smaller by these shares.
@@ -47,21 +48,33 @@ class Certificates:
 
         start: the number of the first row.
         """
-        confirmed = []
-        for number, (case, row) in enumerate(zip(loaded.cases, rows, strict=True), start):
-            eps = loaded.variant.eps if row.radius is None else Fraction(row.radius)
-            if row.verdict != "certified" or not eps or stopped():
-                confirmed.append(row)
-                continue
-            method = row.method or loaded.variant.engine.method
-            found = certificate(self, loaded, case, query, method, eps, row.radius is not None)
-            if found is None:
-                confirmed.append(replace(row, complete=False, reason=UNCONFIRMED))
-                continue
-            name = f"{query}-{number}.cert"
-            self.save(name, found[1])
-            confirmed.append(replace(row, radius=None if row.radius is None else float(found[0]), certificate=name))
-        return confirmed
+        numbers = {case: i for i, case in enumerate(loaded.cases)}
+        found = list(rows)
+        for group in chunks(loaded):
+            certified = tuple(c for c in group if rows[numbers[c]].verdict == "certified" and rows[numbers[c]].radius != 0)
+            for method in sorted({rows[numbers[c]].method or loaded.variant.engine.method for c in certified}):
+                left = tuple(c for c in certified if (rows[numbers[c]].method or loaded.variant.engine.method) == method)
+                for back in STEPS_BACK if loaded.variant.eps is None else STEPS_BACK[:1]:
+                    if not left or stopped():
+                        break
+                    tried = {c: _exact_eps(loaded, rows[numbers[c]], back) for c in left}
+                    proofs = _proofs(self, loaded, query, method, tried)
+                    for case, content in proofs.items():
+                        k = numbers[case]
+                        name = f"{query}-{start + k}.cert"
+                        self.save(name, content)
+                        found[k] = replace(rows[k], radius=None if rows[k].radius is None else float(tried[case]), certificate=name)
+                    left = tuple(c for c in left if c not in proofs)
+                for case in left:
+                    found[numbers[case]] = replace(rows[numbers[case]], complete=False, reason=UNCONFIRMED)
+        return found
+
+
+def _exact_eps(loaded: Loaded, row: Row, back: float) -> Fraction:
+    if loaded.variant.eps is not None:
+        return loaded.variant.eps
+    assert row.radius is not None
+    return Fraction(row.radius * (1 - back))
 
 
 def refuse(variant: Variant) -> None:
@@ -77,30 +90,37 @@ def refuse(variant: Variant) -> None:
         raise DataError(Problem("no_certificate", p.span, ("a clip with a finite norm", "leave out the clip, or --certificates")))
 
 
-def certificate(by: Certificates, loaded: Loaded, case: Case, query: str, method: str, eps: Fraction, shrink: bool) -> tuple[Fraction, bytes] | None:
-    """The proof of one row as a file's contents, and the eps that it proves; none where the method does not confirm it.
+def _proofs(by: Certificates, loaded: Loaded, query: str, method: str, sizes: dict[Case, Fraction]) -> dict[Case, bytes]:
+    """Certificates, as files' contents, of those cases that a second pass at the given eps confirms."""
+    cases = tuple(sizes)
+    proof: list[Proved] = []
+    asked = replace(loaded.asked(cases), proof=proof)
+    eps = asked.nominal.new_tensor([at_least(e) for e in sizes.values()])
+    left, done = torch.arange(len(cases), device=eps.device), {}
+    for step in ("planes", method) if method in ("quadratic", "sliced") else (method,):  # the smallest proof that will do
+        margins = METHODS[step](asked)
+        for _ in range(ATTEMPTS.get(step, 1)):
+            if left.numel() == 0:
+                break
+            proof.clear()
+            ok = margins(left, eps[left]) > 0
+            for i in left[ok].tolist():
+                done[cases[i]] = _document(by, loaded, cases[i], query, step, sizes[cases[i]], [(p, b) for p in proof for b in _own(p, i)])
+            left = left[~ok]
+    return done
 
-    shrink: whether a slightly smaller eps will do.
-    """
-    for back in STEPS_BACK if shrink else STEPS_BACK[:1]:
-        tried = eps if back == 0 else Fraction(float(eps) * (1 - back))
-        for step in ("planes", method) if method in ("quadratic", "sliced") else (method,):  # the smallest proof that will do
-            proof: list[Proved] = []
-            asked = replace(loaded.asked((case,)), proof=proof)
-            size = torch.full_like(asked.nominal, at_least(tried))
-            margins = METHODS[step](asked)
-            for _ in range(ATTEMPTS.get(step, 1)):
-                if bool((margins(torch.zeros(1, dtype=torch.long, device=size.device), size) > 0).all()):
-                    return tried, _document(by, loaded, case, query, step, tried, proof)
-    return None
+
+def _own(part: Proved, owner: int) -> list[int]:
+    """Which of a batch's sets belong to a row and have a positive margin."""
+    return ((part.owners == owner) & (part.margins > 0)).nonzero().flatten().tolist()
 
 
-def _document(by: Certificates, loaded: Loaded, case: Case, query: str, method: str, eps: Fraction, proof: list[Proved]) -> bytes:
+def _document(by: Certificates, loaded: Loaded, case: Case, query: str, method: str, eps: Fraction, leaves: list[tuple[Proved, int]]) -> bytes:
+    """leaves: the relaxations that prove the row, and its place in each batch: of the whole ball, or of its pieces."""
     v, p = loaded.variant, loaded.variant.perturbation
     a = v.network.architecture
     x = loaded.inputs[case.position]
     pieces, arrays = [], {"input": x}
-    leaves = [(part, b) for part in proof for b in (part.margins > 0).nonzero().flatten().tolist()]
     if not isinstance(leaves[0][0].relaxed.region, Piece):
         leaves = leaves[-1:]
     for j, (part, b) in enumerate(leaves):

@@ -42,10 +42,11 @@ Bounds = Callable[[Nominal, Region], Relaxed]
 
 @dataclass(frozen=True, eq=False)
 class Proved:
-    """A relaxation of a batch of sets, and the lower bounds of the margin that it gave. shape: margins [B]."""
+    """A relaxation of a batch of sets, the lower bounds of the margin that it gave, and whose sets they are. shape: margins, owners [B]."""
 
     relaxed: Relaxed
     margins: Tensor
+    owners: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +62,12 @@ class Asked:
     room: int
     proof: list[Proved] | None = None
 
-    def margins(self, relaxed: Relaxed, rows: Tensor) -> Tensor:
-        """Lower bounds of the margin by a relaxation. shape: rows [B, T, classes] -> [B]."""
-        found = -relaxed.upper(relaxed.nominal.graph.output, rows).amax(1)
+    def margins(self, relaxed: Relaxed, index: Tensor) -> Tensor:
+        """Lower bounds of the margin of rows `index` by a relaxation of their sets. shape: [B]."""
+        found = -relaxed.upper(relaxed.nominal.graph.output, self.rows[index]).amax(1)
         if self.proof is not None:
-            self.proof.append(Proved(relaxed, found.detach()))
+            relaxed.forget()
+            self.proof.append(Proved(relaxed, found.detach(), index))
         return found
 
     @property
@@ -95,7 +97,7 @@ class Asked:
                 region = Piece.between(ball, *(x[part] for x in cut))
                 at = Nominal.at(at.graph, at.inputs + region.offset, at.deployed)
             try:
-                done.append(self.margins(bounds(at, region), self.rows[i]))
+                done.append(self.margins(bounds(at, region), i))
             except (RuntimeError, MemoryError) as e:
                 if len(part) == 1 or not out_of_memory(e):
                     raise
@@ -188,11 +190,11 @@ def optimized(asked: Asked) -> Margins:
                 continue
             i = index[chosen]
             adjustment = slopes.adjustment(i - part[0], len(part))
-            centre, region, rows = asked.centre.rows(i), asked.ball.rows(i).scaled(eps[chosen, None]), asked.rows[i]
+            centre, region = asked.centre.rows(i), asked.ball.rows(i).scaled(eps[chosen, None])
             descent: torch.optim.Adam | None = None
             for _ in range(STEPS):
                 with torch.enable_grad():
-                    found = improve(asked.margins(Relaxed(centre, region, "plane", adjustment), rows))
+                    found = improve(asked.margins(Relaxed(centre, region, "plane", adjustment), i))
                 worst[chosen] = torch.where(found > worst[chosen], found, worst[chosen])
                 if bool((worst[chosen] > 0).all()):
                     break

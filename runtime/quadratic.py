@@ -47,6 +47,9 @@ class Quadratic(Relaxed):
         found = reached.centre + reached.slack + most
         return torch.where(found < by_planes, found, by_planes)
 
+    def forget(self) -> None:
+        self._bent.clear()
+
     def _relax(self, i: int, node: Nonlinear, planes: Planes) -> None:
         super()._relax(i, node, planes)
         lo, hi = self._argument_box(node)
