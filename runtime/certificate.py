@@ -27,8 +27,6 @@ from vlang.runtime.queries.base import chunks
 FORMAT = "rspec-certificate/1"
 #: A radius that is not confirmed as it was found is tried again smaller by these shares.
 STEPS_BACK = (0.0, 1e-9, 1e-6, 1e-4, 1e-3, 1e-2)
-
-
 #: Slopes that a search had warmed up are found again in several rounds.
 ATTEMPTS = MappingProxyType({"optimized": 10})
 UNCONFIRMED = "found, but not confirmed by a second pass: there is no certificate"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -11,6 +12,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+
+# Every worker of pytest-xdist has a core; so have the processes that it starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 WORDS = ["what", "is", "the", "name", "of", "dog", "?"]
