@@ -91,6 +91,8 @@ def _main(argv: list[str]) -> int:
     if command == "run" and args.json is not None:
         output.probe(args.json)
     if command == "run" and args.certificates is not None:
+        if len(args.files) > 1:  # queries of two specs may have one name
+            raise _CallError("--certificates takes one spec at a time, so that no certificate overwrites another")
         output.folder(args.certificates)
     codes, reports = [], []
     for path in args.files:

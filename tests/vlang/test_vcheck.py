@@ -501,6 +501,8 @@ def test_what_has_no_certificate_is_said_first(tmp_path: Path, capsys: pytest.Ca
     assert vrun(["run", str(spec), "--certificates", str(tmp_path / "proofs")]) == 2
     assert "R504" in capsys.readouterr().err
     assert vrun(["run", str(spec), "--certificates", str(spec)]) == 2
+    assert vrun(["run", str(spec), str(spec), "--certificates", str(tmp_path / "proofs")]) == 2
+    assert "one spec at a time" in capsys.readouterr().err
 
 
 def test_a_full_disk_leaves_no_half_certificate(tmp_path: Path) -> None:
