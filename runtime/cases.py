@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vlang.plan import DataError, DatasetInput, InputPlan, Problem, TextInput, Variant
 from vlang.runtime import load
+from vlang.runtime.attacks.base import Question
 from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal
 from vlang.runtime.certify import Asked
@@ -20,6 +21,7 @@ from vlang.runtime.concrete import logits
 from vlang.runtime.device import batch_rows
 from vlang.runtime.graph import Graph
 from vlang.runtime.network import Network
+from vlang.runtime.witness import Limits
 
 #: Below this many rows a pass is bound by launches, not arithmetic.
 SMALLEST_GROUP = 16
@@ -115,6 +117,23 @@ class Loaded:
             spread = torch.finfo(x.dtype).eps * (abs(lo) + abs(hi))
             room = ((at - lo).clamp(min=0) + spread, (hi - at).clamp(min=0) + spread)
         return Ball(radii, p.norm, p.frames.at_most, room)
+
+    def limits(self, case: Case) -> Limits:
+        """The perturbation set of one row at eps = 1, exactly."""
+        p, frames = self.variant.perturbation, self.inputs.shape[1]
+        weights = tuple((Fraction(1) if p.weights is None else p.weights[k]) if k in case.frames else Fraction(0) for k in range(frames))
+        return Limits(weights, p.norm, p.frames.at_most, p.clip)
+
+    def clipped(self, points: Tensor, centre: Tensor) -> Tensor:
+        """The points put exactly into the clip where they have moved."""
+        clip = self.variant.perturbation.clip
+        if clip is None:
+            return points
+        return torch.where(points == centre, points, points.clamp(at_least(clip[0]), -at_least(-clip[1])))
+
+    def question(self, cases: tuple[Case, ...], most: float) -> Question:
+        """What an attack is asked: counterexamples no further than `most`."""
+        return Question(self.graph, self.centre(cases).inputs, self.ball(cases), self.rows(cases), most)
 
     def rows(self, cases: tuple[Case, ...]) -> Tensor:
         """Output differences y_j - y_label, one a class. shape: [B, T, classes]."""

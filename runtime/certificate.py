@@ -7,15 +7,13 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from vlang.plan import DataError, Problem, TextInput, Variant
+from vlang.plan import DataError, Problem, Variant
 from vlang.report import Row
 from vlang.runtime.bounds import Relaxed
 from vlang.runtime.cases import Case, Loaded, at_least
@@ -23,6 +21,7 @@ from vlang.runtime.certify import METHODS, Proved
 from vlang.runtime.piece import Piece
 from vlang.runtime.quadratic import Quadratic
 from vlang.runtime.queries.base import chunks
+from vlang.runtime.statement import statement
 
 FORMAT = "rspec-certificate/1"
 #: A radius that is not confirmed as it was found is tried again smaller by these shares.
@@ -115,10 +114,7 @@ def _own(part: Proved, owner: int) -> list[int]:
 
 def _document(by: Certificates, loaded: Loaded, case: Case, query: str, method: str, eps: Fraction, leaves: list[tuple[Proved, int]]) -> bytes:
     """leaves: the relaxations that prove the row, and its place in each batch: of the whole ball, or of its pieces."""
-    v, p = loaded.variant, loaded.variant.perturbation
-    a = v.network.architecture
-    x = loaded.inputs[case.position]
-    pieces, arrays = [], {"input": x}
+    pieces, arrays = [], {"input": loaded.inputs[case.position]}
     if not isinstance(leaves[0][0].relaxed.region, Piece):
         leaves = leaves[-1:]
     for j, (part, b) in enumerate(leaves):
@@ -131,40 +127,14 @@ def _document(by: Certificates, loaded: Loaded, case: Case, query: str, method: 
     if isinstance(relaxed, Quadratic) and relaxed.hull.chart is not None:
         arrays["chart.basis"], arrays["chart.scale"] = relaxed.hull.chart.basis, relaxed.hull.chart.scale
     arrays = {name: value.detach().to("cpu", torch.float64).contiguous().clone() for name, value in arrays.items()}
-    weights = [(Fraction(1) if p.weights is None else p.weights[k]) if k in case.frames else Fraction(0) for k in range(x.shape[0])]
-    claim: dict[str, Any] = {
+    claim = {
         "format": FORMAT,
         "statement": "real-arithmetic network with exactly these weights",
         "producer": f"rspec-verify {by.version}",
         "spec": {"path": by.spec, "sha256": by.sha256},
         "query": query,
-        "sample": case.sample,
         "method": method,
-        "network": {
-            "sha256": hashlib.sha256(Path(v.network.checkpoint).read_bytes()).hexdigest(),
-            "cell": a.cell,
-            "prefix": a.prefix,
-            "layers": a.layers,
-            "bidirectional": a.bidirectional,
-            "readout": a.readout,
-            "head": list(a.head),
-            "head_activations": list(a.head_activations),
-            "embedding": a.embedding,
-            "initial": list(a.initial),
-        },
-        "input": {
-            "sha256": hashlib.sha256(arrays["input"].numpy().tobytes()).hexdigest(),
-            "tokens": list(v.input.ids) if isinstance(v.input, TextInput) else None,
-        },
-        "perturbation": {
-            "norm": "inf" if p.norm is None else str(p.norm),
-            "weights": [str(w) for w in weights],
-            "at_most": p.frames.at_most,
-            "clip": None if p.clip is None else [str(c) for c in p.clip],
-        },
-        "eps": str(eps),
-        "label": case.label,
-        "against": list(case.classes),
+        **statement(loaded, case, eps),
         "pieces": pieces or None,
     }
     text = json.dumps(claim)

@@ -14,10 +14,13 @@ from vlang.runtime.cases import Loaded, Samples, prepare
 from vlang.runtime.certificate import Certificates, refuse
 from vlang.runtime.network import Network
 from vlang.runtime.queries import QUERIES, Context
+from vlang.runtime.replay import Witnesses
 
 #: Called with a query's name, rows decided and rows in all.
 Progress = Callable[[str, int, int], None]
 DTYPE = torch.float64
+#: Kinds whose rows are proved one by one.
+CERTIFIED = ("radius", "verify")
 
 
 def execute(
@@ -27,13 +30,15 @@ def execute(
     progress: Progress | None = None,
     stopped: Callable[[], bool] = lambda: False,
     save: Callable[[str, bytes], None] | None = None,
+    save_witness: Callable[[str, bytes], None] | None = None,
 ) -> Results:
     """Answer every query of a plan. Raises DataError with every problem of the data.
 
     stopped: asked between passes; once it is true every row is left at what has been certified, marked incomplete. save: where certificates go,
-    by name; every row is then confirmed once more.
+    by name; every row is then confirmed once more. save_witness: where counterexamples go.
     """
     by = None if save is None else Certificates(save, version, plan.path, plan.sha256)
+    witnesses = None if save_witness is None else Witnesses(save_witness, version, plan.path, plan.sha256)
     torch.backends.cuda.matmul.allow_tf32 = False
     device.keep_memory()
     networks: dict[tuple[NetworkPlan, str], Network] = {}
@@ -53,7 +58,7 @@ def execute(
                         networks[key] = load.network(variant.network, DTYPE, where)
                     if (variant.input, *key) not in samples:
                         samples[variant.input, *key] = Samples.load(variant.input, networks[key])
-                    if by is not None and query.kind != "bounds":
+                    if by is not None and query.kind in CERTIFIED:
                         refuse(variant)
                     variants.append(prepare(variant, samples[variant.input, *key]))
                 except DataError as e:
@@ -62,10 +67,19 @@ def execute(
     if problems:
         raise DataError(*problems)
     info = EngineInfo(version, torch.__version__, ", ".join(devices), str(DTYPE).removeprefix("torch."))
-    return Results(info, tuple(_answer(query, variants, progress, stopped, by) for query, variants in loaded))
+    return Results(
+        info, tuple(_answer(query, variants, progress, stopped, by if query.kind in CERTIFIED else None, witnesses) for query, variants in loaded)
+    )
 
 
-def _answer(query: QueryPlan, variants: list[Loaded], progress: Progress | None, stopped: Callable[[], bool], by: Certificates | None) -> QueryResult:
+def _answer(
+    query: QueryPlan,
+    variants: list[Loaded],
+    progress: Progress | None,
+    stopped: Callable[[], bool],
+    by: Certificates | None,
+    witnesses: Witnesses | None,
+) -> QueryResult:
     start = time.perf_counter()
     total = sum(len(v.cases) for v in variants)
     done = 0
@@ -85,5 +99,6 @@ def _answer(query: QueryPlan, variants: list[Loaded], progress: Progress | None,
             budget = v.variant.engine.budget
             deadline = None if budget is None else begun + float(budget)
             answered = QUERIES[query.kind](v, Context(finished, deadline, stopped))
-            rows += answered if by is None else by.confirm(v, query.name, answered, len(rows), stopped)
+            answered = answered if by is None else by.confirm(v, query.name, answered, len(rows), stopped)
+            rows += answered if witnesses is None else witnesses.keep(v, query.name, answered, len(rows))
     return QueryResult(query.name, query.kind, time.perf_counter() - start, tuple(rows))

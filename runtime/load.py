@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import zipfile
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vlang.plan import ArrayPlan, DataError, DatasetInput, InputPlan, NetworkPlan, Problem, TextInput, ValuesInput
+from vlang.plan import Architecture, ArrayPlan, DataError, DatasetInput, InputPlan, NetworkPlan, Problem, TextInput, ValuesInput
 from vlang.runtime.cells import CELLS, CellWeights
 from vlang.runtime.network import Linear, Network
 from vlang.source import Span
@@ -24,7 +25,11 @@ def network(plan: NetworkPlan, dtype: torch.dtype, device: torch.device) -> Netw
     broken = sorted(name for name, value in tensors.items() if not bool(torch.isfinite(value).all()))
     if broken:
         raise DataError(*(Problem("not_finite", plan.span, (f"tensor '{name}' of {plan.checkpoint}",)) for name in broken))
-    a = plan.architecture
+    return assemble(tensors, plan.architecture, dtype, device)
+
+
+def assemble(tensors: Mapping[str, Tensor], a: Architecture, dtype: torch.dtype, device: torch.device) -> Network:
+    """The network of some tensors. Raises KeyError where one is missing."""
 
     def get(name: str) -> Tensor:
         return tensors[name].to(device=device, dtype=dtype)

@@ -10,7 +10,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from vlang.runtime.attack import counterexamples, project
+from vlang.runtime.attacks.base import project, steepest
 from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal
 from vlang.runtime.cells import CELLS, CellWeights
@@ -83,8 +83,6 @@ def points(nominal: Nominal, perturbation: Ball, count: int, seed: int = 0) -> I
 
 def ascend(nominal: Nominal, perturbation: Ball, node: int, row: Tensor, steps: int = 12) -> Tensor:
     """The largest value of row . node found by steepest ascent inside the sets. shape: row [width] -> [B]."""
-    from vlang.runtime.attack import _steepest
-
     delta = torch.zeros_like(nominal.inputs)
     best = torch.full((nominal.inputs.shape[0],), -math.inf, dtype=DTYPE)
     for _ in range(steps):
@@ -92,7 +90,7 @@ def ascend(nominal: Nominal, perturbation: Ball, node: int, row: Tensor, steps: 
         value = trajectory(nominal.graph, x)[node] @ row
         (gradient,) = torch.autograd.grad(value.sum(), x, allow_unused=True)
         best = torch.maximum(best, value.detach())
-        delta = project((delta + _steepest(gradient, perturbation)).detach(), perturbation) * (1 - 1e-12)
+        delta = project((delta + steepest(gradient, perturbation)).detach(), perturbation) * (1 - 1e-12)
     return torch.maximum(best, trajectory(nominal.graph, nominal.inputs + delta)[node].detach() @ row)
 
 
@@ -108,7 +106,17 @@ def largest_certified(certify: Margins, count: int) -> Tensor:
 
 
 def attacked_margins(question: Asked, eps: Tensor) -> Tensor:
-    """The margins at the best counterexamples that a small attack finds: no bound may be above them. shape: eps [B] -> [B]."""
-    graph = question.centre.graph
-    worst = counterexamples(graph, question.centre.inputs, question.ball.scaled(eps[:, None]), question.rows, 0)
-    return margins(trajectory(graph, worst)[graph.output], question.rows)
+    """The margins at the worst points that a small attack finds in the sets: no bound may be above them. shape: eps [B] -> [B]."""
+    graph, inputs, rows, ball = question.centre.graph, question.centre.inputs, question.rows, question.ball.scaled(eps[:, None])
+    generator = torch.Generator().manual_seed(0)
+    worst = margins(trajectory(graph, inputs)[graph.output], rows)
+    for start in range(2):
+        delta = project(torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype) * start, ball)
+        for step in range(41):
+            point = (inputs + delta).requires_grad_()
+            with torch.enable_grad():
+                margin = margins(trajectory(graph, point)[graph.output], rows)
+                (gradient,) = torch.autograd.grad(margin.sum(), point)
+            worst = torch.minimum(worst, margin.detach())
+            delta = project(delta + (1.0 if step < 20 else 0.3) * steepest(-gradient, ball), ball)
+    return worst

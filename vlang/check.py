@@ -93,10 +93,10 @@ def load(file: s.File, overrides: Mapping[str, s.Expr]) -> Module:
 
 def _spaces(entry: s.Param | s.Declaration) -> tuple[str, ...]:
     """Where a name must be the only one: among the queries, or among what a key may refer to. A param may stand for any value."""
-    referred = tuple(k for k, signature in KINDS.items() if not signature.query and k != "dataset")
+    referred = tuple(k for k, signature in KINDS.items() if not signature.gated and k != "dataset")
     if isinstance(entry, s.Param):
         return ("param", *referred)
-    if entry.kind in KINDS and KINDS[entry.kind].query:
+    if entry.kind in KINDS and KINDS[entry.kind].gated:
         return ("query",)
     return ("input",) if entry.kind == "dataset" else (entry.kind,)
 
@@ -137,15 +137,15 @@ def typed(module: Module, kind: str, where: Span, entries: tuple[s.Entry, ...]) 
                 else:
                     given.add(key)
                     try:
-                        folded = fold(entry.value, module.params, module.broken)
+                        folded = entry.value if signature.keys[key].raw else fold(entry.value, module.params, module.broken)
                         values[key] = Located(signature.keys[key].type.convert(key, folded, module.params), entry.value.span)
                     except SpecError as e:
                         failed = True
                         wrong.extend(e.diagnostics)
-            case s.Sweep() | s.Gate():
-                if not signature.query:
-                    word = "sweep" if isinstance(entry, s.Sweep) else entry.kind
-                    wrong.append(d.misplaced(entry.span, f"'{word}'", "inside a query"))
+            case s.Sweep(span=span) if not signature.query:
+                wrong.append(d.misplaced(span, "'sweep'", "inside a query"))
+            case s.Gate(span=span, kind=word) if not signature.gated:
+                wrong.append(d.misplaced(span, f"'{word}'", "inside a query or a report"))
             case s.Declaration(kind=inner, kind_span=span):
                 wrong.append(d.misplaced(span, f"a declaration ('{inner}')", "at the top level of the spec"))
             case s.Param(span=span) | s.Header(span=span):

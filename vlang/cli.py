@@ -1,4 +1,4 @@
-"""The command line: vrun [run | check | plan] FILE... Results on stdout, diagnostics and progress on stderr.
+"""The command line: vrun [run | check | plan | replay] FILE... Results on stdout, diagnostics and progress on stderr.
 
 Exit codes (if several: 3, then 2, 1, 4, 5): 0 every expectation held; 1 one failed; 2 the spec, a file or the call is wrong; 3 an
 internal error; 4 inconclusive; 5 nothing was evaluated.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,12 +20,14 @@ from vlang.cost import cost
 from vlang.diagnostics import Diagnostic, SpecError
 from vlang.plan import Plan, Problem
 from vlang.report import EngineInfo, Report
+from vlang.reports import SUFFIXES
 from vlang.source import Source
 
 COMMANDS = {
     "run": "compute, and judge every expectation (vrun FILE... is vrun run FILE...)",
     "check": "check the spec against the files' headers; computes nothing",
     "plan": "print what would be computed, and what it costs",
+    "replay": "test counterexamples that a run has saved once more",
 }
 USAGE = (
     "usage: vrun [COMMAND] FILE... [options]\n\n"
@@ -85,15 +87,19 @@ def _main(argv: list[str]) -> int:
     if argv[0] in ("-h", "--help", "--version"):
         return _help(argv[0])
     command = argv[0] if argv[0] in COMMANDS else "run"
+    if command == "replay":
+        return _replay(argv[1:])
     args = _parser(command).parse_intermixed_args(argv[argv[0] in COMMANDS :])
     args.command = command
     overrides = dict(_override(x) for x in args.param)
     if command == "run" and args.json is not None:
         output.probe(args.json)
-    if command == "run" and args.certificates is not None:
-        if len(args.files) > 1:  # queries of two specs may have one name
-            raise _CallError("--certificates takes one spec at a time, so that no certificate overwrites another")
-        output.folder(args.certificates)
+    for option in ("certificates", "witnesses") if command == "run" else ():
+        folder = getattr(args, option)
+        if folder is not None:
+            if len(args.files) > 1:  # queries of two specs may have one name
+                raise _CallError(f"--{option} takes one spec at a time, so that no file overwrites another")
+            output.folder(folder)
     codes, reports = [], []
     for path in args.files:
         code, report = _one(path, overrides, args)
@@ -121,9 +127,32 @@ def _parser(command: str) -> argparse.ArgumentParser:
     if command == "run":
         top.add_argument("--json", metavar="FILE", help="also write the report as JSON ('-' for stdout instead of tables)")
         top.add_argument("--certificates", metavar="DIR", help="also write a certificate of every certified row, for vcheck")
+        top.add_argument("--witnesses", metavar="DIR", help="also write every counterexample, for vrun replay")
         top.add_argument("--device", metavar="DEVICE", choices=("auto", "cpu", "cuda"), help="where to compute: auto, cpu or cuda")
         top.add_argument("--no-progress", action="store_true", help="no live progress")
     return top
+
+
+def _replay(argv: list[str]) -> int:
+    """Each file's verdict on its own line; 0 if every witness holds, 1 if one does not, 2 if one cannot be read."""
+    top = _Arguments(prog="vrun replay", description=COMMANDS["replay"])
+    top.add_argument("files", nargs="+", metavar="WITNESS")
+    top.add_argument("--network", metavar="FILE", help="the checkpoint, where it is not where it was")
+    top.add_argument("--debug", action="store_true", help="show a traceback on internal errors")
+    args = top.parse_intermixed_args(argv)
+    from vlang.runtime.replay import RefutedError, UnreadableError, replay
+
+    codes = [0]
+    for path in args.files:
+        try:
+            said, code = f"holds: {replay(path, args.network)}", 0
+        except RefutedError as e:
+            said, code = f"REFUTED: {e}", 1
+        except UnreadableError as e:
+            said, code = f"cannot be read: {e}", 2
+        print(f"{path}: {ascii(said)[1:-1]}")
+        codes.append(code)
+    return max(codes)
 
 
 def _override(text: str) -> tuple[str, s.Expr]:
@@ -166,23 +195,41 @@ def _run(plan: Plan, source: Source, args: argparse.Namespace) -> tuple[int, Rep
     if not plan.queries:
         print(f"{plan.path}: the spec has no query; nothing was evaluated", file=sys.stderr)
         return 5, Report(plan.path, plan.sha256, plan.params, EngineInfo(__version__, "", "", ""), "empty", ())
+    for page in plan.reports:
+        for word in page.formats if page.path is not None else ():
+            output.probe(f"{page.path}{SUFFIXES[word]}")
     with live(enabled=sys.stderr.isatty() and not args.no_progress) as progress, interruptible() as stopped:
         from vlang.runtime.execute import execute
 
-        def save(name: str, content: bytes) -> None:
-            output.write(str(Path(args.certificates) / name), content)
+        def saver(folder: str | None) -> Callable[[str, bytes], None] | None:
+            return None if folder is None else lambda name, content: output.write(str(Path(folder) / name), content)
 
         try:
-            results = execute(plan, __version__, args.device, progress, stopped, None if args.certificates is None else save)
+            results = execute(plan, __version__, args.device, progress, stopped, saver(args.certificates), saver(args.witnesses))
         except DataError as e:
             raise SpecError(*(_data_problem(p) for p in e.problems)) from None
     report = judge(plan, results)
     if args.json == "-":
+        _write_pages(report)
         return EXIT_CODES[report.verdict], report
     from vlang.formats.table import console, show
 
     show(report, console())
+    _write_pages(report)
     return EXIT_CODES[report.verdict], report
+
+
+def _write_pages(report: Report) -> None:
+    from vlang.formats import PAGES
+
+    for page in report.pages:
+        for word in page.formats:
+            if page.path is None:
+                output.write("-", PAGES[word](page))
+            else:
+                path = page.path + SUFFIXES[word]
+                output.write(path, PAGES[word](page))
+                print(f"report {page.name}: wrote {path}", file=sys.stderr)
 
 
 #: What the runtime may find wrong with the data, as the language says it.

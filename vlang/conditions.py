@@ -71,25 +71,48 @@ AGGREGATES: Mapping[str, Aggregate] = MappingProxyType(
 )
 
 
-def check(condition: s.Expr, query: str, many: str | None, params: Params, broken: Collection[str] = ()) -> s.Expr:
-    """The condition with params put in. `many`: how many rows there are, in words, or None for one. Raises SpecError."""
-    bound = _bind(condition, params, broken)
-    if not _mentions_rows(bound):
-        raise SpecError(d.constant_condition(condition.span))
-    if _kind(bound, query, many, inside=False) != "condition":
+@dataclass(frozen=True)
+class Scope:
+    """What a condition may mention. fields: number or condition, by name; what: whose they are. many: how many rows, in words; None for one."""
+
+    fields: Mapping[str, str]
+    what: str
+    many: str | None
+
+    @classmethod
+    def of_query(cls, kind: str, many: str | None) -> Scope:
+        return cls(ROW_FIELDS[kind], f"a {kind} query", many)
+
+
+def check(condition: s.Expr, scope: Scope, params: Params, broken: Collection[str] = ()) -> s.Expr:
+    """The condition with params put in. Raises SpecError."""
+    bound = check_value(condition, scope, params, broken)
+    if _kind(bound, scope, inside=False) != "condition":
         raise SpecError(d.not_a_condition(condition.span, describe(bound)))
     return bound
 
 
-def _mentions_rows(expr: s.Expr) -> bool:
+def check_value(expr: s.Expr, scope: Scope, params: Params, broken: Collection[str] = ()) -> s.Expr:
+    """A number or a condition over rows, with params put in. Raises SpecError."""
+    bound = _bind(expr, params, broken)
+    if not mentioned(bound):
+        raise SpecError(d.constant_condition(expr.span))
+    _kind(bound, scope, inside=False)
+    return bound
+
+
+def mentioned(expr: s.Expr) -> frozenset[str]:
+    """The names and functions that an expression is about."""
     match expr:
-        case s.Name() | s.Call():
-            return True
+        case s.Name(name=name):
+            return frozenset({name})
+        case s.Call(name=name, args=args):
+            return frozenset({name}).union(*(mentioned(a) for a in args))
         case s.Unary(operand=operand):
-            return _mentions_rows(operand)
+            return mentioned(operand)
         case s.Binary(left=left, right=right):
-            return _mentions_rows(left) or _mentions_rows(right)
-    return False
+            return mentioned(left) | mentioned(right)
+    return frozenset()
 
 
 def _bind(expr: s.Expr, params: Params, broken: Collection[str]) -> s.Expr:
@@ -103,12 +126,14 @@ def _bind(expr: s.Expr, params: Params, broken: Collection[str]) -> s.Expr:
             return fold(s.Unary(span, op, inner), params) if op in "+-" and isinstance(inner, s.Number) else s.Unary(span, op, inner)
         case s.Call(span=span, name=name, args=args, keywords=keywords):
             return s.Call(span, name, tuple(_bind(a, params, broken) for a in args), keywords)
+        case s.Field(span=span, base=s.Name(name=base), name=name):
+            return s.Name(span, f"{base}.{name}")
     return fold(expr, params, broken)
 
 
-def _kind(expr: s.Expr, query: str, many: str | None, inside: bool) -> Kind:
+def _kind(expr: s.Expr, scope: Scope, inside: bool) -> Kind:
     """Type of an expression; `inside` an aggregate, bare fields are allowed."""
-    fields = ROW_FIELDS[query]
+    fields = scope.fields
     match expr:
         case s.Number(unit="s"):
             raise SpecError(d.wrong_type(expr.span, "a number in a condition", "without a unit", "a duration"))
@@ -116,9 +141,9 @@ def _kind(expr: s.Expr, query: str, many: str | None, inside: bool) -> Kind:
             return "number"
         case s.Name(span=span, name=name):
             if name not in fields:
-                raise SpecError(d.unknown_field(span, name, query, fields))
-            if many is not None and not inside:
-                raise SpecError(d.aggregate_needed(span, name, many))
+                raise SpecError(d.unknown_field(span, name, scope.what, fields))
+            if scope.many is not None and not inside:
+                raise SpecError(d.aggregate_needed(span, name, scope.many))
             return "number" if fields[name] == "number" else "condition"
         case s.Call(span=span, name=name, args=args, keywords=keywords):
             if name not in AGGREGATES:
@@ -126,7 +151,7 @@ def _kind(expr: s.Expr, query: str, many: str | None, inside: bool) -> Kind:
             aggregate = AGGREGATES[name]
             if inside or keywords or len(args) != (2 if name == "quantile" else 1):
                 raise SpecError(d.bad_arguments(span, name, aggregate.usage))
-            kind = _kind(args[0], query, many, inside=True)
+            kind = _kind(args[0], scope, inside=True)
             if kind != aggregate.takes:
                 raise SpecError(d.bad_arguments(span, name, aggregate.usage))
             if name == "quantile":
@@ -136,13 +161,13 @@ def _kind(expr: s.Expr, query: str, many: str | None, inside: bool) -> Kind:
             return aggregate.gives
         case s.Unary(span=span, op=op, operand=operand):
             wanted: Kind = "condition" if op == "not" else "number"
-            found = _kind(operand, query, many, inside)
+            found = _kind(operand, scope, inside)
             if found != wanted:
                 raise SpecError(d.type_mismatch(span, op, f"a {found}", "nothing else"))
             return wanted
         case s.Binary(span=span, op=op, left=left, right=right):
             wanted = "condition" if op in ("and", "or") else "number"
-            a, b = (_kind(x, query, many, inside) for x in (left, right))
+            a, b = (_kind(x, scope, inside) for x in (left, right))
             if (a, b) != (wanted, wanted):
                 raise SpecError(d.type_mismatch(span, op, f"a {a}", f"a {b}"))
             if op == "/" and isinstance(right, s.Number) and right.value == 0:
@@ -156,6 +181,12 @@ def fields_of(row: Row, query: str) -> Fields:
     if query == "radius":
         assert row.radius is not None
         return {"radius": (row.radius, row.radius if row.complete else math.inf)}
+    if query == "attack":
+        # What an unfinished attack finds can only be nearer.
+        radius = math.inf if row.radius is None else row.radius
+        return {"radius": (radius if row.complete else 0.0, radius), "found": (row.radius is not None, row.radius is not None or not row.complete)}
+    if query == "estimate":
+        return {"estimate": (0.0, math.inf) if row.estimate is None else (row.estimate, row.estimate)}
     margin = -math.inf if row.margin is None or math.isnan(row.margin) else row.margin
     fields: dict[str, Interval] = {"margin": (margin, margin if row.complete else math.inf)}
     if query == "verify":

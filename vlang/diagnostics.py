@@ -167,13 +167,13 @@ def one_of_keys(span: Span, keys: Sequence[str], kind: str) -> Diagnostic:
 
 def aggregate_needed(span: Span, name: str, rows: str) -> Diagnostic:
     hint = f"say which: min({name}), max, mean, median, quantile({name}, 5%); or rate, count, all of a condition such as {name} > 0"
-    if name in ("certified", "falsified", "unknown"):
+    if name.split(".")[-1] in ("found", "certified", "falsified", "unknown"):
         hint = f"say how many: rate({name}), count({name}) or all({name})"
-    return Diagnostic("R213", f"'{name}' is one value per row, and this query has {rows}", hint, span)
+    return Diagnostic("R213", f"'{name}' is one value per row, and there are {rows}", hint, span)
 
 
 def unknown_field(span: Span, name: str, kind: str, known: Iterable[str]) -> Diagnostic:
-    return Diagnostic("R214", f"a {kind} query has no '{name}'", _suggest(name, known), span)
+    return Diagnostic("R214", f"{kind} has no '{name}'", _suggest(name, known), span)
 
 
 def unknown_function(span: Span, name: str, known: Iterable[str]) -> Diagnostic:
@@ -234,6 +234,32 @@ def swept_twice(span: Span, path: str) -> Diagnostic:
 
 def constant_condition(span: Span) -> Diagnostic:
     return Diagnostic("R229", "this condition is about nothing that was computed", "mention a field of the rows, e.g. min(radius)", span)
+
+
+def not_a_query(span: Span, name: str, found: str | None, known: Iterable[str]) -> Diagnostic:
+    what = f"'{name}' is {found}, not a query" if found else f"no query is called '{name}'"
+    return Diagnostic("R231", what, _suggest(name, known), span)
+
+
+def different_rows(span: Span, one: str, other: str) -> Diagnostic:
+    return Diagnostic(
+        "R232",
+        f"'{one}' and '{other}' have no row in common",
+        "queries in one report ask about the same network, input, perturbation and target",
+        span,
+    )
+
+
+def unknown_attribute(span: Span, name: str, known: Iterable[str]) -> Diagnostic:
+    return Diagnostic("R233", f"these rows have no attribute '{name}'", _suggest(name, known), span)
+
+
+def needs_path(span: Span, word: str) -> Diagnostic:
+    return Diagnostic("R234", f"format = {word} needs a path", f"add 'path = \"report.{word}\"'", span)
+
+
+def bad_table(span: Span, path: str, reason: str) -> Diagnostic:
+    return Diagnostic("R235", f"{path} is no table of figures: {reason}", "write a csv file: a header of column names, then one line a row", span)
 
 
 def does_not_apply(span: Span, key: str, why: str) -> Diagnostic:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from vlang.conditions import evaluate, fields_of, found
+from vlang.conditions import fields_of
+from vlang.gates import judge_over
+from vlang.pages import make
 from vlang.plan import Expectation, Plan, QueryPlan
-from vlang.report import GateResult, GateVerdict, JudgedQuery, Overall, QueryResult, Report, Results
+from vlang.report import GateResult, JudgedQuery, Overall, Page, QueryResult, Report, Results
 
 #: The overall verdict's exit code.
 EXIT_CODES: dict[Overall, int] = {"passed": 0, "failed": 1, "inconclusive": 4, "empty": 5}
@@ -12,37 +14,24 @@ EXIT_CODES: dict[Overall, int] = {"passed": 0, "failed": 1, "inconclusive": 4, "
 
 def judge(plan: Plan, results: Results) -> Report:
     queries = tuple(_judge_query(q, r) for q, r in zip(plan.queries, results.queries, strict=True))
-    return Report(plan.path, plan.sha256, plan.params, results.engine, _overall(queries), queries)
+    pages = make(plan, results)
+    return Report(plan.path, plan.sha256, plan.params, results.engine, _overall(queries, pages), queries, pages)
 
 
 def _judge_query(plan: QueryPlan, result: QueryResult) -> JudgedQuery:
-    methods = ", ".join(dict.fromkeys(v.engine.method for v in plan.variants))
+    methods = ", ".join(dict.fromkeys(v.method for v in plan.variants))
     semantics = ", ".join(dict.fromkeys(v.engine.semantics for v in plan.variants))
     return JudgedQuery(result, methods, semantics, tuple(_judge_gate(e, result) for e in plan.expectations))
 
 
 def _judge_gate(gate: Expectation, result: QueryResult) -> GateResult:
-    """Over unfinished rows a condition is decided only if it has one value whatever their final radii would be."""
-
-    def outcome(verdict: GateVerdict, actual: str) -> GateResult:
-        return GateResult(gate.kind, gate.text, verdict, actual, gate.because, gate.line, gate.column)
-
-    if not result.rows:
-        return outcome("unknown", "there are no rows")
-    rows = [fields_of(r, result.kind) for r in result.rows]
-    surely, possibly = evaluate(gate.condition, rows)
-    actual = found(gate.condition, rows)
-    if surely != possibly:
-        return outcome("unknown", f"{actual}; that leaves it undecided")
-    if surely:
-        return outcome("passed", actual)
-    return outcome("warned" if gate.kind == "warn" else "failed", actual)
+    return judge_over(gate, [fields_of(r, result.kind) for r in result.rows])
 
 
-def _overall(queries: tuple[JudgedQuery, ...]) -> Overall:
+def _overall(queries: tuple[JudgedQuery, ...], pages: tuple[Page, ...]) -> Overall:
     if not any(q.result.rows for q in queries):
         return "empty"
-    gates = [g for q in queries for g in q.expectations if g.kind == "expect"]
+    gates = [g for x in (*queries, *pages) for g in x.expectations if g.kind == "expect"]
     if any(g.verdict == "failed" for g in gates):
         return "failed"
     undecided = any(g.verdict == "unknown" for g in gates)

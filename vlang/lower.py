@@ -10,21 +10,37 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-from vlang import check, networks, samples
+from vlang import check, networks, reports, samples
 from vlang import diagnostics as d
 from vlang import syntax as s
 from vlang.check import Module
+from vlang.conditions import Scope
 from vlang.conditions import check as check_condition
 from vlang.cost import frames_of
 from vlang.diagnostics import Diagnostic, SpecError, nearest
 from vlang.networks import LoweredNetwork, class_number
 from vlang.parser import parse
 from vlang.perturbations import lower_perturbation
-from vlang.plan import EnginePlan, Expectation, InputPlan, NetworkPlan, Plan, QueryPlan, Swept, TargetPlan, TextInput, Variant
+from vlang.plan import (
+    AttackPlan,
+    EnginePlan,
+    EstimatePlan,
+    Expectation,
+    InputPlan,
+    NetworkPlan,
+    Plan,
+    QueryKind,
+    QueryPlan,
+    ReportPlan,
+    Swept,
+    TargetPlan,
+    TextInput,
+    Variant,
+)
 from vlang.samples import Arrays, SampleIndex
-from vlang.signatures import KINDS, Dataset, Engine, Input, Network, Perturbation, Query
+from vlang.signatures import KINDS, Dataset, Engine, Input, Network, Perturbation, Query, Report
 from vlang.source import Source, Span
 from vlang.types import Located, Reference
 
@@ -57,12 +73,17 @@ def _compile(source: Source, overrides: Mapping[str, s.Expr], only: str | None) 
     queries = [x for x in module.declarations if KINDS[x.kind].query]
     lowering.unused(queries)
     plans = [lowering.query(x) for x in queries]
-    if only is not None and only not in [x.name for x in queries]:
-        module.report(d.unknown_query(only, [x.name for x in queries]))
+    pages = lowering.reports({p.name: p for p in plans if p is not None})
+    names = [*(x.name for x in queries), *(x.name for x in pages)]
+    if only is not None and only not in names:
+        module.report(d.unknown_query(only, names))
     if module.errors:
         raise SpecError(*sorted(module.errors, key=_place))
     params = tuple((k, check.shown_value(v, module.params)) for k, v in module.params.items())
-    return Plan(source.path, source.sha256, params, tuple(p for p in plans if p is not None and only in (None, p.name)))
+    kept = tuple(p for p in pages if only in (None, p.name))
+    needed = {name for p in kept for name in p.queries}
+    chosen = tuple(p for p in plans if p is not None and (only in (None, p.name) or p.name in needed))
+    return Plan(source.path, source.sha256, params, chosen, kept)
 
 
 def _place(x: Diagnostic) -> tuple[int, int]:
@@ -114,7 +135,7 @@ class _Lowering:
         expectations = []
         for gate in (e for e in declaration.entries if isinstance(e, s.Gate)):
             try:
-                condition = check_condition(gate.condition, declaration.kind, many, self.module.params, self.module.broken)
+                condition = check_condition(gate.condition, Scope.of_query(declaration.kind, many), self.module.params, self.module.broken)
             except SpecError as e:
                 # Without variants the number of rows is not known, and its errors would mislead.
                 self.module.report(*(x for x in e.diagnostics if variants or x.code != "R213"))
@@ -122,8 +143,17 @@ class _Lowering:
             expectations.append(Expectation(gate.kind, gate.text, condition, gate.because, gate.span.line, gate.span.column))
         if len(self.module.errors) > before:
             return None
-        kind: Literal["radius", "verify", "bounds"] = declaration.kind  # type: ignore[assignment]
+        kind: QueryKind = declaration.kind  # type: ignore[assignment]
         return QueryPlan(declaration.name, kind, tuple(variants), tuple(expectations))
+
+    def reports(self, plans: Mapping[str, QueryPlan]) -> list[ReportPlan]:
+        found = []
+        for x in self.module.declarations:
+            form = check.typed(self.module, x.kind, x.span, x.entries) if x.kind == "report" else None
+            if isinstance(form, Report):
+                plan = self.attempt(partial(reports.lower, self.module, x, form, plans, self.source.folder))
+                found += [] if plan is None else [plan]
+        return found
 
     def variant(self, name: str, swept: Swept, query: Query) -> tuple[Variant, int]:
         """One point of the sweeps, and how many rows it has (2 for 'not known to be 1')."""
@@ -149,7 +179,9 @@ class _Lowering:
             raise SpecError()
         rows = len(perturbation.frames.rows) * (2 if target.kind == "each" else 1) * (1 if single else 2)
         eps = None if query.eps is None else query.eps.value
-        return Variant(swept, network.plan, data, perturbation, target, engine, eps), rows
+        attack = self.attempt(lambda: _attack(query, network, data))
+        estimate = None if query.samples is None or query.batches is None else EstimatePlan(query.samples.value, query.batches.value)
+        return Variant(swept, network.plan, data, perturbation, target, engine, eps, attack, estimate), rows
 
     def resolve(self, reference: Located[Reference], kinds: tuple[str, ...], form: type[T]) -> tuple[str, T] | None:
         found = check.resolve(self.module, reference, kinds)
@@ -205,6 +237,18 @@ class _Lowering:
             form.semantics.value,
             form.semantics.span,
         )
+
+
+def _attack(query: Query, network: LoweredNetwork, data: InputPlan) -> AttackPlan | None:
+    if query.method is None or query.steps is None or query.restarts is None:
+        return None
+    words: tuple[str, ...] = ()
+    if query.method.value == "words":
+        if not isinstance(data, TextInput) or network.vocabulary is None:
+            raise SpecError(d.does_not_apply(query.method.span, "method = words", "it substitutes words, and the input is not a text"))
+        named = {i: w for w, i in network.vocabulary.items()}
+        words = tuple(named.get(i, "") for i in range(network.plan.architecture.tokens))
+    return AttackPlan(query.method.value, query.steps.value, query.restarts.value, words)
 
 
 def read_source(path: str) -> Source:

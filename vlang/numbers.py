@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context
 
 
 def down(value: float, digits: int = 6) -> str:
@@ -14,6 +14,11 @@ def down(value: float, digits: int = 6) -> str:
 def up(value: float, digits: int = 6) -> str:
     """At least `value`: for upper bounds."""
     return _rounded(value, digits, ROUND_CEILING)
+
+
+def near(value: float, digits: int = 6) -> str:
+    """About `value`: for what is no bound."""
+    return _rounded(value, digits, ROUND_HALF_EVEN)
 
 
 def _rounded(value: float, digits: int, rounding: str) -> str:

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
 from vlang.source import Span
 from vlang.syntax import Expr
 
+QueryKind = Literal["radius", "verify", "bounds", "attack", "estimate"]
 #: A swept value as shown in tables and reports.
 Swept = tuple[tuple[str, str], ...]
 
@@ -63,12 +64,12 @@ class Architecture:
 
 @dataclass(frozen=True)
 class NetworkPlan:
-    name: str
+    name: str = field(compare=False)
     checkpoint: str
     format: Literal["safetensors", "torch"]
     architecture: Architecture
     labels: tuple[str, ...]
-    span: Span
+    span: Span = field(compare=False)
 
     def label_name(self, index: int) -> str | int:
         """The class's name, or its number where classes have no names."""
@@ -80,7 +81,7 @@ class TextInput:
     tokens: tuple[str, ...]
     ids: tuple[int, ...]
     label: int | None
-    span: Span
+    span: Span = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class ValuesInput:
 
     values: tuple[tuple[float, ...], ...]
     label: int | None
-    span: Span
+    span: Span = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class ArrayPlan:
     path: str
     key: str | None
     shape: tuple[int, ...]
-    span: Span
+    span: Span = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class PerturbationPlan:
     space: Literal["input", "embedding"]
     clip: tuple[Fraction, Fraction] | None
     weights: tuple[Fraction, ...] | None
-    span: Span
+    span: Span = field(compare=False)
 
     @property
     def norm_value(self) -> float | str:
@@ -149,7 +150,7 @@ class TargetPlan:
     """any: untargeted. class: `index`. each: one row a class. random: drawn per sample from `seed`. runner_up: the second-best class."""
 
     kind: Literal["any", "class", "each", "random", "runner_up"]
-    span: Span
+    span: Span = field(compare=False)
     index: int = 0
     seed: int = 0
 
@@ -165,12 +166,30 @@ class EnginePlan:
     device: str
     seed: int
     semantics: str
-    span: Span
+    span: Span = field(compare=False)
+
+
+@dataclass(frozen=True)
+class AttackPlan:
+    """words: by token number, for an attack that substitutes them; empty otherwise."""
+
+    method: str
+    steps: int
+    restarts: int
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class EstimatePlan:
+    """samples: points in a batch, of which the steepest counts; batches: how many such maxima are fitted."""
+
+    samples: int
+    batches: int
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One point of a query's sweeps."""
+    """One point of a query's sweeps. eps, attack, estimate: of the kinds that have them."""
 
     swept: Swept
     network: NetworkPlan
@@ -178,24 +197,67 @@ class Variant:
     perturbation: PerturbationPlan
     target: TargetPlan
     engine: EnginePlan
-    eps: Fraction | None
+    eps: Fraction | None = None
+    attack: AttackPlan | None = None
+    estimate: EstimatePlan | None = None
+
+    @property
+    def method(self) -> str:
+        """What computes the answer."""
+        return self.attack.method if self.attack is not None else "CLEVER" if self.estimate is not None else self.engine.method
 
 
 @dataclass(frozen=True)
 class Expectation:
+    """partial: asked of the rows that have all it mentions; otherwise one that lacks something leaves it undecided."""
+
     kind: Literal["expect", "warn"]
     text: str
     condition: Expr
     because: str | None
     line: int
     column: int
+    partial: bool = False
 
 
 @dataclass(frozen=True)
 class QueryPlan:
     name: str
-    kind: Literal["radius", "verify", "bounds"]
+    kind: QueryKind
     variants: tuple[Variant, ...]
+    expectations: tuple[Expectation, ...]
+
+
+@dataclass(frozen=True)
+class Reported:
+    """Figures from elsewhere, e.g. a paper: a table whose columns are attributes of the rows, or numbers. name: the file's."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """What a report's table shows of a group of rows. text: as written."""
+
+    text: str
+    value: Expr
+
+
+@dataclass(frozen=True)
+class ReportPlan:
+    """rows, cols: attributes that make the table's lines and columns. path: the file without its suffix, None for standard output."""
+
+    name: str
+    queries: tuple[str, ...]
+    reported: Reported | None
+    rows: tuple[str, ...]
+    cols: tuple[str, ...]
+    cells: tuple[CellPlan, ...]
+    formats: tuple[str, ...]
+    path: str | None
+    picture: str
     expectations: tuple[Expectation, ...]
 
 
@@ -207,3 +269,4 @@ class Plan:
     sha256: str
     params: Swept
     queries: tuple[QueryPlan, ...]
+    reports: tuple[ReportPlan, ...] = ()

@@ -7,7 +7,7 @@ from typing import Literal
 
 from vlang.plan import Swept
 
-Verdict = Literal["certified", "falsified", "unknown"]
+Verdict = Literal["certified", "falsified", "unknown", "estimate"]
 GateVerdict = Literal["passed", "failed", "unknown", "warned"]
 Overall = Literal["passed", "failed", "inconclusive", "empty"]
 
@@ -16,8 +16,11 @@ Overall = Literal["passed", "failed", "inconclusive", "empty"]
 class Row:
     """One answer. Fields that do not apply are None and left out of the JSON.
 
-    radius is always a value that was certified; `complete` is False where a budget ended the search early, so that the true
-    answer of the method may be larger. method: which of `auto`'s methods certified the row. certificate: the file that proves it.
+    radius is always a value that was certified, or in an attack's row (verdict falsified) the distance of a counterexample that was replayed;
+    `complete` is False where a budget ended the search early, so that the true answer of the method may be larger (an attack's: smaller).
+    estimate: a number that proves nothing; fit: of its distributions, the least p-value of a Kolmogorov-Smirnov test; points: how many
+    were sampled. method: which of `auto`'s methods certified the row. certificate, witness_file: the files that prove or show it.
+    replaced: the words that stand in for tokens. witness, values: a counterexample, and the sample's own frames (not in the JSON of every kind).
     """
 
     sample: int
@@ -38,8 +41,19 @@ class Row:
     at_most: int | None = None
     method: str | None = None
     certificate: str | None = None
+    witness_file: str | None = None
+    replaced: tuple[str, ...] | None = None
+    estimate: float | None = None
+    fit: float | None = None
+    points: int | None = None
+    values: tuple[tuple[float, ...], ...] | None = None
     swept: Swept = ()
     complete: bool = True
+
+
+def size_of(row: Row) -> float | None:
+    """The number that a row is about: its radius, its estimate, or its margin."""
+    return next((x for x in (row.radius, row.estimate, row.margin) if x is not None), None)
 
 
 @dataclass(frozen=True)
@@ -88,6 +102,55 @@ class JudgedQuery:
 
 
 @dataclass(frozen=True)
+class Table:
+    """Text in cells; the first `labels` columns say which rows a line is about."""
+
+    head: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+    labels: int
+
+
+@dataclass(frozen=True)
+class Heat:
+    """Frames and their numbers, for a heat map. kind: words (marks are tokens) or strokes (marks are a pen's relative moves, in values).
+
+    measure: what the numbers are.
+    """
+
+    kind: Literal["words", "strokes"]
+    title: str
+    measure: str
+    marks: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
+    sizes: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """One row's certified radius, estimate and attack, where it has them, and what it is."""
+
+    title: str
+    certified: float | None
+    estimate: float | None
+    attack: float | None
+
+
+@dataclass(frozen=True)
+class Page:
+    """A report of the spec's own: its table, every row behind it, what was gated, pictures. formats, path: how and where it is written."""
+
+    name: str
+    table: Table
+    records: Table
+    brackets: tuple[Bracket, ...]
+    heats: tuple[Heat, ...]
+    expectations: tuple[GateResult, ...]
+    provenance: tuple[tuple[str, str], ...]
+    formats: tuple[str, ...]
+    path: str | None
+
+
+@dataclass(frozen=True)
 class Report:
     path: str
     sha256: str
@@ -95,3 +158,4 @@ class Report:
     engine: EngineInfo
     verdict: Overall
     queries: tuple[JudgedQuery, ...]
+    pages: tuple[Page, ...] = ()

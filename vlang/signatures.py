@@ -14,20 +14,25 @@ from typing import Any
 from vlang import syntax as s
 from vlang.source import Span
 from vlang.types import (
+    AttributeType,
     ClipType,
     DurationType,
+    ExpressionType,
     Frames,
     FramesType,
     IntegerType,
     LabelType,
     ListType,
     Located,
+    LocatedType,
     NormType,
     NumberType,
     Pick,
     PickType,
     Reference,
     ReferenceType,
+    Source,
+    SourceType,
     TableType,
     Target,
     TargetType,
@@ -37,6 +42,11 @@ from vlang.types import (
 )
 
 METHODS = ("auto", "interval", "lines", "planes", "quadratic", "sliced", "optimized")
+ATTACK_WORDS = ("pgd", "fgsm", "cw", "words")
+FORMAT_WORDS = ("text", "markdown", "latex", "csv", "html", "svg")
+PICTURE_WORDS = ("auto", "words", "strokes", "none")
+#: What tells a query's rows apart besides what it sweeps.
+ATTRIBUTES = ("network", "sample", "label", "target", "frames", "norm")
 CELL_WORDS = ("rnn", "rnn_tanh", "rnn_relu", "lstm", "gru")
 HEAD_WORDS = ("relu", "tanh", "sigmoid", "none")
 ROW_FIELDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -44,6 +54,8 @@ ROW_FIELDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "radius": {"radius": "number"},
         "verify": {"certified": "condition", "falsified": "condition", "unknown": "condition", "margin": "number"},
         "bounds": {"margin": "number"},
+        "attack": {"radius": "number", "found": "condition"},
+        "estimate": {"estimate": "number"},
     }
 )
 
@@ -114,25 +126,47 @@ class Query:
     target: Located[Target]
     engine: Located[Reference] | None
     eps: Located[Fraction] | None = None
+    method: Located[str] | None = None
+    steps: Located[int] | None = None
+    restarts: Located[int] | None = None
+    samples: Located[int] | None = None
+    batches: Located[int] | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    span: Span
+    of: Located[tuple[Located[Source], ...]]
+    rows: Located[tuple[Located[str], ...]] | None
+    cols: Located[tuple[Located[str], ...]] | None
+    cell: Located[tuple[Located[s.Expr], ...]] | None
+    format: Located[tuple[str, ...]] | None
+    path: Located[str] | None
+    picture: Located[str]
 
 
 @dataclass(frozen=True)
 class Key:
-    """default: the expression that stands for a key left out; None makes the field None. required: an error if left out."""
+    """default: the expression that stands for a key left out; None makes the field None. required: an error if left out.
+
+    raw: whether the expression is over rows, with nothing to work out yet.
+    """
 
     type: Type[Any]
     doc: str
     default: s.Expr | None = None
     required: bool = False
+    raw: bool = False
 
 
 @dataclass(frozen=True)
 class Signature:
-    """form: the typed dataclass. query: whether it is run (and may hold sweep, expect and warn)."""
+    """form: the typed dataclass. query: whether it is run (and may hold sweep). gated: whether it may hold expect and warn."""
 
     form: type[Any]
     keys: Mapping[str, Key]
     query: bool = False
+    gated: bool = False
 
 
 _HERE = Span(1, 1)
@@ -153,6 +187,8 @@ _ASK = {
     "target": Key(TargetType(), "any (untargeted), a class, each, random(seed=s) or runner_up", _word("any")),
     "engine": Key(ReferenceType(("engine",)), "how to compute"),
 }
+_LIST_OF_SOURCES = ListType(LocatedType(SourceType()), 'a list of queries, and reported("figures.csv")', lone=True)
+_ATTRIBUTES = ListType(LocatedType(AttributeType()), "a list of attributes", lone=True)
 _EPS = Key(NumberType(Fraction(0)), "the radius asked about", required=True)
 
 KINDS: Mapping[str, Signature] = MappingProxyType(
@@ -212,8 +248,42 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
                 ),
             },
         ),
-        "radius": Signature(Query, {**_ASK}, query=True),
-        "verify": Signature(Query, {**_ASK, "eps": _EPS}, query=True),
-        "bounds": Signature(Query, {**_ASK, "eps": _EPS}, query=True),
+        "radius": Signature(Query, {**_ASK}, query=True, gated=True),
+        "verify": Signature(Query, {**_ASK, "eps": _EPS}, query=True, gated=True),
+        "bounds": Signature(Query, {**_ASK, "eps": _EPS}, query=True, gated=True),
+        "attack": Signature(
+            Query,
+            {
+                **_ASK,
+                "method": Key(WordType(ATTACK_WORDS), "how to look for counterexamples", _word("pgd")),
+                "steps": Key(IntegerType(1, 100_000), "gradient steps from each start", _number(100)),
+                "restarts": Key(IntegerType(1, 10_000), "starts", _number(20)),
+            },
+            query=True,
+            gated=True,
+        ),
+        "report": Signature(
+            Report,
+            {
+                "of": Key(_LIST_OF_SOURCES, "the queries that it is about", required=True),
+                "rows": Key(_ATTRIBUTES, "what makes a line of the table"),
+                "cols": Key(_ATTRIBUTES, "what makes a column"),
+                "cell": Key(ListType(LocatedType(ExpressionType()), "expressions over rows", lone=True), "what stands in a cell", raw=True),
+                "format": Key(ListType(WordType(FORMAT_WORDS), "a list of formats", lone=True), "how it is written"),
+                "path": Key(TextType(), "where it is written; left out, to standard output"),
+                "picture": Key(WordType(PICTURE_WORDS), "a heat map of words, or of a pen's strokes", _word("auto")),
+            },
+            gated=True,
+        ),
+        "estimate": Signature(
+            Query,
+            {
+                **_ASK,
+                "samples": Key(IntegerType(1, 1_000_000), "points in a batch, of which the steepest counts", _number(128)),
+                "batches": Key(IntegerType(10, 100_000), "such maxima, to which the distribution is fitted", _number(50)),
+            },
+            query=True,
+            gated=True,
+        ),
     }
 )

@@ -144,7 +144,8 @@ class ListType(Type[tuple[T, ...]]):
             if self.lone:
                 return (self.item.convert(key, expr, params),)
             raise self.fail(key, expr)
-        return tuple(each(expr.items, lambda x: self.item.convert(f"an entry of {key}", fold(x, params), params)))
+        raw = isinstance(self.item, LocatedType)
+        return tuple(each(expr.items, lambda x: self.item.convert(f"an entry of {key}", x if raw else fold(x, params), params)))
 
 
 @dataclass(frozen=True)
@@ -346,6 +347,70 @@ class ReferenceType(Type[Reference]):
                 number = IntegerType().convert("a sample", fold(index, params), params)
                 return Reference("dataset", name, None, Located(number, index.span))
         raise self.fail(key, expr)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a report's rows come from: a query, or a file of reported figures."""
+
+    query: str | None
+    path: str | None
+
+
+@dataclass(frozen=True)
+class SourceType(Type[Source]):
+    wanted: str = 'the name of a query, or reported("figures.csv")'
+
+    def convert(self, key: str, expr: s.Expr, params: Params) -> Source:
+        match expr:
+            case s.Name(name=name):
+                return Source(name, None)
+            case s.Call(name="reported", args=(s.Text(value=path),), keywords=()):
+                return Source(None, path)
+            case s.Call(name="reported"):
+                raise SpecError(d.bad_arguments(expr.span, "reported", 'reported("figures.csv")'))
+            case s.Call(name=name):
+                raise SpecError(d.unknown_function(expr.span, name, ("reported",)))
+        raise self.fail(key, expr)
+
+
+@dataclass(frozen=True)
+class AttributeType(Type[str]):
+    """What tells rows apart: a field of every row, or a swept key."""
+
+    wanted: str = "an attribute of the rows, such as sample, network or perturbation.norm"
+
+    def convert(self, key: str, expr: s.Expr, params: Params) -> str:
+        match expr:
+            case s.Name(name=name):
+                return name
+            case s.Field(base=s.Name(name=base), name=name):
+                return f"{base}.{name}"
+        raise self.fail(key, expr)
+
+
+@dataclass(frozen=True)
+class ExpressionType(Type[s.Expr]):
+    """An expression over rows, checked later."""
+
+    wanted: str = "an expression such as median(q.radius)"
+
+    def convert(self, key: str, expr: s.Expr, params: Params) -> s.Expr:
+        return expr
+
+
+@dataclass(frozen=True)
+class LocatedType(Type[Located[T]]):
+    """An entry with its own place."""
+
+    item: Type[T]
+
+    @property
+    def wanted(self) -> str:  # type: ignore[override]
+        return self.item.wanted
+
+    def convert(self, key: str, expr: s.Expr, params: Params) -> Located[T]:
+        return Located(self.item.convert(key, expr, params), expr.span)
 
 
 def article(kind: str) -> str:

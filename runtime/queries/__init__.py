@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from vlang.runtime.queries import bounds, radius, verify
+from vlang.runtime.queries import attack, bounds, estimate, radius, verify
 from vlang.runtime.queries.base import Context, QueryKind
 
-QUERIES: Mapping[str, QueryKind] = MappingProxyType({"radius": radius.answer, "verify": verify.answer, "bounds": bounds.answer})
+QUERIES: Mapping[str, QueryKind] = MappingProxyType(
+    {"radius": radius.answer, "verify": verify.answer, "bounds": bounds.answer, "attack": attack.answer, "estimate": estimate.answer}
+)
 
 __all__ = ["QUERIES", "Context", "QueryKind"]

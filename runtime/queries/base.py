@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from torch import Tensor
+
 from vlang.plan import Variant
 from vlang.report import Row
 from vlang.runtime import cases as c
@@ -69,5 +71,11 @@ def row(loaded: Loaded, case: Case, **answer: object) -> Row:
         tokens=c.tokens(variant, case.frames),
         norm=variant.perturbation.norm_value,
         swept=variant.swept,
+        values=listed(loaded.inputs[case.position]) if len(variant.perturbation.frames.rows) > 1 else None,
         **answer,  # type: ignore[arg-type]
     )
+
+
+def listed(point: Tensor) -> tuple[tuple[float, ...], ...]:
+    """A sample's frames as numbers. shape: [m, n]."""
+    return tuple(tuple(frame) for frame in point.tolist())

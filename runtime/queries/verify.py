@@ -7,11 +7,14 @@ from fractions import Fraction
 import torch
 
 from vlang.report import Row
-from vlang.runtime import attack
+from vlang.runtime.attacks.gradient import pgd
 from vlang.runtime.cases import Case, Loaded, at_least
 from vlang.runtime.certify import METHODS, REFINEMENT, ladder
-from vlang.runtime.queries.base import Context, chunks, row, unfinished
+from vlang.runtime.queries.base import Context, chunks, listed, row, unfinished
+from vlang.runtime.witness import misclassifies, replay
 
+#: Of the attack on rows that bounds leave open.
+STEPS, RESTARTS = 40, 4
 MISCLASSIFIED = "misclassified: the input itself is a counterexample"
 ELSEWHERE = "misclassified, as a class that is not asked about: nothing is claimed"
 
@@ -22,8 +25,8 @@ def answer(loaded: Loaded, context: Context) -> list[Row]:
     found: dict[Case, Row] = {}
     for case in (c for c in loaded.cases if not c.correct):
         point = loaded.inputs[case.position]
-        if attack.misclassifies(loaded.graph, point, loaded.rows((case,))[0]):
-            found[case] = row(loaded, case, verdict="falsified", eps=float(eps), reason=MISCLASSIFIED, witness=_listed(point))
+        if misclassifies(loaded.graph, point, loaded.rows((case,))[0]):
+            found[case] = row(loaded, case, verdict="falsified", eps=float(eps), reason=MISCLASSIFIED, witness=listed(point))
         else:
             found[case] = row(loaded, case, verdict="unknown", eps=float(eps), reason=ELSEWHERE)
         context.finished(1)
@@ -71,21 +74,13 @@ def _verify(loaded: Loaded, cases: tuple[Case, ...], eps: Fraction, context: Con
 
 def _attack(loaded: Loaded, cases: tuple[Case, ...], open_: list[int], eps: Fraction) -> dict[int, tuple[tuple[float, ...], ...]]:
     chosen = tuple(cases[i] for i in open_)
-    ball, rows, centre = loaded.ball(chosen), loaded.rows(chosen), loaded.centre(chosen)
-    p = loaded.variant.perturbation
     # A hair inside the set, so that the exact test at replay is not lost to rounding.
-    inner = ball.scaled(float(eps) * (1 - 1e-9))
-    points = attack.counterexamples(loaded.graph, centre.inputs, inner, rows, loaded.variant.engine.seed)
-    if p.clip is not None:
-        inside = points.clamp(at_least(p.clip[0]), -at_least(-p.clip[1]))
-        points = torch.where(points == centre.inputs, points, inside)
+    question = loaded.question(chosen, float(eps) * (1 - 1e-9))
+    delta, distance = pgd(question, STEPS, RESTARTS, torch.Generator().manual_seed(loaded.variant.engine.seed))
+    points = loaded.clipped(question.inputs + delta, question.inputs)
     found = {}
     for j, i in enumerate(open_):
-        weights = tuple((Fraction(1) if p.weights is None else p.weights[k]) if k in cases[i].frames else Fraction(0) for k in range(points.shape[1]))
-        if attack.replay(loaded.graph, centre.inputs[j], points[j], rows[j], eps, weights, p.norm, p.frames.at_most, p.clip):
-            found[i] = _listed(points[j])
+        centre, rows = question.inputs[j], question.rows[j]
+        if bool(distance[j].isfinite()) and replay(loaded.graph, centre, points[j], rows, eps, loaded.limits(cases[i])):
+            found[i] = listed(points[j])
     return found
-
-
-def _listed(point: torch.Tensor) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(frame) for frame in point.tolist())

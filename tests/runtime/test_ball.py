@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from vlang.runtime.attack import project
+from vlang.runtime.attacks.base import project
 from vlang.runtime.ball import Ball
 
 DTYPE = torch.float64

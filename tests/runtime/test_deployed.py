@@ -15,7 +15,7 @@ from tests.helpers import DTYPE
 from vlang.cli import main
 from vlang.lower import compile_spec
 from vlang.runtime import load
-from vlang.runtime.attack import project
+from vlang.runtime.attacks.base import project
 from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal
 from vlang.runtime.certify import BOUNDS

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tests.helpers import DTYPE, attacked_margins, largest_certified, random_network
-from vlang.runtime.attack import project
+from vlang.runtime.attacks.base import project
 from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal, Region, Relaxed
 from vlang.runtime.certify import BOUNDS, CHEAP, METHODS, PLANES, Asked, Bounds, _outward, cutting_directions, halved, nearest_boundary

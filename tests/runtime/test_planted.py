@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.helpers import DTYPE, random_network
-from vlang.runtime.attack import project
+from vlang.runtime.attacks.base import project
 from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal
 from vlang.runtime.certify import METHODS, Asked

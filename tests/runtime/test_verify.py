@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from vlang.lower import compile_spec
 from vlang.report import Row
-from vlang.runtime.attack import _within
 from vlang.runtime.execute import execute
+from vlang.runtime.witness import _within
 from vlang.source import Source
 
 SPECS = Path(__file__).parents[2] / "specs"

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from vlang.report import JudgedQuery, Report, Row
+from vlang.report import GateResult, JudgedQuery, Page, Report, Row
 
 SCHEMA = "rspec-report/1"
 
@@ -28,14 +28,19 @@ def as_json(report: Report) -> dict[str, Any]:
         "spec": _present(path=path, sha256=report.sha256, params=dict(report.params) or None),
         "engine": {"version": e.version, "torch": e.torch, "device": e.device, "dtype": e.dtype, "method": methods},
         "queries": [_query(q) for q in report.queries],
+        **({"reports": [_page(p) for p in report.pages]} if report.pages else {}),
     }
 
 
+def _gates(gates: Sequence[GateResult]) -> list[dict[str, Any]]:
+    return [_present(kind=g.kind, text=g.text, verdict=g.verdict, actual=g.actual, because=g.because, line=g.line, column=g.column) for g in gates]
+
+
+def _page(page: Page) -> dict[str, Any]:
+    return {"name": page.name, "head": list(page.table.head), "lines": [list(x) for x in page.table.lines], "expectations": _gates(page.expectations)}
+
+
 def _query(query: JudgedQuery) -> dict[str, Any]:
-    gates = [
-        _present(kind=g.kind, text=g.text, verdict=g.verdict, actual=g.actual, because=g.because, line=g.line, column=g.column)
-        for g in query.expectations
-    ]
     result = query.result
     return {
         "name": result.name,
@@ -43,12 +48,12 @@ def _query(query: JudgedQuery) -> dict[str, Any]:
         "method": query.method,
         "semantics": query.semantics,
         "seconds": round(result.seconds, 3),
-        "rows": [_row(r) for r in result.rows],
-        "expectations": gates,
+        "rows": [_row(r, result.kind) for r in result.rows],
+        "expectations": _gates(query.expectations),
     }
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: Row, kind: str) -> dict[str, Any]:
     return _present(
         sample=row.sample,
         label=row.label,
@@ -64,10 +69,15 @@ def _row(row: Row) -> dict[str, Any]:
         certificate=row.certificate,
         eps=row.eps,
         margin=row.margin,
+        estimate=row.estimate,
+        fit=row.fit,
+        points=row.points,
+        replaced=None if row.replaced is None else list(row.replaced),
+        witness_file=row.witness_file,
         reason=row.reason,
         lower=_finite(row.lower),
         upper=_finite(row.upper),
-        witness=None if row.witness is None else [list(f) for f in row.witness],
+        witness=None if row.witness is None or kind == "attack" else [list(f) for f in row.witness],
         complete=None if row.complete else False,
         sweep=dict(row.swept) or None,
     )

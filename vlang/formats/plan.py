@@ -34,13 +34,18 @@ def _query(query: QueryPlan) -> list[str]:
 
 
 def _variant(v: Variant) -> list[str]:
+    if v.attack is not None:
+        return [*_asked(v), f"attack {v.attack.method}, {_count(v.attack.steps, 'step')}, {_count(v.attack.restarts, 'start')}, seed {v.engine.seed}"]
+    if v.estimate is not None:
+        return [*_asked(v), f"CLEVER, {_count(v.estimate.batches, 'batch')} of {_count(v.estimate.samples, 'point')}, seed {v.engine.seed}"]
     engine = f"method {v.engine.method}, tolerance {shown(v.engine.tolerance)}, max_radius {shown(v.engine.max_radius)}, device {v.engine.device}"
     if v.engine.budget is not None:
         engine += f", budget {shown(v.engine.budget)} s"
-    lines = [_network(v.network), _input(v), _perturbation(v), f"target {_target(v.target, v.network)}"]
-    if v.eps is not None:
-        lines.append(f"eps {shown(v.eps)}")
-    return [*lines, engine]
+    return [*_asked(v), *([] if v.eps is None else [f"eps {shown(v.eps)}"]), engine]
+
+
+def _asked(v: Variant) -> list[str]:
+    return [_network(v.network), _input(v), _perturbation(v), f"target {_target(v.target, v.network)}"]
 
 
 def _network(network: NetworkPlan) -> str:
@@ -91,7 +96,7 @@ def _target(target: TargetPlan, network: NetworkPlan) -> str:
 
 
 def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+    return f"{n:,} {noun}" + ("" if n == 1 else "es" if noun.endswith("ch") else "s")
 
 
 def _scaled(value: float) -> str:

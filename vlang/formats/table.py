@@ -5,19 +5,22 @@ One layout for terminals and pipes; off a terminal there is no colour and no box
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from vlang.join import frames_of_row
 from vlang.numbers import down, up
-from vlang.report import GateResult, JudgedQuery, Report, Row
+from vlang.report import GateResult, JudgedQuery, Page, Report, Row, size_of
 
 #: Longer tables are shown by their summary and their most fragile rows.
 MOST_ROWS = 24
@@ -28,7 +31,11 @@ COLOURS = ("bold white on red3", "bold black on dark_orange", "black on gold1", 
 GATE_STYLE = {"passed": "green", "failed": "bold red", "unknown": "yellow", "warned": "yellow"}
 GATE_MARK = {"passed": "✓", "failed": "✗", "unknown": "?", "warned": "!"}
 VERDICT_STYLE = {"passed": "bold green", "failed": "bold red", "inconclusive": "bold yellow", "empty": "bold yellow"}
-ROW_STYLE = {"certified": "green", "falsified": "red", "unknown": "yellow"}
+ROW_STYLE = {"certified": "green", "falsified": "red", "unknown": "yellow", "estimate": "cyan"}
+#: Kinds whose rows are a distance: the column's name, how it is rounded, and the verdict that counts. A bound is never shown as better than it is.
+DISTANCES: Mapping[str, tuple[str, Callable[[float], str], str]] = MappingProxyType(
+    {"radius": ("radius", down, "certified"), "attack": ("nearest attack", up, "falsified"), "estimate": ("estimate, not proved", down, "estimate")}
+)
 
 
 class Output(Console):
@@ -48,6 +55,8 @@ def show(report: Report, console: Console) -> None:
     plain = not console.is_terminal
     for query in report.queries:
         console.print(_query(query, plain))
+    for page in report.pages:
+        console.print(_page(page, plain))
     seconds = sum(q.result.seconds for q in report.queries)
     e = report.engine
     verdict = Text(report.verdict.upper(), VERDICT_STYLE[report.verdict])
@@ -57,6 +66,18 @@ def show(report: Report, console: Console) -> None:
     if report.params:
         console.print(Text("params " + ", ".join(f"{k} = {v}" for k, v in report.params), "dim"))
     console.print(Text.assemble(verdict, f"  {report.path}  ({seconds:.1f} s, {e.device}, {e.dtype}, rspec-verify {e.version}, torch {e.torch})"))
+
+
+def _page(page: Page, plain: bool) -> RenderableType:
+    parts: list[RenderableType] = [Text.assemble(("report", "dim"), " ", (page.name, "bold"))]
+    if page.path is not None:  # otherwise its formats are printed
+        table = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=not plain, show_edge=False)
+        for i, name in enumerate(page.table.head):
+            table.add_column(Text(name), justify="left" if i < page.table.labels else "right")
+        for line in page.table.lines:
+            table.add_row(*map(Text, line))
+        parts.append(table)
+    return Group(*parts, *(_gate(g) for g in page.expectations), Text(""))
 
 
 def _query(query: JudgedQuery, plain: bool) -> RenderableType:
@@ -83,14 +104,13 @@ def _query(query: JudgedQuery, plain: bool) -> RenderableType:
 
 
 def _fragility(row: Row) -> float:
-    if row.radius is not None:
-        return row.radius
-    return row.margin if row.margin is not None else -float("inf")
+    size = size_of(row)
+    return -math.inf if size is None else size
 
 
 def _marked(rows: Sequence[Row]) -> frozenset[int]:
     """The rows of the most sensitive words (by identity)."""
-    single = [r for r in rows if r.radius is not None and r.tokens is not None and len(r.frames) == 1]
+    single = [r for r in rows if size_of(r) is not None and r.tokens is not None and len(r.frames) == 1]
     if len(single) <= MARKED:
         return frozenset()
     return frozenset(id(r) for r in sorted(single, key=_fragility)[:MARKED])
@@ -98,7 +118,7 @@ def _marked(rows: Sequence[Row]) -> frozenset[int]:
 
 def _words(rows: Sequence[Row]) -> Text | None:
     """The text itself, each word coloured by its radius, where every row is one word of it."""
-    if len(rows) < 2 or any(r.radius is None or r.tokens is None or len(r.frames) != 1 for r in rows):
+    if len(rows) < 2 or any((r.radius is None and r.estimate is None) or r.tokens is None or len(r.frames) != 1 for r in rows):
         return None
     if [r.frames[0] for r in rows] != list(range(len(rows))):
         return None
@@ -127,10 +147,10 @@ def _table(rows: Sequence[Row], marked: frozenset[int], kind: str, plain: bool, 
     table.add_column("frames")
     if "perturbation.norm" not in swept:
         table.add_column("norm", justify="right")
-    if kind == "radius":
-        table.add_column("radius", justify="right")
+    if kind in DISTANCES:
+        table.add_column(DISTANCES[kind][0], justify="right")
         table.add_column("")
-        most = max((r.radius or 0.0 for r in rows), default=0.0)
+        most = max((size_of(r) or 0.0 for r in rows), default=0.0)
     else:
         if "eps" not in swept:
             table.add_column("eps", justify="right")
@@ -143,11 +163,11 @@ def _table(rows: Sequence[Row], marked: frozenset[int], kind: str, plain: bool, 
         cells += [_label(row), Text(str(row.target)), _frames(row, id(row) in marked)]
         if "perturbation.norm" not in swept:
             cells.append(_number(row.norm))
-        if kind == "radius":
-            assert row.radius is not None
+        if kind in DISTANCES:
+            size = size_of(row)
             style = COLOURS[0] if id(row) in marked else "bold"
-            cells.append(Text(down(row.radius), style))
-            cells.append(_bar(row.radius, most) if row.reason is None else Text(row.reason, "yellow"))
+            cells.append(Text("" if size is None else DISTANCES[kind][1](size), style))
+            cells.append(_remark(row, size, most))
         else:
             if "eps" not in swept:
                 cells.append("" if row.eps is None else down(row.eps))
@@ -163,16 +183,7 @@ def _label(row: Row) -> Text:
 
 
 def _frames(row: Row, marked: bool) -> Text:
-    """Frames with their tokens: '3:name', or '0-3' where there are no words."""
-    if row.tokens is not None and len(row.tokens) <= 6:
-        text = " ".join(f"{k}:{t}" for k, t in zip(row.frames, row.tokens, strict=True))
-    elif len(row.frames) > 2 and row.frames == tuple(range(row.frames[0], row.frames[-1] + 1)):
-        text = f"{row.frames[0]}-{row.frames[-1]}"
-    else:
-        text = ",".join(map(str, row.frames))
-    if row.at_most is not None:
-        text = f"any {row.at_most} of {text}"
-    return Text(text + (" *" if marked else ""), "bold" if marked else "")
+    return Text(frames_of_row(row) + (" *" if marked else ""), "bold" if marked else "")
 
 
 def _number(value: float | str | None) -> str:
@@ -192,6 +203,15 @@ def _bar(value: float, most: float, width: int = 24) -> Text:
     return Text("█" * round(width * value / most) if most else "", "cyan")
 
 
+def _remark(row: Row, size: float | None, most: float) -> Text:
+    """What stands beside a distance."""
+    if row.reason is not None or size is None:
+        return Text(row.reason or "", "yellow")
+    if row.replaced is not None and row.tokens is not None:
+        return Text(", ".join(f"{a} -> {b}" for a, b in zip(row.tokens, row.replaced, strict=True) if b), "red")
+    return _bar(size, most)
+
+
 def _summary(rows: Sequence[Row], kind: str, plain: bool) -> Table:
     """One line per sweep point."""
     table = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=not plain, show_edge=False)
@@ -200,15 +220,19 @@ def _summary(rows: Sequence[Row], kind: str, plain: bool) -> Table:
         groups.setdefault(row.swept, []).append(row)
     for name, _ in rows[0].swept:
         table.add_column(name.split(".")[-1], justify="right")
-    columns = ("min", "median", "mean", "max", "certified") if kind == "radius" else ("certified", "falsified", "unknown")
+    columns: tuple[str, ...] = ("certified", "falsified", "unknown")
+    if kind in DISTANCES:
+        columns = ("min", "median", "mean", "max", DISTANCES[kind][2])
     for name in ("rows", *columns):
         table.add_column(name, justify="right")
     for swept, group in groups.items():
         cells: list[RenderableType] = [*(Text(v) for _, v in swept), str(len(group))]
-        if kind == "radius":
-            radii = [r.radius or 0.0 for r in group]
-            cells += [down(f(radii)) for f in (min, statistics.median, statistics.fmean, max)]
-            cells.append(f"{sum(x > 0 for x in radii) / len(radii):.0%}")
+        if kind in DISTANCES:
+            _, shown, counted = DISTANCES[kind]
+            missing = math.inf if kind == "attack" else 0.0  # no counterexample bounds nothing
+            sizes = [missing if size_of(r) is None else size_of(r) or 0.0 for r in group]
+            cells += [shown(f(sizes)) for f in (min, statistics.median, statistics.fmean, max)]
+            cells.append(f"{sum(r.verdict == counted and r.label == r.predicted for r in group) / len(group):.0%}")
         else:
             cells += [f"{sum(r.verdict == c for r in group)}" for c in columns]
         table.add_row(*cells)

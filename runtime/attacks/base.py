@@ -1,0 +1,171 @@
+"""What an attack is: it looks for the nearest input that changes the class, so the true radius is at most the distance of what it finds.
+
+Attacks move in delta-space with two tools: `steepest` (where on the set a linear margin falls most) and `project` (a point of the set nearby).
+Nothing that they find counts before runtime/witness.py has replayed it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from vlang.runtime.ball import Ball, p_norm
+from vlang.runtime.concrete import logits, margins
+from vlang.runtime.graph import Graph
+
+#: A counterexample must be ahead by this much, relative to the logits: far above the error of a float64 forward pass.
+EVALUATION = 1e-10
+#: Points on the border of the largest set may come out as much further, by rounding.
+AT_THE_END = 1e-12
+#: Bisection steps along the segment from the centre to a counterexample.
+SEGMENT_STEPS = 30
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """Rows to attack. ball: the sets at eps = 1. rows: y_j - y_label. most: the largest eps that counts.
+
+    shape: inputs [B, m, n], rows [B, T, classes].
+    """
+
+    graph: Graph
+    inputs: Tensor
+    ball: Ball
+    rows: Tensor
+    most: float
+
+    def margins(self, delta: Tensor) -> Tensor:
+        """The margin at x + delta plus what evaluating it may be wrong by: below 0 it is a counterexample. shape: [B, m, n] -> [B]."""
+        return careful_margins(self.graph, self.inputs + delta, self.rows)
+
+    def slope(self, delta: Tensor) -> tuple[Tensor, Tensor]:
+        """The margins and their gradient. shape: [B], [B, m, n]."""
+        with torch.enable_grad():
+            moved = delta.detach().clone().requires_grad_()
+            found = self.margins(moved)
+            (gradient,) = torch.autograd.grad(found.sum(), moved)
+        return found.detach(), torch.where(self.ball.radii[:, :, None] > 0, gradient, 0.0)
+
+    def distance(self, delta: Tensor) -> Tensor:
+        """The smallest eps whose balls hold delta. shape: [B]."""
+        radii = self.ball.radii
+        ratio = frame_norms(delta, self.ball) / torch.where(radii > 0, radii, 1.0)
+        return ratio.amax(1)
+
+    def put(self, delta: Tensor, eps: Tensor) -> Tensor:
+        """A point of the sets of radius eps near x + delta. shape: eps [B]."""
+        return project(delta, self.ball.scaled(eps[:, None]))
+
+    def against(self, rows: Tensor) -> Question:
+        """The same with other classes to be confused with. shape: [B, T', classes]."""
+        return replace(self, rows=rows)
+
+    def repeat(self, times: int) -> Question:
+        """Every row so many times, as blocks."""
+        ball = self.ball
+        room = None if ball.room is None else (ball.room[0].repeat(times, 1, 1), ball.room[1].repeat(times, 1, 1))
+        ball = replace(ball, radii=ball.radii.repeat(times, 1), room=room)
+        return replace(self, inputs=self.inputs.repeat(times, 1, 1), ball=ball, rows=self.rows.repeat(times, 1, 1))
+
+
+class Closest:
+    """The nearest counterexample met so far to every row. shape: delta [B, m, n], distance [B] (infinite where there is none)."""
+
+    def __init__(self, question: Question) -> None:
+        self.question = question
+        self.delta = torch.zeros_like(question.inputs)
+        self.distance = torch.full_like(question.inputs[:, 0, 0], torch.inf)
+
+    def offer(self, delta: Tensor, margin: Tensor) -> None:
+        """Take the points that are counterexamples and nearer."""
+        distance = self.question.distance(delta)
+        better = (margin < 0) & (distance < self.distance) & (distance <= self.question.most * (1 + AT_THE_END))
+        self.delta = torch.where(better[:, None, None], delta, self.delta)
+        self.distance = torch.where(better, distance, self.distance)
+
+    def pull(self) -> None:
+        """Bisect the segments from the centres to the counterexamples for nearer ones."""
+        whole, low, high = self.delta, torch.zeros_like(self.distance), torch.ones_like(self.distance)
+        for _ in range(SEGMENT_STEPS):
+            share = (low + high) / 2
+            margin = self.question.margins(whole * share[:, None, None])
+            self.offer(whole * share[:, None, None], margin)
+            low, high = torch.where(margin < 0, low, share), torch.where(margin < 0, share, high)
+
+    def best_of(self, times: int) -> tuple[Tensor, Tensor]:
+        """Of a question repeated so many times: the nearest of every row, and how far it is. shape: [B, m, n], [B]."""
+        distance, which = self.distance.reshape(times, -1).min(0)
+        delta = self.delta.reshape(times, -1, *self.delta.shape[1:])
+        return delta[which, torch.arange(delta.shape[1], device=which.device)], distance
+
+
+#: An attack with so many steps and restarts: the nearest points found, and their distances. shape: [B, m, n], [B].
+Attack = Callable[[Question, int, int, torch.Generator], tuple[Tensor, Tensor]]
+
+
+def careful_margins(graph: Graph, points: Tensor, rows: Tensor) -> Tensor:
+    """The margins at some inputs plus what evaluating them may be wrong by. shape: [P, m, n], [P, T, classes] -> [P]."""
+    values = logits(graph, points)
+    return margins(values, rows) + EVALUATION * (1 + values.abs().amax(-1))
+
+
+def frame_norms(delta: Tensor, ball: Ball) -> Tensor:
+    """shape: [B, m, n] -> [B, m]."""
+    return p_norm(delta, math.inf if ball.norm is None else float(ball.norm))
+
+
+def linear_distance(margin: Tensor, gradient: Tensor, ball: Ball) -> Tensor:
+    """How far the boundary would be were the margin linear. shape: [B]."""
+    gain = ball.support({k: gradient[:, k : k + 1] for k in ball.frames})[:, 0]
+    return torch.where(gain > 0, margin.clamp(min=0) / gain.clamp(min=torch.finfo(gain.dtype).tiny), torch.inf)
+
+
+def steepest(gradient: Tensor, ball: Ball) -> Tensor:
+    """The point of every frame's ball that is furthest along the gradient. shape: [B, m, n]."""
+    radii = ball.radii[:, :, None]
+    if ball.norm is None:
+        return radii * gradient.sign()
+    if ball.norm == 1:
+        top = gradient.abs().argmax(-1, keepdim=True)
+        return radii * torch.zeros_like(gradient).scatter(-1, top, gradient.gather(-1, top).sign())
+    tiny = torch.finfo(gradient.dtype).tiny
+    scale = gradient.abs().amax(-1, keepdim=True).clamp(min=tiny)
+    direction = gradient.sign() * (gradient.abs() / scale) ** (ball.dual - 1)
+    return radii * direction / frame_norms(direction, ball)[..., None].clamp(min=tiny)
+
+
+def project(delta: Tensor, ball: Ball) -> Tensor:
+    """A point of the set near x + delta: the furthest frames kept, each put into its ball, then clipped. shape: [B, m, n].
+
+    The nearest point for p = 1, 2 and infinity without a clip; otherwise shrunk towards the centre.
+    """
+    radii = ball.radii[:, :, None]
+    delta = torch.where(radii > 0, delta, 0.0)
+    if ball.at_most is not None and ball.at_most < delta.shape[1]:
+        size = frame_norms(delta, ball)
+        kept = torch.zeros_like(size).scatter(1, size.topk(ball.at_most, 1).indices, 1.0)
+        delta = delta * kept[:, :, None]
+    if ball.norm is None:
+        delta = torch.minimum(torch.maximum(delta, -radii), radii)
+    else:
+        if ball.norm == 1:
+            delta = _soften(delta, radii)
+        norm = frame_norms(delta, ball)[..., None]
+        delta = delta * torch.where(norm > radii, radii / norm.clamp(min=torch.finfo(delta.dtype).tiny), torch.ones_like(norm))
+    if ball.room is not None:
+        delta = torch.minimum(torch.maximum(delta, -ball.room[0]), ball.room[1])
+    return delta
+
+
+def _soften(delta: Tensor, radii: Tensor) -> Tensor:
+    """The nearest point of a cross-polytope: every coordinate loses as much as brings the sum down to the radius (by sorting)."""
+    size = delta.abs().sort(-1, descending=True).values
+    rank = torch.arange(1, delta.shape[-1] + 1, device=delta.device, dtype=delta.dtype)
+    excess = (size.cumsum(-1) - radii) / rank
+    last = ((size > excess) * rank).amax(-1, keepdim=True).clamp(min=1).long() - 1
+    loss = excess.gather(-1, last).clamp(min=0)
+    return delta.sign() * (delta.abs() - loss).clamp(min=0)

@@ -1,0 +1,80 @@
+"""Gradient attacks: one step (FGSM), and projected steps in a ball whose radius follows what is found (PGD)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from vlang.runtime.attacks.base import Closest, Question, linear_distance, project, steepest
+from vlang.runtime.ball import Ball
+
+#: Radii that FGSM tries, as multiples of where a linear network's boundary would be: this many to each factor of 2, from a quarter to 64.
+PER_DOUBLING, LOWEST, HIGHEST = 8, -2, 6
+#: Steps start at a whole radius and end at this share of it; the ball shrinks or grows by GROWTH times the same schedule.
+LAST_STEP = 0.01
+GROWTH = 0.1
+TWO = Fraction(2)
+
+
+def fgsm(question: Question, steps: int, restarts: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The nearest counterexample straight along the steepest direction at the centre (Goodfellow et al., 2015, arXiv 1412.6572)."""
+    closest = Closest(question)
+    margin, gradient = question.slope(torch.zeros_like(question.inputs))
+    direction, guess = steepest(-gradient, question.ball), linear_distance(margin, gradient, question.ball)
+    for k in range(LOWEST * PER_DOUBLING, HIGHEST * PER_DOUBLING + 1):
+        eps = (guess * 2.0 ** (k / PER_DOUBLING)).clamp(max=question.most)
+        delta = question.put(direction * eps[:, None, None], eps)
+        closest.offer(delta, question.margins(delta))
+    closest.pull()
+    return closest.delta, closest.distance
+
+
+def pgd(question: Question, steps: int, restarts: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Steps along the steepest direction, put back into a ball that shrinks while a counterexample is held and grows while none is.
+
+    Until one is found the ball reaches to where the linearised margin vanishes (Pintor et al., 2021, arXiv 2102.12827, with per-frame balls).
+    The first start is the centre, the others are points of the ball that the first found.
+    """
+    closest = Closest(question)
+    _descend(closest, torch.zeros_like(question.inputs), steps)
+    if restarts > 1:
+        many = question.repeat(restarts - 1)
+        known = torch.where(closest.distance.isfinite(), closest.distance, torch.ones_like(closest.distance)).repeat(restarts - 1)
+        noise = torch.randn(many.inputs.shape, generator=generator, dtype=many.inputs.dtype).to(many.inputs.device)
+        others = Closest(many)
+        _descend(others, many.put(noise * many.inputs.abs().amax().clamp(min=1) * 1e3, known), steps)
+        delta, _ = others.best_of(restarts - 1)
+        closest.offer(delta, question.margins(delta))
+    return closest.delta, closest.distance
+
+
+def _descend(closest: Closest, delta: Tensor, steps: int) -> None:
+    question, eps = closest.question, None
+    for step in range(steps):
+        margin, gradient = question.slope(delta)
+        closest.offer(delta, margin)
+        rate = LAST_STEP + (1 - LAST_STEP) * (1 + math.cos(math.pi * step / steps)) / 2
+        here = question.distance(delta)
+        ahead = here + linear_distance(margin, gradient, question.ball)
+        ahead = torch.where(ahead.isfinite(), ahead, 2 * here + 1)
+        eps = (
+            ahead
+            if eps is None
+            else torch.where(
+                closest.distance.isfinite(), torch.where(margin < 0, torch.minimum(eps, here) * (1 - GROWTH * rate), eps * (1 + GROWTH * rate)), ahead
+            )
+        )
+        eps = eps.clamp(max=question.most)
+        ball = question.ball.scaled(eps[:, None])
+        delta = project(delta + rate * _step(-gradient, ball), ball)
+    closest.offer(delta, question.margins(delta))
+    closest.pull()
+
+
+def _step(gradient: Tensor, ball: Ball) -> Tensor:
+    """A step as long as the ball's radius: the steepest one, but along the gradient itself for the 1-norm, whose steepest step moves one number."""
+    return steepest(gradient, replace(ball, norm=TWO) if ball.norm == 1 else ball)

@@ -1,0 +1,115 @@
+"""CLEVER for recurrent networks: an estimate of the radius from sampled gradients. It proves nothing.
+
+On a ball of radius R the margin falls by at most sum_k L_k ||delta_k||, L_k the largest dual norm of its gradient by frame k there; so were L_k
+known the radius would be at least margin / sum_k w_k L_k, as long as that is within R (Ko et al., 2019, appendix B.2; Weng et al., 2018). The L_k are
+estimated: the largest of many sampled gradients, batch by batch, follows a reverse Weibull distribution, whose location is where it ends.
+R is not asked of the user: it is where the estimate on a ball of radius R is R itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import optimize, stats
+from torch import Tensor
+
+from vlang.runtime.ball import Ball, p_norm
+from vlang.runtime.concrete import logits
+from vlang.runtime.graph import Graph
+
+#: Balls tried on the way to the one whose estimate is its own radius; all but the last with fewer points.
+ROUNDS = 5
+COARSE = 4
+#: A ball grows at most so many times from one round to the next (twice, on a logarithmic scale).
+FURTHEST = 100
+#: Times another estimate, beyond which there is no need to look closer.
+FAR = 2.0
+#: Below this spread, relative to their size, the maxima are one number, and there is nothing to fit.
+FLAT = 1e-9
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """value: the radius. fit: the least p-value of the frames' Kolmogorov-Smirnov tests. points: how many gradients were sampled."""
+
+    value: float
+    fit: float
+    points: int
+
+
+def clever(
+    graph: Graph, inputs: Tensor, ball: Ball, row: Tensor, start: float, samples: int, batches: int, seed: int, enough: float = np.inf
+) -> Estimate:
+    """The estimate for one class. shape: inputs [1, m, n], ball of one row at eps = 1, row [classes] (y_j - y_label).
+
+    start: a first R. enough: one that is far above this need not be fitted: another class's estimate counts.
+    """
+    generator = np.random.default_rng(seed)
+    margin = -float(logits(graph, inputs)[0] @ row)
+    radius, value, fit, points = start, start, 1.0, 0
+    for k in range(ROUNDS):
+        last = k == ROUNDS - 1
+        count = batches if last else max(10, batches // COARSE)
+        maxima = np.stack([_steepest(graph, inputs, ball, row, radius, samples, generator) for _ in range(count)])
+        points += count * samples
+        fitted = [_limit(m) if last else (float(m.max()), 1.0) for m in maxima.T]
+        shares = sorted((w * limit for w, (limit, _) in zip(ball.radii[0, sorted(ball.frames)].tolist(), fitted, strict=True)), reverse=True)
+        slope = sum(shares[: ball.at_most])
+        found = margin / slope if slope > 0 else np.inf
+        value, fit = min(found, radius), min(p for _, p in fitted)
+        if value > FAR * enough:
+            break
+        radius = float(np.sqrt(radius * min(found, FURTHEST * radius)))
+    return Estimate(float(value), float(fit), points)
+
+
+def _steepest(graph: Graph, inputs: Tensor, ball: Ball, row: Tensor, radius: float, samples: int, generator: np.random.Generator) -> np.ndarray:
+    """The largest dual norm of the margin's gradient by every frame that moves, over points of the ball. shape: [frames]."""
+    frames = sorted(ball.frames)
+    delta = torch.zeros((samples, *inputs.shape[1:]), dtype=inputs.dtype)
+    for k in frames:
+        delta[:, k] = torch.from_numpy(_uniform(samples, inputs.shape[2], ball, generator)) * float(ball.radii[0, k]) * radius
+    if ball.at_most is not None and ball.at_most < len(frames):
+        keep = generator.random((samples, len(frames))).argsort(1) < ball.at_most
+        delta[:, frames] *= torch.from_numpy(keep)[:, :, None]
+    delta = delta.to(inputs.device)
+    if ball.room is not None:
+        delta = torch.minimum(torch.maximum(delta, -ball.room[0]), ball.room[1])
+    with torch.enable_grad():
+        points = (inputs + delta).requires_grad_()
+        (gradient,) = torch.autograd.grad((logits(graph, points) @ row).sum(), points)
+    return np.asarray(p_norm(gradient[:, frames], ball.dual).amax(0).cpu())
+
+
+def _uniform(count: int, n: int, ball: Ball, generator: np.random.Generator) -> np.ndarray:
+    """Points of the unit p-ball, evenly: |x|^p from a gamma distribution, a random radius (Barthe et al., 2005). shape: [count, n]."""
+    if ball.norm is None:
+        return generator.uniform(-1, 1, (count, n))
+    p = float(ball.norm)
+    x = generator.gamma(1 / p, 1, (count, n)) ** (1 / p) * generator.choice([-1.0, 1.0], (count, n))
+    size = (np.abs(x) ** p).sum(1, keepdims=True) ** (1 / p)
+    return np.asarray(x * generator.random((count, 1)) ** (1 / n) / size)
+
+
+def _limit(maxima: np.ndarray) -> tuple[float, float]:
+    """Where the maxima's distribution ends, by maximum likelihood, and the p-value of its fit.
+
+    The end is looked for within one range of the maxima above the largest: farther out the likelihood is flat (the Gumbel limit), and nearer than
+    the mean spacing it is unbounded (shapes below 1).
+    """
+    top, spread = float(maxima.max()), float(maxima.max() - maxima.min())
+    if spread <= FLAT * top:
+        return top, 1.0
+
+    def shape_and_scale(end: float) -> tuple[float, float]:
+        shape, _, scale = stats.weibull_min.fit((end - maxima) / spread, floc=0)
+        return float(shape), float(scale)
+
+    def loss(end: float) -> float:
+        shape, scale = shape_and_scale(end)
+        return -float(stats.weibull_min.logpdf((end - maxima) / spread, shape, 0, scale).sum())
+
+    end = float(optimize.minimize_scalar(loss, bounds=(top + spread / len(maxima), top + spread), method="bounded", options={"maxiter": 30}).x)
+    return end, float(stats.kstest((end - maxima) / spread, "weibull_min", (shape_and_scale(end)[0], 0, shape_and_scale(end)[1])).pvalue)

@@ -1,0 +1,76 @@
+"""attack: the nearest counterexample found, an upper bound of the true radius. Each is replayed before it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from vlang.plan import AttackPlan
+from vlang.report import Row
+from vlang.runtime.attacks import ATTACKS
+from vlang.runtime.attacks.words import substitute
+from vlang.runtime.cases import Case, Loaded
+from vlang.runtime.device import batch_bytes
+from vlang.runtime.queries.base import Context, chunks, listed, row, unfinished
+from vlang.runtime.witness import distance, misclassifies
+
+MISCLASSIFIED = "misclassified: the input itself is a counterexample"
+ELSEWHERE = "misclassified, as a class that is not asked about"
+#: Live tensors of a node's width while gradients are computed.
+TAPE = 4
+
+
+def answer(loaded: Loaded, context: Context) -> list[Row]:
+    plan = loaded.variant.attack
+    assert plan is not None
+    generator = torch.Generator().manual_seed(loaded.variant.engine.seed)
+    found: dict[Case, Row] = {}
+    for case in (c for c in loaded.cases if not c.correct):
+        point = loaded.inputs[case.position]
+        if misclassifies(loaded.graph, point, loaded.rows((case,))[0]):
+            found[case] = row(loaded, case, verdict="falsified", radius=0.0, reason=MISCLASSIFIED, witness=listed(point))
+        else:
+            found[case] = row(loaded, case, verdict="unknown", reason=ELSEWHERE)
+        context.finished(1)
+    for cases in _batches(loaded, plan):
+        found.update(unfinished(loaded, cases, context) if context.late() else _attack(loaded, cases, plan, generator))
+        context.finished(len(cases))
+    return [found[c] for c in loaded.cases]
+
+
+def _batches(loaded: Loaded, plan: AttackPlan) -> Iterator[tuple[Case, ...]]:
+    """The groups, cut so that all starts of a batch fit in memory."""
+    per_row = plan.restarts * TAPE * 8 * sum(n.width for n in loaded.graph.nodes)
+    size = max(1, batch_bytes(loaded.network.device) // per_row)
+    for group in chunks(loaded):
+        for start in range(0, len(group), size):
+            yield group[start : start + size]
+
+
+def _attack(loaded: Loaded, cases: tuple[Case, ...], plan: AttackPlan, generator: torch.Generator) -> dict[Case, Row]:
+    question = loaded.question(cases, float(loaded.variant.engine.max_radius))
+    words = None
+    if plan.words:
+        table = loaded.network.embedding
+        assert table is not None
+        allowed = torch.tensor([bool(w) and not (w.startswith("<") and w.endswith(">")) for w in plan.words], device=table.device)
+        words, far = substitute(question, table, allowed, plan.restarts, generator)
+        points = torch.where(words[:, :, None] >= 0, table[words.clamp(min=0)], question.inputs)
+    else:
+        delta, far = ATTACKS[plan.method](question, plan.steps, plan.restarts, generator)
+        points = loaded.clipped(question.inputs + delta, question.inputs)
+    return {
+        case: _row(loaded, case, question.inputs[i], points[i], float(far[i]), None if words is None else words[i]) for i, case in enumerate(cases)
+    }
+
+
+def _row(loaded: Loaded, case: Case, centre: Tensor, point: Tensor, far: float, words: Tensor | None) -> Row:
+    plan, most = loaded.variant.attack, loaded.variant.engine.max_radius
+    assert plan is not None
+    eps = distance(loaded.limits(case), centre, point, far) if far < torch.inf else None
+    if eps is None or eps > most or not misclassifies(loaded.graph, point, loaded.rows((case,))[0]):
+        return row(loaded, case, verdict="unknown", reason=f"{plan.method} found no counterexample within {float(most):g}")
+    replaced = None if words is None else tuple(plan.words[int(words[k])] if words[k] >= 0 else "" for k in case.frames)
+    return row(loaded, case, verdict="falsified", radius=eps, witness=listed(point), replaced=replaced)

@@ -1,0 +1,46 @@
+"""estimate: CLEVER's guess of the radius. It proves nothing, and every row says that it is an estimate."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from vlang.report import Row
+from vlang.runtime.attacks.base import linear_distance
+from vlang.runtime.cases import Case, Loaded
+from vlang.runtime.clever import Estimate, clever
+from vlang.runtime.queries.base import Context, row, unfinished
+from vlang.runtime.queries.radius import MISCLASSIFIED
+
+
+def answer(loaded: Loaded, context: Context) -> list[Row]:
+    found = []
+    for case in loaded.cases:
+        if not case.correct:
+            found.append(row(loaded, case, verdict="estimate", estimate=0.0, reason=MISCLASSIFIED))
+        elif context.late():
+            found += unfinished(loaded, (case,), context).values()
+        else:
+            found.append(_estimated(loaded, case))
+        context.finished(1)
+    return found
+
+
+def _estimated(loaded: Loaded, case: Case) -> Row:
+    """The least estimate over the classes asked about."""
+    plan, engine = loaded.variant.estimate, loaded.variant.engine
+    assert plan is not None
+    question = loaded.question((case,), float(engine.max_radius))
+    each: list[Estimate] = []
+    for j in range(question.rows.shape[1]):
+        row_ = question.rows[:, j : j + 1]
+        margin, gradient = question.against(row_).slope(torch.zeros_like(question.inputs))
+        guess = float(linear_distance(margin, gradient, question.ball))
+        start = guess if 0 < guess < question.most else 1.0
+        least = min((e.value for e in each), default=math.inf)
+        each.append(clever(loaded.graph, question.inputs, question.ball, row_[0, 0], start, plan.samples, plan.batches, engine.seed, least))
+    best = min(each, key=lambda e: e.value)
+    reason = "max_radius reached" if best.value >= question.most else None
+    points = sum(e.points for e in each)
+    return row(loaded, case, verdict="estimate", estimate=min(best.value, question.most), fit=best.fit, points=points, reason=reason)

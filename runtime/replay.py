@@ -1,0 +1,154 @@
+"""Witness files (format rspec-witness/1): written beside a run, replayed alone, with the same tests that a witness passed to count.
+
+A safetensors file: arrays `input` and `witness` (float64), and in the metadata's key `witness` a JSON text with the fields of runtime/statement.py,
+the spec, the query, and where the checkpoint lay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save
+from torch import Tensor
+
+from vlang.plan import Architecture
+from vlang.report import Row
+from vlang.runtime.cases import Loaded
+from vlang.runtime.load import assemble
+from vlang.runtime.statement import statement
+from vlang.runtime.witness import Limits, contains, misclassifies
+
+FORMAT = "rspec-witness/1"
+
+
+class UnreadableError(Exception):
+    """The file, or the checkpoint it is about, is damaged, missing or another one."""
+
+
+class RefutedError(Exception):
+    """The witness shows nothing."""
+
+
+@dataclass(frozen=True)
+class Witnesses:
+    """How witnesses are saved. save: takes a file's name and contents. spec, sha256: what is run."""
+
+    save: Callable[[str, bytes], None]
+    version: str
+    spec: str
+    sha256: str
+
+    def keep(self, loaded: Loaded, query: str, rows: Sequence[Row], start: int) -> list[Row]:
+        """The rows, a file saved for every one that has a witness. start: the number of the first row."""
+        kept = []
+        for k, (case, row) in enumerate(zip(loaded.cases, rows, strict=True)):
+            size = row.radius if row.radius is not None else row.eps
+            if row.witness is None or size is None:
+                kept.append(row)
+                continue
+            eps = loaded.variant.eps if loaded.variant.eps is not None else Fraction(size)
+            claim = {
+                "format": FORMAT,
+                "producer": f"rspec-verify {self.version}",
+                "spec": {"path": self.spec, "sha256": self.sha256},
+                "query": query,
+                "checkpoint": str(Path(loaded.variant.network.checkpoint).resolve()),
+                **statement(loaded, case, eps),
+            }
+            arrays = {
+                "input": loaded.inputs[case.position].cpu().contiguous().clone(),
+                "witness": torch.tensor(row.witness, dtype=torch.float64),
+            }
+            name = f"{query}-{start + k}.witness"
+            self.save(name, save(arrays, {"witness": json.dumps(claim)}))
+            kept.append(replace(row, witness_file=name))
+        return kept
+
+
+def replay(path: str, checkpoint: str | None = None) -> str:
+    """What the witness shows, in words. Raises UnreadableError or RefutedError."""
+    try:
+        with safe_open(path, "pt") as f:
+            claim = json.loads((f.metadata() or {})["witness"])
+            arrays = {name: f.get_tensor(name) for name in ("input", "witness")}
+        if claim["format"] != FORMAT:
+            raise UnreadableError(f"its format is {claim['format']!r}, not {FORMAT!r}")
+        raw = Path(checkpoint or claim["checkpoint"]).read_bytes()
+        if hashlib.sha256(raw).hexdigest() != claim["network"]["sha256"]:
+            raise UnreadableError("the checkpoint is another one (its sha256 differs): name the right one with --network")
+        return _replay(claim, arrays["input"], arrays["witness"], load(raw))
+    except (
+        OSError,
+        SafetensorError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        RuntimeError,
+        ZeroDivisionError,
+        RecursionError,
+    ) as e:
+        text = str(e).splitlines() or [""]
+        raise UnreadableError(f"a part is missing or damaged ({type(e).__name__}: {text[0]})") from None
+
+
+def _replay(claim: dict[str, Any], centre: Tensor, point: Tensor, tensors: dict[str, Tensor]) -> str:
+    said, p, eps = claim["network"], claim["perturbation"], _rational(claim["eps"])
+    if centre.dtype != torch.float64 or centre.dim() != 2 or point.dtype != centre.dtype or point.shape != centre.shape:
+        raise ValueError("the input and the witness are no tables of float64 of one shape")
+    if not bool(torch.isfinite(centre).all() and torch.isfinite(point).all()):
+        raise ValueError("a number is not finite")
+    if hashlib.sha256(centre.numpy().tobytes()).hexdigest() != claim["input"]["sha256"]:
+        raise UnreadableError("its input is not the one that its hash is of")
+    clip = None if p["clip"] is None else (_rational(p["clip"][0]), _rational(p["clip"][1]))
+    norm = None if p["norm"] == "inf" else _rational(p["norm"])
+    limits = Limits(tuple(map(_rational, p["weights"])), norm, p["at_most"], clip)
+    if len(limits.weights) != len(centre) or min(limits.weights) < 0 or eps < 0 or (norm is not None and norm < 1):
+        raise ValueError("its perturbation does not fit its input")
+    network = assemble({k: v.to(torch.float64) for k, v in tensors.items()}, _architecture(said, tensors), torch.float64, torch.device("cpu"))
+    label, against = claim["label"], claim["against"]
+    if not all(type(c) is int and 0 <= c < network.classes for c in [label, *against]) or label in against or not against:
+        raise ValueError("its classes are not those of the network")
+    eye = torch.eye(network.classes, dtype=torch.float64)
+    if not contains(limits, centre, point, eps):
+        raise RefutedError(f"its point is not in the set of radius {float(eps):.6g}")
+    if not misclassifies(network.unroll(len(centre)), point, eye[against] - eye[label]):
+        raise RefutedError(f"none of the classes {against} is surely ahead of {label} there")
+    return f"one of the classes {against} is ahead of {label} at a point of the {p['norm']}-norm set of radius {float(eps):.6g}"
+
+
+def _architecture(said: dict[str, Any], tensors: dict[str, Tensor]) -> Architecture:
+    prefix, head = said["prefix"], tuple(said["head"])
+    recurrent = tensors[f"{prefix}weight_hh_l0"]
+    return Architecture(
+        cell=said["cell"],
+        prefix=prefix,
+        layers=int(said["layers"]),
+        bidirectional=bool(said["bidirectional"]),
+        bias=f"{prefix}bias_ih_l0" in tensors,
+        input_size=tensors[f"{prefix}weight_ih_l0"].shape[1],
+        hidden=recurrent.shape[1],
+        classes=tensors[f"{head[-1]}.weight"].shape[0],
+        readout=said["readout"],
+        head=head,
+        head_activations=tuple(said["head_activations"]),
+        embedding=None,
+        tokens=0,
+        initial=tuple(said["initial"]),
+    )
+
+
+def _rational(text: Any) -> Fraction:
+    if not isinstance(text, str) or not re.fullmatch(r"-?[0-9]{1,400}(/0*[1-9][0-9]{0,399})?", text):
+        raise ValueError(f"{str(text)[:40]!r} is no rational number")
+    return Fraction(text)

@@ -1,0 +1,24 @@
+"""A report's page as Markdown."""
+
+from __future__ import annotations
+
+from vlang.formats.text import GATE_WORDS
+from vlang.report import Page, Table
+
+
+def render(page: Page) -> str:
+    parts = [f"# {page.name}", _table(page.table)]
+    if page.expectations:
+        gates = [f"* **{GATE_WORDS[g.verdict]}**: {g.kind} `{g.text}`, found {_escape(g.actual)}" for g in page.expectations]
+        parts.append("\n".join(gates))
+    parts += ["## Every row", _table(page.records), "## What produced it", "\n".join(f"* {k}: {_escape(v)}" for k, v in page.provenance)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(table: Table) -> str:
+    rule = ["---" if i < table.labels else "---:" for i in range(len(table.head))]
+    return "\n".join("| " + " | ".join(map(_escape, line)) + " |" for line in (table.head, tuple(rule), *table.lines))
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

@@ -1,0 +1,136 @@
+"""Heat maps, drawn by matplotlib as SVG: words over their radii, and a pen's path coloured by them."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from vlang.report import Bracket, Heat
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: From fragile to robust; readable by the colour-blind, and in grey.
+COLOURS = "viridis"
+#: How many of the smallest numbers are marked.
+MARKED = 3
+#: Words to a line, and brackets to a chart.
+WORDS_A_LINE, MOST_BRACKETS = 8, 60
+#: A pen's arrows: one every so many moves.
+MOVES_AN_ARROW = 3
+
+
+def heat(found: Heat) -> str:
+    """An SVG element."""
+    return _svg(
+        lambda figure: KINDS[found.kind](figure, found), 6.4, 4.8 if found.kind == "strokes" else 1.0 + 0.85 * -(-len(found.marks) // WORDS_A_LINE)
+    )
+
+
+def brackets(found: tuple[Bracket, ...], title: str) -> str:
+    """Certified radius, estimate and attack of every row, on one axis."""
+    shown = found[:MOST_BRACKETS]
+    return _svg(lambda figure: _brackets(figure, shown, title), 6.4, 1.2 + 0.28 * len(shown))
+
+
+def _svg(draw: Callable[[Figure], None], width: float, height: float) -> str:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({"svg.hashsalt": "rspec", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10}):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(figure)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'width="100%"', svg, count=1)
+
+
+def _words(figure: Figure, found: Heat) -> None:
+    """Each word over its number, the smallest underlined (figure 6 of the POPQORN paper)."""
+    axes: Axes = figure.add_subplot()
+    axes.set_axis_off()
+    colour = _colours(found.sizes)
+    marked = sorted(range(len(found.sizes)), key=lambda i: found.sizes[i])[:MARKED]
+    lines = -(-len(found.marks) // WORDS_A_LINE)
+    for i, (word, size) in enumerate(zip(found.marks, found.sizes, strict=True)):
+        x, y = i % WORDS_A_LINE, lines - 1 - i // WORDS_A_LINE
+        fill = colour(size)
+        box = {"boxstyle": "round,pad=0.3", "facecolor": fill, "edgecolor": "none"}
+        axes.text(
+            x, y + 0.22, word.replace("$", r"\$"), ha="center", va="center", color=_ink(fill), bbox=box, weight="bold" if i in marked else "normal"
+        )
+        axes.text(x, y - 0.22, f"{size:.3g}", ha="center", va="center", color="#777777", size=9)
+        if i in marked:
+            axes.plot([x - 0.35, x + 0.35], [y - 0.4, y - 0.4], color="#d62728", linewidth=2)
+    axes.set_xlim(-0.6, WORDS_A_LINE - 0.4)
+    axes.set_ylim(-0.6, lines - 0.3)
+
+
+def _strokes(figure: Figure, found: Heat) -> None:
+    """The pen's path from its relative moves, every move coloured by its number, arrows for the order (figure 5 of the POPQORN paper)."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    axes: Axes = figure.add_subplot()
+    colour = _colours(found.sizes)
+    x = y = 0.0
+    down = False  # the first move, and the one after a stroke's end, is made with the pen lifted
+    for i, ((dx, dy, end, _), size) in enumerate(zip(found.values, found.sizes, strict=True)):
+        if down:
+            axes.plot([x, x + dx], [y, y + dy], color=colour(size), linewidth=5, solid_capstyle="round")
+            if i % MOVES_AN_ARROW == 0 and (dx or dy):
+                axes.annotate("", (x + 0.7 * dx, y + 0.7 * dy), (x + 0.3 * dx, y + 0.3 * dy), arrowprops={"arrowstyle": "->", "color": "#d62728"})
+        else:
+            axes.plot([x + dx], [y + dy], "o", color=colour(size), markersize=7)
+        x, y, down = x + dx, y + dy, not end
+    axes.invert_yaxis()
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+    scale = ScalarMappable(Normalize(min(found.sizes), max(found.sizes)), COLOURS)
+    bar = figure.colorbar(scale, ax=axes, shrink=0.8)
+    bar.set_label(found.measure, color="#777777")
+    bar.ax.tick_params(colors="#777777")
+
+
+def _brackets(figure: Figure, found: tuple[Bracket, ...], title: str) -> None:
+    axes: Axes = figure.add_subplot()
+    for i, b in enumerate(found):
+        ends = [x for x in (b.certified, b.attack) if x is not None]
+        if len(ends) == 2:
+            axes.plot(ends, [i, i], color="#bbbbbb", linewidth=3, zorder=1)
+        for value, mark, colour in ((b.certified, "s", "#2a7fb8"), (b.estimate, "x", "#999999"), (b.attack, "o", "#d62728")):
+            if value is not None:
+                axes.plot([value], [i], mark, color=colour, markersize=6)
+    for mark, colour, label in (("s", "#2a7fb8", "certified"), ("x", "#999999", "estimate"), ("o", "#d62728", "attack")):
+        axes.plot([], [], mark, color=colour, label=label)
+    axes.set_yticks(range(len(found)), [b.title.replace("$", r"\$") for b in found], size=7)
+    axes.invert_yaxis()
+    axes.set_xlabel("radius")
+    axes.set_title(title)
+    for text in (axes.title, axes.xaxis.label, *axes.get_xticklabels(), *axes.get_yticklabels()):
+        text.set_color("#777777")
+    legend = axes.legend(loc="best", frameon=False)
+    for text in legend.get_texts():
+        text.set_color("#777777")
+
+
+def _colours(sizes: tuple[float, ...]) -> Callable[[float], tuple[float, ...]]:
+    from matplotlib import colormaps
+
+    low, high = min(sizes), max(sizes)
+    scale = colormaps[COLOURS]
+    return lambda size: tuple(scale((size - low) / (high - low) if high > low else 0.5))
+
+
+def _ink(fill: tuple[float, ...]) -> str:
+    """Black or white, whichever is readable there."""
+    red, green, blue = fill[:3]
+    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
+
+
+KINDS: Mapping[str, Callable[[Any, Heat], None]] = {"words": _words, "strokes": _strokes}

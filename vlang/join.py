@@ -1,0 +1,166 @@
+"""Rows of several queries about one question, side by side; what a report's cells and gates are about."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from vlang.conditions import Fields, evaluate, fields_of, mentioned
+from vlang.numbers import down, near, up
+from vlang.plan import CellPlan, QueryPlan, Reported, ReportPlan
+from vlang.report import QueryResult, Row, Table
+from vlang.reports import REPORTED, Question, question
+
+#: How a number may be rounded where all it is made of are lower bounds, or upper ones.
+LOWER, UPPER = frozenset({"radius", "verify", "bounds"}), frozenset({"attack"})
+
+
+@dataclass(frozen=True)
+class Record:
+    """One question and what each query answered. attributes: as shown, by name. kinds: of the queries, by name."""
+
+    question: Question
+    attributes: Mapping[str, str]
+    swept: Mapping[str, str]
+    rows: Mapping[str, Row]
+    kinds: Mapping[str, str]
+    reported: Mapping[str, float]
+
+    @property
+    def fields(self) -> Fields:
+        found = {f"{name}.{field}": value for name, row in self.rows.items() for field, value in fields_of(row, self.kinds[name]).items()}
+        return found | {f"{REPORTED}.{name}": (value, value) for name, value in self.reported.items()}
+
+
+def records(plan: ReportPlan, queries: Mapping[str, tuple[QueryPlan, QueryResult]]) -> list[Record]:
+    """The natural join of the queries' rows on what they ask and on what they sweep alike; a row without a counterpart stands alone."""
+    joined: list[Record] = []
+    for name in plan.queries:
+        new = list(_of_query(*queries[name]))
+        shared = {k for r in joined for k in r.swept} & {k for r in new for k in r.swept}
+        waiting: dict[tuple[object, ...], list[Record]] = {}
+        for record in new:
+            waiting.setdefault(_key(record, shared), []).append(record)
+        met: set[tuple[object, ...]] = set()
+        merged: list[Record] = []
+        for record in joined:
+            partners = waiting.get(_key(record, shared), [])
+            met |= {_key(record, shared)} if partners else set()
+            merged += [_merged(record, other) for other in partners] or [record]
+        joined = merged + [r for key, group in waiting.items() if key not in met for r in group]
+    return [replace(r, reported=_figures(plan.reported, r)) for r in joined] if plan.reported else joined
+
+
+def _of_query(plan: QueryPlan, result: QueryResult) -> Iterator[Record]:
+    variants = {v.swept: v for v in plan.variants}
+    for row in result.rows:
+        variant = variants[row.swept]
+        attributes = {
+            "network": variant.network.name,
+            "sample": str(row.sample),
+            "label": str(row.label),
+            "target": str(row.target),
+            "frames": frames_of_row(row),
+            "norm": str(row.norm),
+        }
+        yield Record(
+            (*question(variant), row.sample, row.target, row.frames), attributes, dict(row.swept), {plan.name: row}, {plan.name: plan.kind}, {}
+        )
+
+
+def _key(record: Record, shared: Iterable[str]) -> tuple[object, ...]:
+    return (record.question, *(record.swept.get(k) for k in sorted(shared)))
+
+
+def _merged(a: Record, b: Record) -> Record:
+    swept = {**a.swept, **b.swept}
+    return Record(a.question, a.attributes, swept, {**a.rows, **b.rows}, {**a.kinds, **b.kinds}, {})
+
+
+def frames_of_row(row: Row) -> str:
+    """Frames with their tokens: '3:name', or '0-3' where there are no words."""
+    if row.tokens is not None and len(row.tokens) <= 6:
+        text = " ".join(f"{k}:{t}" for k, t in zip(row.frames, row.tokens, strict=True))
+    elif len(row.frames) > 2 and row.frames == tuple(range(row.frames[0], row.frames[-1] + 1)):
+        text = f"{row.frames[0]}-{row.frames[-1]}"
+    else:
+        text = ",".join(map(str, row.frames))
+    return text if row.at_most is None else f"any {row.at_most} of {text}"
+
+
+def value_of(record: Record, attribute: str) -> str:
+    return record.swept[attribute] if attribute in record.swept else record.attributes.get(attribute, "")
+
+
+def _figures(reported: Reported, record: Record) -> dict[str, float]:
+    """The numbers of the first line whose attributes are all those of the record."""
+    attributes = {i: value_of(record, name) for i, name in enumerate(reported.columns) if name in record.swept or name in record.attributes}
+    line = next((x for x in reported.rows if all(x[i] == value for i, value in attributes.items())), None)
+    if line is None or not attributes:
+        return {}
+    return {name: float(x) for i, (name, x) in enumerate(zip(reported.columns, line, strict=True)) if i not in attributes and _is_number(x)}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def pivot(plan: ReportPlan, found: Sequence[Record]) -> Table:
+    """A line for each combination of the row attributes, the cells for each of the column attributes."""
+    lines: dict[tuple[str, ...], dict[tuple[str, ...], list[Record]]] = {}
+    columns: dict[tuple[str, ...], None] = {}
+    for record in found:
+        line, column = (tuple(value_of(record, a) for a in names) for names in (plan.rows, plan.cols))
+        lines.setdefault(line, {}).setdefault(column, []).append(record)
+        columns[column] = None
+    heads = [" ".join([*(f"{a.split('.')[-1]} {v}" for a, v in zip(plan.cols, c, strict=True)), cell.text]) for c in columns for cell in plan.cells]
+    body = tuple((*line, *(shown(cell, groups.get(c, ())) for c in columns for cell in plan.cells)) for line, groups in lines.items())
+    return Table((*(a.split(".")[-1] for a in plan.rows), *heads), body, len(plan.rows))
+
+
+def shown(cell: CellPlan, group: Sequence[Record]) -> str:
+    """A cell's value over the records that have all it mentions, rounded so that it claims no more than is known."""
+    names = {n for n in mentioned(cell.value) if "." in n}
+    fields = [f for f in (r.fields for r in group) if names <= f.keys()]
+    if not fields:
+        return ""
+    low, high = evaluate(cell.value, fields)
+    if isinstance(low, bool) or isinstance(high, bool):
+        return str(low).lower() if low == high else "unknown"
+    kinds = {r.kinds.get(n.split(".")[0], REPORTED) for r in group for n in names}
+    text = (down if kinds <= LOWER else up if kinds <= UPPER else near)(float(low), 4)
+    return text if low == high else f"{down(float(low), 4)} or more"
+
+
+def listing(plan: ReportPlan, found: Sequence[Record]) -> Table:
+    """Every record: its attributes, and every query's numbers as they are."""
+    swept = list(dict.fromkeys(k for r in found for k in r.swept))
+    fixed = [a for a in ("network", "sample", "label", "target", "frames", "norm") if a not in swept and f"perturbation.{a}" not in swept]
+    names = list(dict.fromkeys(k for r in found for k in r.fields))
+    body = []
+    for record in found:
+        fields = record.fields
+        numbers = []
+        for name in names:
+            low, high = fields.get(name, ("", ""))
+            numbers.append(_plain(low) if low == high else f"{_plain(low)} or more")
+        body.append((*(value_of(record, a) for a in (*swept, *fixed)), *numbers, *(_remarks(record))))
+    return Table((*swept, *fixed, *names, "remarks"), tuple(body), len(swept) + len(fixed))
+
+
+def _plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value) if isinstance(value, float) else str(value)
+
+
+def _remarks(record: Record) -> tuple[str]:
+    parts = []
+    for name, row in record.rows.items():
+        if row.reason:
+            parts.append(f"{name}: {row.reason}")
+        if row.replaced is not None and row.tokens is not None:
+            parts.append(f"{name}: " + ", ".join(f"{a} -> {b}" for a, b in zip(row.tokens, row.replaced, strict=True) if b))
+    return ("; ".join(dict.fromkeys(parts)),)

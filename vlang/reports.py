@@ -1,0 +1,169 @@
+"""A report's declaration to its plan: the queries it is about, the attributes that tell their rows apart, its cells and gates."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from vlang import diagnostics as d
+from vlang import files
+from vlang import syntax as s
+from vlang.check import Module
+from vlang.conditions import Scope, check, check_value, written
+from vlang.diagnostics import Diagnostic, SpecError
+from vlang.plan import CellPlan, Expectation, QueryPlan, Reported, ReportPlan, Variant
+from vlang.signatures import ATTRIBUTES, ROW_FIELDS, Report
+from vlang.source import Span
+from vlang.types import Located, article
+
+#: Formats that are files, and the suffix of each.
+SUFFIXES: Mapping[str, str] = {"text": ".txt", "markdown": ".md", "latex": ".tex", "csv": ".csv", "html": ".html", "svg": ".svg"}
+#: Formats that make no sense on standard output.
+FILES_ONLY = ("html", "svg")
+#: The name under which figures from elsewhere are mentioned.
+REPORTED = "reported"
+SEVERAL = "several rows"
+Question = tuple[object, ...]
+
+
+def question(v: Variant) -> Question:
+    """What a variant asks about: rows of variants with one question can stand side by side."""
+    return v.network, v.input, v.perturbation, v.target
+
+
+def lower(module: Module, declaration: s.Declaration, form: Report, plans: Mapping[str, QueryPlan], folder: Path) -> ReportPlan:
+    """Raises SpecError."""
+    queries, reported, wrong = _sources(module, form, plans, folder)
+    if wrong:
+        raise SpecError(*wrong)
+    swept = list(dict.fromkeys(name for q in queries for v in q.variants for name, _ in v.swept))
+    known = [*swept, *ATTRIBUTES]
+    for attribute in [*(form.rows.value if form.rows else ()), *(form.cols.value if form.cols else ())]:
+        if attribute.value not in known:
+            wrong.append(d.unknown_attribute(attribute.span, attribute.value, known))
+    fields = {f"{q.name}.{field}": kind for q in queries for field, kind in ROW_FIELDS[q.kind].items()}
+    if reported is not None:
+        fields |= {f"{REPORTED}.{name}": "number" for name in reported.columns if name not in known}
+    scope = Scope(fields, "this report", SEVERAL)
+    cells = (
+        [_cell(module, c, scope, wrong) for c in form.cell.value] if form.cell else [_default(q, field) for q in queries for field in _distances(q)]
+    )
+    gates = [_gate(module, e, scope, wrong) for e in declaration.entries if isinstance(e, s.Gate)]
+    formats, path = _output(form, wrong)
+    if wrong:
+        raise SpecError(*wrong)
+    cols = tuple(x.value for x in form.cols.value) if form.cols else ()
+    rows = tuple(x.value for x in form.rows.value) if form.rows else tuple(x for x in swept if x not in cols)
+    return ReportPlan(
+        declaration.name,
+        tuple(q.name for q in queries),
+        reported,
+        rows or ("sample", "frames"),
+        cols,
+        tuple(c for c in cells if c is not None),
+        formats,
+        None if path is None else str(folder / path),
+        form.picture.value,
+        _with_soundness([g for g in gates if g is not None], queries, form.span),
+    )
+
+
+def _sources(module: Module, form: Report, plans: Mapping[str, QueryPlan], folder: Path) -> tuple[list[QueryPlan], Reported | None, list[Diagnostic]]:
+    queries: list[QueryPlan] = []
+    wrong: list[Diagnostic] = []
+    reported = None
+    for source in form.of.value:
+        name, path = source.value.query, source.value.path
+        if path is not None:
+            try:
+                reported = _figures(folder, path, source.span)
+            except SpecError as e:
+                wrong += e.diagnostics
+        elif name is not None and name in plans:
+            plan = plans[name]
+            if queries and not {question(v) for v in queries[0].variants} & {question(v) for v in plan.variants}:
+                wrong.append(d.different_rows(source.span, queries[0].name, plan.name))
+            queries.append(plan)
+        elif name is not None and not _is_broken(module, name):
+            other = next((x for x in module.declarations if x.name == name), None)
+            wrong.append(d.not_a_query(source.span, name, None if other is None else article(other.kind), plans))
+    if not queries and not wrong:
+        wrong = [] if any(x.value.query is not None for x in form.of.value) else [d.not_a_query(form.of.span, REPORTED, "a file", plans)]
+        if not wrong:
+            raise SpecError()
+    return queries, reported, wrong
+
+
+def _is_broken(module: Module, name: str) -> bool:
+    """Whether a query of that name has errors of its own, so that there is no plan of it."""
+    return any(x.name == name and x.kind in ROW_FIELDS for x in module.declarations)
+
+
+def _figures(folder: Path, path: str, span: Span) -> Reported:
+    text = files.read_text(files.locate(folder, path, span), span)
+    try:
+        lines = [line for line in csv.reader(io.StringIO(text), strict=True) if line and not line[0].startswith("#")]
+    except csv.Error as e:
+        raise SpecError(d.bad_table(span, path, str(e))) from None
+    if len(lines) < 2:
+        raise SpecError(d.bad_table(span, path, "it needs a header and at least one line"))
+    head = tuple(x.strip() for x in lines[0])
+    if len(set(head)) < len(head) or any(len(line) != len(head) for line in lines):
+        raise SpecError(d.bad_table(span, path, "its lines have not all the header's columns"))
+    return Reported(Path(path).name, head, tuple(tuple(x.strip() for x in line) for line in lines[1:]))
+
+
+def _cell(module: Module, cell: Located[s.Expr], scope: Scope, wrong: list[Diagnostic]) -> CellPlan | None:
+    try:
+        value = check_value(cell.value, scope, module.params, module.broken)
+        return CellPlan(written(value), value)
+    except SpecError as e:
+        wrong += e.diagnostics
+        return None
+
+
+def _distances(query: QueryPlan) -> list[str]:
+    """The fields that stand in a table unless it says otherwise."""
+    return [f for f in ("radius", "estimate", "margin") if f in ROW_FIELDS[query.kind]][:1]
+
+
+def _default(query: QueryPlan, field: str) -> CellPlan:
+    name = f"{query.name}.{field}"
+    here = Span(1, 1)
+    return CellPlan(name, s.Call(here, "mean", (s.Name(here, name),), ()))
+
+
+def _gate(module: Module, gate: s.Gate, scope: Scope, wrong: list[Diagnostic]) -> Expectation | None:
+    try:
+        condition = check(gate.condition, scope, module.params, module.broken)
+    except SpecError as e:
+        wrong += e.diagnostics
+        return None
+    return Expectation(gate.kind, gate.text, condition, gate.because, gate.span.line, gate.span.column)
+
+
+def _with_soundness(gates: list[Expectation], queries: Sequence[QueryPlan], span: Span) -> tuple[Expectation, ...]:
+    """No certified radius may be above an attack: asked in every report that holds both, whether or not it says so."""
+    found = list(gates)
+    for certified in (q for q in queries if q.kind == "radius"):
+        for attack in (q for q in queries if q.kind == "attack"):
+            names = [s.Name(span, f"{q.name}.radius") for q in (certified, attack)]
+            condition = s.Call(span, "all", (s.Binary(span, "<=", *names),), ())
+            if not any(g.kind == "expect" and written(g.condition) == written(condition) for g in gates):
+                because = "a certificate above an attack is wrong"
+                found.append(Expectation("expect", written(condition), condition, because, span.line, span.column, True))
+    return tuple(found)
+
+
+def _output(form: Report, wrong: list[Diagnostic]) -> tuple[tuple[str, ...], str | None]:
+    path = None if form.path is None else form.path.value
+    by_suffix = next((f for f, suffix in SUFFIXES.items() if path is not None and path.endswith(suffix)), None)
+    formats = form.format.value if form.format else (by_suffix or "text",)
+    if path is None:
+        wrong += [d.needs_path(form.format.span, f) for f in formats if f in FILES_ONLY and form.format]
+    elif not path.strip():
+        wrong.append(d.empty_path(form.path.span if form.path else None))
+    stem = path if path is None or by_suffix is None else path[: -len(SUFFIXES[by_suffix])]
+    return formats, stem
