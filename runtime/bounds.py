@@ -12,7 +12,7 @@ inner product per node, with a vector known before the walk.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -20,11 +20,14 @@ from torch import Tensor
 from vlang.runtime import rounding
 from vlang.runtime.ball import Ball
 from vlang.runtime.concrete import trajectory
+from vlang.runtime.enclosure import distances, enclosed
 from vlang.runtime.graph import Affine, Graph, Input, Node, Nonlinear, Ref
 from vlang.runtime.piece import Piece
 from vlang.runtime.relaxations import RELAXATIONS, Args, Nonlinearity, Planes, Rule
 
 Box = tuple[Tensor, Tensor]
+#: Values that do not move are enclosed in ball arithmetic if intervals in float64 leave them this uncertain, relative to 1 and their size.
+WIDE = 1e-12
 Region = Ball | Piece
 #: Changes a node's slopes: (node, nonlinearity, slopes by the rule, both boxes) -> slopes. Any result is sound.
 Adjustment = Callable[[int, Nonlinearity, Args, tuple[Args, Args]], Args]
@@ -35,12 +38,14 @@ class Nominal:
     """A graph on a batch of centres, with the values of every node there. shape: inputs [B, m, n], values each [B, width].
 
     deployed: whether bounds are those of a float32 forward pass too, whatever its order of operations (runtime/README.md, section 9).
+    blur: by node, how far values that do not move may be from the real ones, where intervals in float64 would be too wide. shape: as values.
     """
 
     graph: Graph
     inputs: Tensor
     values: tuple[Tensor, ...]
     deployed: bool = False
+    blur: Mapping[int, Tensor] = field(default_factory=dict)
 
     @classmethod
     def at(cls, graph: Graph, inputs: Tensor, deployed: bool = False) -> Nominal:
@@ -52,7 +57,31 @@ class Nominal:
         return self.values[self.graph.output]
 
     def rows(self, index: Tensor) -> Nominal:
-        return Nominal(self.graph, self.inputs[index], tuple(v[index] for v in self.values), self.deployed)
+        blur = {i: b[index] for i, b in self.blur.items()}
+        return Nominal(self.graph, self.inputs[index], tuple(v[index] for v in self.values), self.deployed, blur)
+
+    def moved(self, offset: Tensor) -> Nominal:
+        """At other inputs; what is known of values that do not move holds if the offset is zero on their frames. shape: offset [B, m, n]."""
+        return replace(Nominal.at(self.graph, self.inputs + offset, self.deployed), blur=self.blur)
+
+    def sharpened(self, frames: frozenset[int]) -> Nominal:
+        """With the values that do not move while these frames do enclosed in ball arithmetic, if intervals in float64 are wide."""
+        fixed = [not hit for hit in self.graph.reached_from(frames)]
+        if self.deployed or not any(fixed[i] and isinstance(n, Nonlinear) for i, n in enumerate(self.graph.nodes)):
+            return self
+        still = Relaxed(self, Ball(torch.zeros_like(self.inputs[:, :, 0]), None), "constant")
+        widest = max(float((still._blur[i] / (1 + self.values[i].abs())).max()) for i, f in enumerate(fixed) if f)
+        if widest <= WIDE:
+            return self
+        per_row: list[dict[int, Tensor]] = []
+        for b in range(len(self.inputs)):
+            same = next((a for a in range(b) if torch.equal(self.inputs[a], self.inputs[b])), None)
+            if same is not None:
+                per_row.append(per_row[same])
+                continue
+            exact = enclosed(self.graph, self.inputs[b], fixed)
+            per_row.append({i: distances(v, self.values[i][b]) for i, v in enumerate(exact) if fixed[i]})
+        return replace(self, blur={i: torch.stack([row[i] for row in per_row]) for i in per_row[0]})
 
 
 class Relaxed:
@@ -131,6 +160,8 @@ class Relaxed:
 
     def _fixed_blur(self, i: int, node: Node) -> Tensor:
         """How far the computed value of a node that does not move may be from the real one; its parents' are known."""
+        if i in self.nominal.blur:
+            return self.nominal.blur[i]
         value = self.nominal.values[i]
         match node:
             case Affine():

@@ -147,7 +147,8 @@ class Loaded:
         return Asked(self.centre(cases), self.ball(cases), self.rows(cases), room)
 
     def centre(self, cases: tuple[Case, ...]) -> Nominal:
-        return Nominal.at(self.graph, self.inputs[[c.position for c in cases]], self.variant.engine.semantics == "deployed32")
+        centre = Nominal.at(self.graph, self.inputs[[c.position for c in cases]], self.variant.engine.semantics == "deployed32")
+        return centre.sharpened(frozenset(k for c in cases for k in c.frames))
 
 
 def at_least(exact: Fraction) -> float:

@@ -95,7 +95,7 @@ class Asked:
             region: Region = ball
             if cut is not None:
                 region = Piece.between(ball, *(x[part] for x in cut))
-                at = Nominal.at(at.graph, at.inputs + region.offset, at.deployed)
+                at = at.moved(region.offset)
             try:
                 done.append(self.margins(bounds(at, region), i))
             except (RuntimeError, MemoryError) as e:

@@ -3,7 +3,7 @@
 On a ball of radius R the margin falls by at most sum_k L_k ||delta_k||, L_k the largest dual norm of its gradient by frame k there; so were L_k
 known the radius would be at least margin / sum_k w_k L_k, as long as that is within R (Ko et al., 2019, appendix B.2; Weng et al., 2018). The L_k are
 estimated: the largest of many sampled gradients, batch by batch, follows a reverse Weibull distribution, whose location is where it ends.
-R is not asked of the user: it is where the estimate on a ball of radius R is R itself.
+R is not asked of the user: the largest estimate counts, which is about where the estimate on a ball of radius R is R itself.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from vlang.runtime.ball import Ball, p_norm
 from vlang.runtime.concrete import logits
 from vlang.runtime.graph import Graph
 
-#: Balls tried on the way to the one whose estimate is its own radius; all but the last with fewer points.
-ROUNDS = 5
+#: Balls tried on the way to the one whose estimate is its own radius: first with fewer points and without a fit, then as asked.
+COARSE_ROUNDS, ROUNDS = 4, 2
 COARSE = 4
 #: A ball grows at most so many times from one round to the next (twice, on a logarithmic scale).
 FURTHEST = 100
@@ -48,21 +48,25 @@ def clever(
     """
     generator = np.random.default_rng(seed)
     margin = -float(logits(graph, inputs)[0] @ row)
-    radius, value, fit, points = start, start, 1.0, 0
-    for k in range(ROUNDS):
-        last = k == ROUNDS - 1
-        count = batches if last else max(10, batches // COARSE)
+    weights = ball.radii[0, sorted(ball.frames)].tolist()
+    radius, points = start, 0
+    best = Estimate(0.0, 1.0, 0)
+    for k in range(COARSE_ROUNDS + ROUNDS):
+        fine = k >= COARSE_ROUNDS
+        count = batches if fine else max(10, batches // COARSE)
         maxima = np.stack([_steepest(graph, inputs, ball, row, radius, samples, generator) for _ in range(count)])
         points += count * samples
-        fitted = [_limit(m) if last else (float(m.max()), 1.0) for m in maxima.T]
-        shares = sorted((w * limit for w, (limit, _) in zip(ball.radii[0, sorted(ball.frames)].tolist(), fitted, strict=True)), reverse=True)
+        fitted = [_limit(m) if fine else (float(m.max()), 1.0) for m in maxima.T]
+        shares = sorted((w * limit for w, (limit, _) in zip(weights, fitted, strict=True)), reverse=True)
         slope = sum(shares[: ball.at_most])
         found = margin / slope if slope > 0 else np.inf
-        value, fit = min(found, radius), min(p for _, p in fitted)
-        if value > FAR * enough:
-            break
+        value = float(min(found, radius))
+        if not fine and value > FAR * enough:
+            return Estimate(value, 1.0, points)
+        if fine and value > best.value:
+            best = Estimate(value, min(p for _, p in fitted), points)
         radius = float(np.sqrt(radius * min(found, FURTHEST * radius)))
-    return Estimate(float(value), float(fit), points)
+    return Estimate(best.value, best.fit, points)
 
 
 def _steepest(graph: Graph, inputs: Tensor, ball: Ball, row: Tensor, radius: float, samples: int, generator: np.random.Generator) -> np.ndarray:

@@ -87,7 +87,9 @@ def samples(plan: InputPlan, network: Network) -> tuple[Tensor, list[int] | None
 
 def _dataset(plan: DatasetInput, network: Network) -> tuple[Tensor, list[int] | None, tuple[int, ...]]:
     chosen = list(plan.indices)
-    array = _array(plan.inputs)[chosen].reshape(len(chosen), plan.frames, plan.size)
+    held = _array(plan.inputs)
+    rows = np.stack([held[start : start + plan.frames] for start in plan.starts]) if plan.starts else held[chosen]
+    array = rows.reshape(len(chosen), plan.frames, plan.size)
     x = torch.tensor(np.asarray(array, dtype=np.float64), dtype=network.dtype, device=network.device)
     _finite(x, plan.inputs.path, plan.inputs.span)
     if plan.labels is None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-import torch
 from torch import Tensor
 
-from vlang.runtime.ball import Ball
-from vlang.runtime.bounds import Nominal, Relaxed
+from vlang.runtime.enclosure import enclosed, surely_below
 from vlang.runtime.graph import Graph
 
 #: The distance of a witness is rounded up until the exact test agrees: by so many units of the last place, doubling.
@@ -27,14 +25,9 @@ class Limits:
 
 
 def misclassifies(graph: Graph, point: Tensor, rows: Tensor) -> bool:
-    """Whether some class asked about is surely ahead of the label at this point: the forward pass is enclosed, as bounds of a set of one point.
-
-    shape: point [m, n], rows [T, classes].
-    """
-    nowhere = Ball(torch.zeros_like(point[None, :, 0]), None)
-    with torch.no_grad():
-        enclosed = Relaxed(Nominal.at(graph, point[None]), nowhere, "constant")
-        return bool((enclosed.upper(graph.output, -rows) < 0).any())
+    """Whether some class asked about is surely ahead of the label there: the forward pass is enclosed. shape: point [m, n], rows [T, classes]."""
+    logits = enclosed(graph, point)[graph.output]
+    return any(surely_below(logits, row) for row in (-rows).tolist())
 
 
 def distance(limits: Limits, centre: Tensor, point: Tensor, about: float) -> float | None:

@@ -196,7 +196,10 @@ def _run(plan: Plan, source: Source, args: argparse.Namespace) -> tuple[int, Rep
         print(f"{plan.path}: the spec has no query; nothing was evaluated", file=sys.stderr)
         return 5, Report(plan.path, plan.sha256, plan.params, EngineInfo(__version__, "", "", ""), "empty", ())
     for page in plan.reports:
-        for word in page.formats if page.path is not None else ():
+        if page.path is None:
+            continue
+        output.folder(str(Path(page.path).parent))
+        for word in page.formats:
             output.probe(f"{page.path}{SUFFIXES[word]}")
     with live(enabled=sys.stderr.isatty() and not args.no_progress) as progress, interruptible() as stopped:
         from vlang.runtime.execute import execute

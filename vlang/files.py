@@ -26,6 +26,10 @@ from vlang.source import Span
 LONGEST_HEADER = 100 * 2**20
 FLOAT_TYPES = frozenset({"F16", "BF16", "F32", "F64", "HalfStorage", "BFloat16Storage", "FloatStorage", "DoubleStorage"})
 NUMPY_TYPES = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"})
+#: struct's letters of numpy's integers.
+INTEGER_CODES = {"i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q"}
+#: Sequences of their own lengths in one file.
+MOST_OFFSETS = 2_000_000
 #: Bytes per element of safetensors types.
 SIZES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
@@ -225,6 +229,19 @@ def npz(path: str, span: Span) -> dict[str, ArrayHeader]:
                             continue  # an array that is not plain numbers, and perhaps not asked for
             return found
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as e:
+        raise SpecError(d.damaged(span, path, ".npz file", str(e))) from None
+
+
+def whole_numbers(path: str, name: str, span: Span) -> tuple[int, ...]:
+    """The numbers of a one-dimensional integer array in an .npz. Raises SpecError."""
+    try:
+        with zipfile.ZipFile(path) as z, z.open(f"{name}.npy") as f:
+            header = _npy_header(f, z.getinfo(f"{name}.npy").file_size, path, span)
+            if not header.integral or len(header.shape) != 1 or header.shape[0] > MOST_OFFSETS:
+                raise SpecError(d.damaged(span, path, ".npz file", f"its array '{name}' is no list of at most {MOST_OFFSETS} whole numbers"))
+            order = ">" if header.dtype[0] == ">" else "<"
+            return struct.unpack(f"{order}{header.shape[0]}{INTEGER_CODES[header.dtype[1:]]}", f.read(header.shape[0] * int(header.dtype[2:])))
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError, struct.error, KeyError) as e:
         raise SpecError(d.damaged(span, path, ".npz file", str(e))) from None
 
 

@@ -31,7 +31,8 @@ def _judge_gate(gate: Expectation, result: QueryResult) -> GateResult:
 def _overall(queries: tuple[JudgedQuery, ...], pages: tuple[Page, ...]) -> Overall:
     if not any(q.result.rows for q in queries):
         return "empty"
-    gates = [g for x in (*queries, *pages) for g in x.expectations if g.kind == "expect"]
+    judged = [*(q.expectations for q in queries), *(p.expectations for p in pages)]
+    gates = [g for expectations in judged for g in expectations if g.kind == "expect"]
     if any(g.verdict == "failed" for g in gates):
         return "failed"
     undecided = any(g.verdict == "unknown" for g in gates)

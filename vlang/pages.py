@@ -40,17 +40,11 @@ def _page(plan: Plan, report: ReportPlan, answered: Mapping[str, tuple[QueryPlan
 
 def _brackets(found: Sequence[Record]) -> Iterator[Bracket]:
     for record in found:
-        sizes = {kind: size_of(record.rows[name]) for name, kind in record.kinds.items() if kind in MEASURES}
+        sizes = {kind: [x for n, k in record.kinds.items() if k == kind and (x := size_of(record.rows[n])) is not None] for kind in MEASURES}
         told = [f"{k.split('.')[-1]} {v}" for k, v in record.swept.items()]
-        title = ", ".join(
-            [
-                *told,
-                f"sample {value_of(record, 'sample')}",
-                f"frames {value_of(record, 'frames')}",
-                f"{record.attributes['label']} not {record.attributes['target']}",
-            ]
-        )
-        yield Bracket(title, sizes.get("radius"), sizes.get("estimate"), sizes.get("attack"))
+        about = f"{record.attributes['label']}, target {record.attributes['target']}"
+        title = ", ".join([*told, f"sample {value_of(record, 'sample')}", f"frames {value_of(record, 'frames')}", about])
+        yield Bracket(title, max(sizes["radius"], default=None), next(iter(sizes["estimate"]), None), min(sizes["attack"], default=None))
 
 
 def _heats(report: ReportPlan, answered: Mapping[str, tuple[QueryPlan, QueryResult]]) -> Iterator[Heat]:
@@ -67,7 +61,7 @@ def _heats(report: ReportPlan, answered: Mapping[str, tuple[QueryPlan, QueryResu
                 report.picture,
                 plan,
                 rows,
-                f"{name}: sample {sample}, {rows[0].label} not {target}" + "".join(f", {k.split('.')[-1]} {v}" for k, v in rows[0].swept),
+                f"{name}: sample {sample}, {rows[0].label}, target {target}" + "".join(f", {k.split('.')[-1]} {v}" for k, v in rows[0].swept),
             )
             if heat is not None:
                 yield heat

@@ -105,7 +105,10 @@ class ArrayPlan:
 
 @dataclass(frozen=True)
 class DatasetInput:
-    """Samples `indices` of an array, each as `frames` frames of `size` numbers. `correct`: only those classified correctly."""
+    """Samples `indices` of an array, each as `frames` frames of `size` numbers. `correct`: only those classified correctly.
+
+    starts: where each sample's frames begin in an array of the frames of all samples, one after the other; empty where every sample has a row.
+    """
 
     inputs: ArrayPlan
     labels: ArrayPlan | None
@@ -113,6 +116,7 @@ class DatasetInput:
     frames: int
     size: int
     correct: bool
+    starts: tuple[int, ...] = ()
 
 
 InputPlan = TextInput | ValuesInput | DatasetInput

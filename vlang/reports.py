@@ -16,7 +16,7 @@ from vlang.diagnostics import Diagnostic, SpecError
 from vlang.plan import CellPlan, Expectation, QueryPlan, Reported, ReportPlan, Variant
 from vlang.signatures import ATTRIBUTES, ROW_FIELDS, Report
 from vlang.source import Span
-from vlang.types import Located, article
+from vlang.types import article
 
 #: Formats that are files, and the suffix of each.
 SUFFIXES: Mapping[str, str] = {"text": ".txt", "markdown": ".md", "latex": ".tex", "csv": ".csv", "html": ".html", "svg": ".svg"}
@@ -48,7 +48,7 @@ def lower(module: Module, declaration: s.Declaration, form: Report, plans: Mappi
         fields |= {f"{REPORTED}.{name}": "number" for name in reported.columns if name not in known}
     scope = Scope(fields, "this report", SEVERAL)
     cells = (
-        [_cell(module, c, scope, wrong) for c in form.cell.value] if form.cell else [_default(q, field) for q in queries for field in _distances(q)]
+        [_cell(module, *c, scope, wrong) for c in form.cell.value] if form.cell else [_default(q, field) for q in queries for field in _distances(q)]
     )
     gates = [_gate(module, e, scope, wrong) for e in declaration.entries if isinstance(e, s.Gate)]
     formats, path = _output(form, wrong)
@@ -115,10 +115,10 @@ def _figures(folder: Path, path: str, span: Span) -> Reported:
     return Reported(Path(path).name, head, tuple(tuple(x.strip() for x in line) for line in lines[1:]))
 
 
-def _cell(module: Module, cell: Located[s.Expr], scope: Scope, wrong: list[Diagnostic]) -> CellPlan | None:
+def _cell(module: Module, name: str | None, cell: s.Expr, scope: Scope, wrong: list[Diagnostic]) -> CellPlan | None:
     try:
-        value = check_value(cell.value, scope, module.params, module.broken)
-        return CellPlan(written(value), value)
+        value = check_value(cell, scope, module.params, module.broken)
+        return CellPlan(name or written(value), value)
     except SpecError as e:
         wrong += e.diagnostics
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from pathlib import Path
 
 from vlang import diagnostics as d
@@ -18,8 +19,20 @@ from vlang.types import Located, Pick
 SEARCHED_WORDS = 20_000
 #: Names that arrays in an .npz may have.
 INPUT_ARRAYS, LABEL_ARRAYS = ("inputs", "x", "X", "data"), ("labels", "y", "Y", "targets")
-#: The inputs, the labels, and where the inputs are named.
-Arrays = tuple[ArrayPlan, ArrayPlan | None, Span]
+#: Where each sequence begins, where sequences have their own lengths, and the last ends.
+OFFSETS = "offsets"
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """where: where the inputs are named. offsets: in an array of the frames of all samples, one after the other."""
+
+    inputs: ArrayPlan
+    labels: ArrayPlan | None
+    where: Span
+    offsets: tuple[int, ...] | None = None
+
+
 #: d[3] or d[0:10].
 SampleIndex = Located[int | tuple[int | None, int | None]]
 
@@ -75,7 +88,9 @@ def lower_dataset(form: Dataset, arrays: Arrays, network: LoweredNetwork, index:
     architecture = network.plan.architecture
     if architecture.embedding is not None:
         raise SpecError(d.embeds_values(form.span, network.plan.name))
-    inputs, labels, where = arrays
+    inputs, labels, where = arrays.inputs, arrays.labels, arrays.where
+    if arrays.offsets is not None:
+        return _sequences(form, arrays, arrays.offsets, architecture.input_size, index)
     if len(inputs.shape) < 2:
         cure = "expected [samples, frames, numbers], or flat samples and 'frames'"
         raise SpecError(d.shapes_do_not_fit(where, f"inputs have shape {list(inputs.shape)}", cure))
@@ -95,16 +110,38 @@ def lower_dataset(form: Dataset, arrays: Arrays, network: LoweredNetwork, index:
         raise SpecError(d.no_samples(where, f"the inputs have shape {list(inputs.shape)}"))
     if size // frames != architecture.input_size:
         raise SpecError(d.network_input(form.frames.span if form.frames else where, size // frames, architecture.input_size))
-    if labels is not None and labels.shape != (count,):
-        span = form.labels.span if form.labels else where
-        what = f"labels have shape {list(labels.shape)}, the inputs {count} samples"
+    return DatasetInput(inputs, labels, _picked(form, arrays, count, index), frames, size // frames, form.where is not None)
+
+
+def _picked(form: Dataset, arrays: Arrays, count: int, index: SampleIndex | None) -> tuple[int, ...]:
+    """The samples asked about, of so many; the labels are checked too."""
+    if arrays.labels is not None and arrays.labels.shape != (count,):
+        span = form.labels.span if form.labels else arrays.where
+        what = f"labels have shape {list(arrays.labels.shape)}, the inputs {count} samples"
         raise SpecError(d.shapes_do_not_fit(span, what, "there must be one label a sample"))
-    if form.where is not None and labels is None:
+    if form.where is not None and arrays.labels is None:
         raise SpecError(d.needs_labels(form.where.span))
     picked = _pick(form, count)
-    if index is not None:
-        picked = _index(index, picked)
-    return DatasetInput(inputs, labels, picked, frames, size // frames, form.where is not None)
+    return picked if index is None else _index(index, picked)
+
+
+def _sequences(form: Dataset, arrays: Arrays, offsets: tuple[int, ...], size: int, index: SampleIndex | None) -> DatasetInput:
+    """Samples of their own lengths: those that are picked must have one."""
+    shape, where = arrays.inputs.shape, arrays.where
+    if form.frames is not None:
+        raise SpecError(d.does_not_apply(form.frames.span, "frames", "the file's offsets say where every sequence ends"))
+    if len(shape) != 2 or list(offsets) != sorted(offsets) or len(offsets) < 2 or (offsets[0], offsets[-1]) != (0, shape[0]):
+        what = f"offsets do not cut the {shape[0] if shape else 0} frames of the inputs into sequences"
+        raise SpecError(d.shapes_do_not_fit(where, what, "they begin with 0, never fall, and end with the number of frames"))
+    if shape[1] != size:
+        raise SpecError(d.network_input(where, shape[1], size))
+    picked = _picked(form, arrays, len(offsets) - 1, index)
+    lengths = {offsets[i + 1] - offsets[i] for i in picked}
+    span = index.span if index is not None else (form.pick.span if form.pick else where)
+    if len(lengths) > 1 or lengths == {0}:
+        what = f"these {len(picked)} sequences have from {min(lengths)} to {max(lengths)} frames"
+        raise SpecError(d.shapes_do_not_fit(span, what, "pick one, as in d[3], or sweep over several: sweep input in [d[3], d[7]]"))
+    return DatasetInput(arrays.inputs, arrays.labels, picked, lengths.pop(), size, form.where is not None, tuple(offsets[i] for i in picked))
 
 
 def open_arrays(form: Dataset, folder: Path) -> Arrays:
@@ -121,18 +158,19 @@ def open_arrays(form: Dataset, folder: Path) -> Arrays:
         if y is not None and not arrays[y].integral:
             raise SpecError(d.shapes_do_not_fit(form.source.span, f"labels are {arrays[y].dtype}, not whole numbers", "store class numbers"))
         labels = None if y is None else ArrayPlan(path, y, arrays[y].shape, form.source.span)
-        return ArrayPlan(path, x, arrays[x].shape, form.source.span), labels, form.source.span
+        offsets = files.whole_numbers(path, OFFSETS, form.source.span) if OFFSETS in arrays else None
+        return Arrays(ArrayPlan(path, x, arrays[x].shape, form.source.span), labels, form.source.span, offsets)
     if form.inputs is None:
         raise SpecError(d.one_of_keys(form.span, ("inputs", "source"), "dataset"))
     path = files.locate(folder, form.inputs.value, form.inputs.span)
     inputs = ArrayPlan(path, None, files.npy(path, form.inputs.span).shape, form.inputs.span)
     if form.labels is None:
-        return inputs, None, form.inputs.span
+        return Arrays(inputs, None, form.inputs.span)
     path = files.locate(folder, form.labels.value, form.labels.span)
     header = files.npy(path, form.labels.span)
     if not header.integral:
         raise SpecError(d.shapes_do_not_fit(form.labels.span, f"labels are {header.dtype}, not whole numbers", "store class numbers"))
-    return inputs, ArrayPlan(path, None, header.shape, form.labels.span), form.inputs.span
+    return Arrays(inputs, ArrayPlan(path, None, header.shape, form.labels.span), form.inputs.span)
 
 
 def _pick(form: Dataset, count: int) -> tuple[int, ...]:

@@ -15,9 +15,9 @@ from vlang import syntax as s
 from vlang.source import Span
 from vlang.types import (
     AttributeType,
+    CellsType,
     ClipType,
     DurationType,
-    ExpressionType,
     Frames,
     FramesType,
     IntegerType,
@@ -139,7 +139,7 @@ class Report:
     of: Located[tuple[Located[Source], ...]]
     rows: Located[tuple[Located[str], ...]] | None
     cols: Located[tuple[Located[str], ...]] | None
-    cell: Located[tuple[Located[s.Expr], ...]] | None
+    cell: Located[tuple[tuple[str | None, s.Expr], ...]] | None
     format: Located[tuple[str, ...]] | None
     path: Located[str] | None
     picture: Located[str]
@@ -268,7 +268,7 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
                 "of": Key(_LIST_OF_SOURCES, "the queries that it is about", required=True),
                 "rows": Key(_ATTRIBUTES, "what makes a line of the table"),
                 "cols": Key(_ATTRIBUTES, "what makes a column"),
-                "cell": Key(ListType(LocatedType(ExpressionType()), "expressions over rows", lone=True), "what stands in a cell", raw=True),
+                "cell": Key(CellsType(), "what stands in a cell", raw=True),
                 "format": Key(ListType(WordType(FORMAT_WORDS), "a list of formats", lone=True), "how it is written"),
                 "path": Key(TextType(), "where it is written; left out, to standard output"),
                 "picture": Key(WordType(PICTURE_WORDS), "a heat map of words, or of a pen's strokes", _word("auto")),

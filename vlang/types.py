@@ -390,13 +390,22 @@ class AttributeType(Type[str]):
 
 
 @dataclass(frozen=True)
-class ExpressionType(Type[s.Expr]):
-    """An expression over rows, checked later."""
+class CellsType(Type[tuple[tuple[str | None, s.Expr], ...]]):
+    """Expressions over rows, checked later: one, a list, or a record of named ones."""
 
-    wanted: str = "an expression such as median(q.radius)"
+    wanted: str = "an expression such as median(q.radius), or a record of named ones"
 
-    def convert(self, key: str, expr: s.Expr, params: Params) -> s.Expr:
-        return expr
+    def convert(self, key: str, expr: s.Expr, params: Params) -> tuple[tuple[str | None, s.Expr], ...]:
+        match expr:
+            case s.Record(entries=entries):
+                if not entries or not all(isinstance(e, s.Pair) for e in entries):
+                    raise self.fail(key, expr)
+                return tuple((e.key, e.value) for e in entries if isinstance(e, s.Pair))
+            case s.Items(items=items) if items:
+                return tuple((None, x) for x in items)
+            case s.Items():
+                raise self.fail(key, expr)
+        return ((None, expr),)
 
 
 @dataclass(frozen=True)

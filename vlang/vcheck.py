@@ -34,6 +34,8 @@ from safetensors import SafetensorError, safe_open
 FORMAT = "rspec-certificate/1"
 #: Bits of matrix arithmetic, and of the planes' stationary points, which are ill-conditioned where two of them meet.
 BITS, FINE_BITS = 64, 192
+#: Bits of values that do not move: their enclosures widen at every step of a long sequence.
+STILL_BITS = 512
 #: Nested boxes over which second derivatives are averaged; any number is sound.
 SHELLS = 32
 ZERO, ONE, HALF, NEVER = arb(0), arb(1), arb(0.5), arb("inf")
@@ -572,6 +574,7 @@ class Proof:
         for i, node in enumerate(nodes):
             self.live.append(node.frame in region.radii or any(self.live[r[0]] for r in [*node.args, *(r for r, _ in node.terms)]))
             self.boxes.append([])
+            ctx.prec = BITS if self.live[i] else STILL_BITS
             if node.frame is not None:
                 r = region.radii.get(node.frame, ZERO)
                 self.boxes[i] = [(v - r, v + r) for v in vector(region.x[node.frame])]
@@ -595,6 +598,7 @@ class Proof:
                 if f"{i}.motion" in arrays and i in self.walked:
                     motion = self.array(f"{i}.motion", 2, node.width)
                     self.motions[i] = vector(motion[0]), vector(motion[1]), self.walked[i][1]
+        ctx.prec = BITS
         self.follow(len(nodes) - 1, rows)
         self.todo = [i for i in range(len(nodes)) if i in self.planes or (self.live[i] and i in asked)] + [len(nodes)]
 

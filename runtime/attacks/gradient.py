@@ -14,6 +14,8 @@ from vlang.runtime.ball import Ball
 
 #: Radii that FGSM tries, as multiples of where a linear network's boundary would be: this many to each factor of 2, from a quarter to 64.
 PER_DOUBLING, LOWEST, HIGHEST = 8, -2, 6
+#: Random starts lie on balls between this share of the nearest counterexample's radius and all of it; noise is so large that it ends on their border.
+SMALLEST_START, FAR_OUT = 0.1, 1e3
 #: Steps start at a whole radius and end at this share of it; the ball shrinks or grows by GROWTH times the same schedule.
 LAST_STEP = 0.01
 GROWTH = 0.1
@@ -37,23 +39,26 @@ def pgd(question: Question, steps: int, restarts: int, generator: torch.Generato
     """Steps along the steepest direction, put back into a ball that shrinks while a counterexample is held and grows while none is.
 
     Until one is found the ball reaches to where the linearised margin vanishes (Pintor et al., 2021, arXiv 2102.12827, with per-frame balls).
-    The first start is the centre, the others are points of the ball that the first found.
+    The first start is the centre; the others look inside the ball that the first found.
     """
     closest = Closest(question)
-    _descend(closest, torch.zeros_like(question.inputs), steps)
+    guess = _descend(closest, torch.zeros_like(question.inputs), steps, torch.full_like(closest.distance, question.most))
     if restarts > 1:
         many = question.repeat(restarts - 1)
-        known = torch.where(closest.distance.isfinite(), closest.distance, torch.ones_like(closest.distance)).repeat(restarts - 1)
-        noise = torch.randn(many.inputs.shape, generator=generator, dtype=many.inputs.dtype).to(many.inputs.device)
+        known = torch.where(closest.distance.isfinite(), closest.distance, guess.clamp(max=question.most)).repeat(restarts - 1)
+        most = torch.where(closest.distance.isfinite(), closest.distance, torch.full_like(guess, question.most)).repeat(restarts - 1)
+        noise, share = (torch.rand(shape, generator=generator, dtype=known.dtype).to(known.device) for shape in (many.inputs.shape, known.shape))
         others = Closest(many)
-        _descend(others, many.put(noise * many.inputs.abs().amax().clamp(min=1) * 1e3, known), steps)
+        start = many.put(torch.special.ndtri(noise) * FAR_OUT * known[:, None, None], known * SMALLEST_START**share)
+        _descend(others, start, steps, most)
         delta, _ = others.best_of(restarts - 1)
         closest.offer(delta, question.margins(delta))
     return closest.delta, closest.distance
 
 
-def _descend(closest: Closest, delta: Tensor, steps: int) -> None:
-    question, eps = closest.question, None
+def _descend(closest: Closest, delta: Tensor, steps: int, most: Tensor) -> Tensor:
+    """Steps in balls no larger than `most`; how large the first one was. shape: most [B] -> [B]."""
+    question, eps, first = closest.question, None, most
     for step in range(steps):
         margin, gradient = question.slope(delta)
         closest.offer(delta, margin)
@@ -68,11 +73,13 @@ def _descend(closest: Closest, delta: Tensor, steps: int) -> None:
                 closest.distance.isfinite(), torch.where(margin < 0, torch.minimum(eps, here) * (1 - GROWTH * rate), eps * (1 + GROWTH * rate)), ahead
             )
         )
-        eps = eps.clamp(max=question.most)
+        eps = torch.minimum(eps, most)
+        first = eps if step == 0 else first
         ball = question.ball.scaled(eps[:, None])
         delta = project(delta + rate * _step(-gradient, ball), ball)
     closest.offer(delta, question.margins(delta))
     closest.pull()
+    return first
 
 
 def _step(gradient: Tensor, ball: Ball) -> Tensor:

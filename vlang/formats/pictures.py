@@ -78,13 +78,14 @@ def _strokes(figure: Figure, found: Heat) -> None:
 
     axes: Axes = figure.add_subplot()
     colour = _colours(found.sizes)
+    arrow = {"arrowstyle": "-|>", "color": "#d62728", "mutation_scale": 14, "linewidth": 0}
     x = y = 0.0
     down = False  # the first move, and the one after a stroke's end, is made with the pen lifted
     for i, ((dx, dy, end, _), size) in enumerate(zip(found.values, found.sizes, strict=True)):
         if down:
             axes.plot([x, x + dx], [y, y + dy], color=colour(size), linewidth=5, solid_capstyle="round")
             if i % MOVES_AN_ARROW == 0 and (dx or dy):
-                axes.annotate("", (x + 0.7 * dx, y + 0.7 * dy), (x + 0.3 * dx, y + 0.3 * dy), arrowprops={"arrowstyle": "->", "color": "#d62728"})
+                axes.annotate("", (x + 0.7 * dx, y + 0.7 * dy), (x + 0.3 * dx, y + 0.3 * dy), arrowprops=arrow)
         else:
             axes.plot([x + dx], [y + dy], "o", color=colour(size), markersize=7)
         x, y, down = x + dx, y + dy, not end
