@@ -22,7 +22,7 @@ from vlang.runtime.graph import Graph
 #: Balls tried on the way to the one whose estimate is its own radius: first with fewer points and without a fit, then as asked.
 COARSE_ROUNDS, ROUNDS = 4, 2
 COARSE = 4
-#: A ball grows at most so many times from one round to the next (twice, on a logarithmic scale).
+#: A ball grows at most so many times from one round to the next.
 FURTHEST = 100
 #: Times another estimate, beyond which there is no need to look closer.
 FAR = 2.0
@@ -65,7 +65,7 @@ def clever(
             return Estimate(value, 1.0, points)
         if fine and value > best.value:
             best = Estimate(value, min(p for _, p in fitted), points)
-        radius = float(np.sqrt(radius * min(found, FURTHEST * radius)))
+        radius = float(min(found, FURTHEST * radius) if found > radius else np.sqrt(radius * found))
     return Estimate(best.value, best.fit, points)
 
 

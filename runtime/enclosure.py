@@ -76,9 +76,11 @@ def _value(node: Node, point: Tensor, values: list[list[arb]], matrices: dict[in
 
 
 def distances(values: list[arb], computed: Tensor) -> Tensor:
-    """How far computed numbers may be from the enclosed ones, rounded up. shape: [width]."""
+    """How far computed numbers may be from the enclosed ones, with room for rounding number +- distance. shape: [width]."""
     found = [float((v - arb(x)).abs_upper()) for v, x in zip(values, computed.tolist(), strict=True)]
-    return torch.tensor(found, dtype=computed.dtype, device=computed.device) * (1 + 2**-50) + torch.finfo(computed.dtype).tiny
+    return (
+        torch.tensor(found, dtype=computed.dtype, device=computed.device) * (1 + 2**-50) + computed.abs() * 2**-52 + torch.finfo(computed.dtype).tiny
+    )
 
 
 def surely_below(values: list[arb], row: Sequence[float]) -> bool:

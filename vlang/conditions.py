@@ -19,6 +19,7 @@ from vlang.diagnostics import SpecError
 from vlang.numbers import down
 from vlang.report import Row
 from vlang.signatures import ROW_FIELDS
+from vlang.types import article
 
 Kind = Literal["number", "condition"]
 #: Infinities stay floats; every other number is exact.
@@ -81,7 +82,7 @@ class Scope:
 
     @classmethod
     def of_query(cls, kind: str, many: str | None) -> Scope:
-        return cls(ROW_FIELDS[kind], f"a {kind} query", many)
+        return cls(ROW_FIELDS[kind], f"{article(kind)} query", many)
 
 
 def check(condition: s.Expr, scope: Scope, params: Params, broken: Collection[str] = ()) -> s.Expr:

@@ -138,7 +138,9 @@ def _sequences(form: Dataset, arrays: Arrays, offsets: tuple[int, ...], size: in
     picked = _picked(form, arrays, len(offsets) - 1, index)
     lengths = {offsets[i + 1] - offsets[i] for i in picked}
     span = index.span if index is not None else (form.pick.span if form.pick else where)
-    if len(lengths) > 1 or lengths == {0}:
+    if lengths == {0}:
+        raise SpecError(d.no_samples(span, "the sequence has no frames"))
+    if len(lengths) > 1:
         what = f"these {len(picked)} sequences have from {min(lengths)} to {max(lengths)} frames"
         raise SpecError(d.shapes_do_not_fit(span, what, "pick one, as in d[3], or sweep over several: sweep input in [d[3], d[7]]"))
     return DatasetInput(arrays.inputs, arrays.labels, picked, lengths.pop(), size, form.where is not None, tuple(offsets[i] for i in picked))

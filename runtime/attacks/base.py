@@ -60,6 +60,19 @@ class Question:
         """A point of the sets of radius eps near x + delta. shape: eps [B]."""
         return project(delta, self.ball.scaled(eps[:, None]))
 
+    def on_frames(self, scores: Tensor) -> Question:
+        """Where only some frames may move at once: only those of the highest scores, for every row. shape: scores [B, m]."""
+        ball = self.ball
+        if ball.at_most is None or ball.at_most >= len(ball.frames):
+            return self
+        top = torch.where(ball.radii > 0, scores, -torch.inf).topk(ball.at_most, 1).indices
+        radii = torch.zeros_like(ball.radii).scatter(1, top, ball.radii.gather(1, top))
+        return replace(self, ball=replace(ball, radii=radii, at_most=None))
+
+    def gains(self, gradient: Tensor) -> Tensor:
+        """How much each frame alone could change a linear margin at eps = 1. shape: [B, m]."""
+        return p_norm(gradient, self.ball.dual) * self.ball.radii
+
     def against(self, rows: Tensor) -> Question:
         """The same with other classes to be confused with. shape: [B, T', classes]."""
         return replace(self, rows=rows)

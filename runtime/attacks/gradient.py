@@ -24,8 +24,9 @@ TWO = Fraction(2)
 
 def fgsm(question: Question, steps: int, restarts: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """The nearest counterexample straight along the steepest direction at the centre (Goodfellow et al., 2015, arXiv 1412.6572)."""
-    closest = Closest(question)
     margin, gradient = question.slope(torch.zeros_like(question.inputs))
+    question = question.on_frames(question.gains(gradient))
+    closest = Closest(question)
     direction, guess = steepest(-gradient, question.ball), linear_distance(margin, gradient, question.ball)
     for k in range(LOWEST * PER_DOUBLING, HIGHEST * PER_DOUBLING + 1):
         eps = (guess * 2.0 ** (k / PER_DOUBLING)).clamp(max=question.most)
@@ -39,20 +40,25 @@ def pgd(question: Question, steps: int, restarts: int, generator: torch.Generato
     """Steps along the steepest direction, put back into a ball that shrinks while a counterexample is held and grows while none is.
 
     Until one is found the ball reaches to where the linearised margin vanishes (Pintor et al., 2021, arXiv 2102.12827, with per-frame balls).
-    The first start is the centre; the others look inside the ball that the first found.
+    The first start is the centre; the others look inside the ball that the first found. Where at most k frames move, every start has its own: the
+    first those of the largest gradients, the others any.
     """
+    whole, gradient = question, question.slope(torch.zeros_like(question.inputs))[1]
+    question = whole.on_frames(whole.gains(gradient))
     closest = Closest(question)
     guess = _descend(closest, torch.zeros_like(question.inputs), steps, torch.full_like(closest.distance, question.most))
     if restarts > 1:
-        many = question.repeat(restarts - 1)
+        many = whole.repeat(restarts - 1)
+        many = many.on_frames(torch.rand(many.ball.radii.shape, generator=generator, dtype=guess.dtype).to(guess.device))
         known = torch.where(closest.distance.isfinite(), closest.distance, guess.clamp(max=question.most)).repeat(restarts - 1)
         most = torch.where(closest.distance.isfinite(), closest.distance, torch.full_like(guess, question.most)).repeat(restarts - 1)
         noise, share = (torch.rand(shape, generator=generator, dtype=known.dtype).to(known.device) for shape in (many.inputs.shape, known.shape))
         others = Closest(many)
         start = many.put(torch.special.ndtri(noise) * FAR_OUT * known[:, None, None], known * SMALLEST_START**share)
         _descend(others, start, steps, most)
-        delta, _ = others.best_of(restarts - 1)
-        closest.offer(delta, question.margins(delta))
+        delta, distance = others.best_of(restarts - 1)
+        better = distance < closest.distance
+        return torch.where(better[:, None, None], delta, closest.delta), torch.where(better, distance, closest.distance)
     return closest.delta, closest.distance
 
 
