@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from vlang.conditions import check, evaluate, found, written
+from vlang.conditions import Scope, check, evaluate, found, written
 from vlang.judge import judge
 from vlang.parser import parse_expression
 from vlang.plan import Expectation, Plan, QueryPlan
@@ -37,12 +37,12 @@ ROWS = [{"radius": (r, r)} for r in (0.1, 0.4, 0.2, 0.3)]
     ],
 )
 def test_values(text: str, value: bool) -> None:
-    condition = check(parse_expression(text), "radius", "several rows", {})
+    condition = check(parse_expression(text), Scope.of_query("radius", "several rows"), {})
     assert evaluate(condition, ROWS) == (value, value)
 
 
 def test_a_single_row_needs_no_aggregate() -> None:
-    condition = check(parse_expression("radius >= 0.1"), "radius", None, {})
+    condition = check(parse_expression("radius >= 0.1"), Scope.of_query("radius", None), {})
     assert evaluate(condition, ROWS[:1]) == (True, True)
     assert found(condition, ROWS[:1]) == "radius = 0.1"
     assert written(condition) == "radius >= 0.1"
@@ -53,7 +53,7 @@ def row(radius: float, complete: bool = True) -> Row:
 
 
 def verdicts(text: str, rows: list[Row], kind: str = "radius", gate: str = "expect") -> tuple[str, str]:
-    condition = check(parse_expression(text), kind, "several rows", {})
+    condition = check(parse_expression(text), Scope.of_query(kind, "several rows"), {})
     expectation = Expectation(gate, text, condition, None, 1, 1)  # type: ignore[arg-type]
     plan = Plan("x", "0", (), (QueryPlan("q", kind, (), (expectation,)),))  # type: ignore[arg-type]
     report = judge(plan, Results(EngineInfo("0", "0", "cpu", "float64"), (QueryResult("q", kind, 0.0, tuple(rows)),)))
