@@ -35,6 +35,7 @@ def _page(plan: Plan, report: ReportPlan, answered: Mapping[str, tuple[QueryPlan
         tuple(_provenance(plan, report, answered, results)),
         report.formats,
         report.path,
+        report.note,
     )
 
 

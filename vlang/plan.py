@@ -262,6 +262,7 @@ class ReportPlan:
     formats: tuple[str, ...]
     path: str | None
     picture: str
+    note: str | None
     expectations: tuple[Expectation, ...]
 
 

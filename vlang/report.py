@@ -148,6 +148,7 @@ class Page:
     provenance: tuple[tuple[str, str], ...]
     formats: tuple[str, ...]
     path: str | None
+    note: str | None = None
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ def lower(module: Module, declaration: s.Declaration, form: Report, plans: Mappi
         formats,
         None if path is None else str(folder / path),
         form.picture.value,
+        None if form.note is None else form.note.value,
         _with_soundness([g for g in gates if g is not None], queries, form.span),
     )
 

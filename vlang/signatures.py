@@ -143,6 +143,7 @@ class Report:
     format: Located[tuple[str, ...]] | None
     path: Located[str] | None
     picture: Located[str]
+    note: Located[str] | None
 
 
 @dataclass(frozen=True)
@@ -272,6 +273,7 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
                 "format": Key(ListType(WordType(FORMAT_WORDS), "a list of formats", lone=True), "how it is written"),
                 "path": Key(TextType(), "where it is written; left out, to standard output"),
                 "picture": Key(WordType(PICTURE_WORDS), "a heat map of words, or of a pen's strokes", _word("auto")),
+                "note": Key(TextType(), "what a reader should know, printed under the title"),
             },
             gated=True,
         ),

@@ -247,8 +247,8 @@ CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-@pytest.mark.parametrize("width", [1100, 420])
-def test_a_browser_shows_the_page(world: Path, tmp_path: Path, width: int) -> None:
+@pytest.mark.parametrize(("width", "dark"), [(1100, False), (420, False), (1100, True)])
+def test_a_browser_shows_the_page(world: Path, tmp_path: Path, width: int, dark: bool) -> None:
     """No console error; pictures have sizes; on a phone nothing but tables is wider than the screen. A probe writes what it sees into the title."""
     assert CHROMIUM is not None
     moves = tuple((float(k % 3), 1.0, float(k == 5), float(k == 5)) for k in range(6))
@@ -268,6 +268,8 @@ window.addEventListener('load', () => { const seen = {
         (tmp_path / "frame.html").write_text(f'<iframe src="page.html" style="width:{width}px;height:800px"></iframe>')
         (tmp_path / "page.html").write_text((tmp_path / "page.html").read_text().replace("document.title =", "parent.document.title ="))
         command.append("--allow-file-access-from-files")
+    if dark:
+        command.append("--blink-settings=preferredColorScheme=0")
     target = tmp_path / ("frame.html" if width < 500 else "page.html")
     done = subprocess.run(
         [*command, "--enable-logging=stderr", f"--user-data-dir={tmp_path}/profile", target.as_uri()],
@@ -286,7 +288,24 @@ window.addEventListener('load', () => { const seen = {
     assert all(w > 100 and h > 100 for w, h in seen["pictures"])
     assert len(seen["bars"]) == 6
     assert seen["bars"] == sorted(seen["bars"])
-    assert seen["ink"] != seen["paper"]
+    ink, paper = (brightness(seen[k]) for k in ("ink", "paper"))
+    assert (ink > 0.8 and paper < 0.1) if dark else (ink < 0.2 and paper > 0.9)
+
+
+def brightness(colour: str) -> float:
+    """Of rgb(r, g, b), between 0 and 1."""
+    return sum(map(int, re.findall(r"\d+", colour)[:3])) / (3 * 255)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_a_page_can_be_printed(world: Path, tmp_path: Path) -> None:
+    assert CHROMIUM is not None
+    (tmp_path / "page.html").write_text(PAGES["html"](pictured(world, TEXT, words())))
+    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile", "--no-pdf-header-footer"]
+    subprocess.run([*command, f"--print-to-pdf={tmp_path}/page.pdf", (tmp_path / "page.html").as_uri()], capture_output=True, timeout=120, check=True)
+    pdf = (tmp_path / "page.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF")
+    assert pdf.count(b"/Type /Page\n") in (1, 2)
 
 
 def test_a_run_writes_its_pages_and_json(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,6 +122,7 @@ def test_every_example_in_the_documents_checks(document: str, number: int, tmp_p
 #: How shipped specs that take longer than a test may are run: smaller, or only checked.
 SMALLER = {
     "table5.rspec": ["check"],
+    "planes_lines_full.rspec": ["check"],
     "table5_quick.rspec": ["run", "-p", "samples=1"],
     "planes_lines.rspec": ["run", "-p", "samples=1"],
     "strokes.rspec": ["run", "-p", "digit=39"],

@@ -7,7 +7,7 @@ from vlang.report import Page, Table
 
 
 def render(page: Page) -> str:
-    parts = [f"# {page.name}", _table(page.table)]
+    parts = [f"# {page.name}", *([] if page.note is None else [_escape(page.note)]), _table(page.table)]
     if page.expectations:
         gates = [f"* **{GATE_WORDS[g.verdict]}**: {g.kind} `{g.text}`, found {_escape(g.actual)}" for g in page.expectations]
         parts.append("\n".join(gates))

@@ -10,7 +10,7 @@ GATE_WORDS: Mapping[str, str] = {"passed": "passed", "failed": "FAILED", "unknow
 
 
 def render(page: Page) -> str:
-    lines = [f"report {page.name}", *table(page.table)]
+    lines = [f"report {page.name}", *([] if page.note is None else [page.note]), *table(page.table)]
     lines += [f"  {GATE_WORDS[g.verdict]}: {g.kind} {g.text}  found {g.actual}" for g in page.expectations]
     lines += [f"  {k}: {v}" for k, v in page.provenance]
     return "\n".join(lines) + "\n"
