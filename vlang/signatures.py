@@ -258,7 +258,7 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
                 **_ASK,
                 "method": Key(WordType(ATTACK_WORDS), "how to look for counterexamples", _word("pgd")),
                 "steps": Key(IntegerType(1, 100_000), "gradient steps from each start", _number(100)),
-                "restarts": Key(IntegerType(1, 10_000), "starts", _number(20)),
+                "restarts": Key(IntegerType(1, 10_000), "starts", _number(40)),
             },
             query=True,
             gated=True,
