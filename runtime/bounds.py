@@ -61,8 +61,13 @@ class Nominal:
         return Nominal(self.graph, self.inputs[index], tuple(v[index] for v in self.values), self.deployed, blur)
 
     def moved(self, offset: Tensor) -> Nominal:
-        """At other inputs; what is known of values that do not move holds if the offset is zero on their frames. shape: offset [B, m, n]."""
-        return replace(Nominal.at(self.graph, self.inputs + offset, self.deployed), blur=self.blur)
+        """At other inputs, the offset zero on frames that do not move. shape: offset [B, m, n].
+
+        What does not move is computed again, in another batch, perhaps with other roundings: what is known of it is widened by the difference.
+        """
+        there = Nominal.at(self.graph, self.inputs + offset, self.deployed)
+        blur = {i: rounding.up(b + (there.values[i] - self.values[i]).abs(), there.values[i].abs() + b, 8) for i, b in self.blur.items()}
+        return replace(there, blur=blur)
 
     def sharpened(self, frames: frozenset[int]) -> Nominal:
         """With the values that do not move while these frames do enclosed in ball arithmetic, if intervals in float64 are wide."""

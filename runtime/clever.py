@@ -26,6 +26,8 @@ COARSE = 4
 FURTHEST = 100
 #: Times another estimate, beyond which there is no need to look closer.
 FAR = 2.0
+#: Balls of a larger p are sampled as boxes.
+NEARLY_A_BOX = 500
 #: Below this spread, relative to their size, the maxima are one number, and there is nothing to fit.
 FLAT = 1e-9
 
@@ -89,9 +91,9 @@ def _steepest(graph: Graph, inputs: Tensor, ball: Ball, row: Tensor, radius: flo
 
 def _uniform(count: int, n: int, ball: Ball, generator: np.random.Generator) -> np.ndarray:
     """Points of the unit p-ball, evenly: |x|^p from a gamma distribution, a random radius (Barthe et al., 2005). shape: [count, n]."""
-    if ball.norm is None:
+    p = np.inf if ball.norm is None else float(ball.norm)
+    if p > NEARLY_A_BOX:
         return generator.uniform(-1, 1, (count, n))
-    p = float(ball.norm)
     x = generator.gamma(1 / p, 1, (count, n)) ** (1 / p) * generator.choice([-1.0, 1.0], (count, n))
     size = (np.abs(x) ** p).sum(1, keepdims=True) ** (1 / p)
     return np.asarray(x * generator.random((count, 1)) ** (1 / n) / size)

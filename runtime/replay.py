@@ -95,7 +95,7 @@ def replay(path: str, checkpoint: str | None = None) -> str:
         IndexError,
         AttributeError,
         RuntimeError,
-        ZeroDivisionError,
+        ArithmeticError,
         RecursionError,
     ) as e:
         text = str(e).splitlines() or [""]
@@ -124,11 +124,14 @@ def _replay(claim: dict[str, Any], centre: Tensor, point: Tensor, tensors: dict[
         raise RefutedError(f"its point is not in the set of radius {float(eps):.6g}")
     if not misclassifies(network.unroll(len(centre)), point, eye[against] - eye[label]):
         raise RefutedError(f"none of the classes {against} is surely ahead of {label} there")
-    return f"one of the classes {against} is ahead of {label} at a point of the {p['norm']}-norm set of radius {float(eps):.6g}"
+    read_as = ", ".join(f"{k} {said[k]}" for k in ("cell", "layers", "bidirectional", "readout", "head", "head_activations"))
+    return f"one of the classes {against} is ahead of {label} at a point of the {p['norm']}-norm set of radius {float(eps):.6g}; read as {read_as}"
 
 
 def _architecture(said: dict[str, Any], tensors: dict[str, Tensor]) -> Architecture:
     prefix, head = said["prefix"], tuple(said["head"])
+    if said["readout"] not in ("last", "mean", "max"):
+        raise ValueError(f"readout {said['readout']!r} is not known")
     recurrent = tensors[f"{prefix}weight_hh_l0"]
     return Architecture(
         cell=said["cell"],

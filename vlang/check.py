@@ -205,6 +205,11 @@ def sweep_points(module: Module, query: s.Declaration) -> list[tuple[tuple[tuple
         if len(points) * len(values) > MOST_POINTS:
             module.report(d.too_large(sweep.span, "points of the sweeps", len(points) * len(values), MOST_POINTS))
             continue
+        shown_as = [shown_value(v, module.params) for v in values] if not module.broken else []
+        again = next((v for i, v in enumerate(shown_as) if v in shown_as[:i]), None)
+        if again is not None:
+            module.report(d.same_point(sweep.span, ".".join(sweep.path), again))
+            continue
         try:
             name = ".".join(sweep.path)
             points = [
@@ -233,6 +238,10 @@ def shown_value(value: s.Expr, params: Params) -> str:
         case s.Call(name=n, args=args, keywords=keywords):
             inner = [shown_value(x, params) for x in args] + [f"{k.key}={shown_value(k.value, params)}" for k in keywords]
             return f"{n}({', '.join(inner)})"
+        case s.Index(base=s.Name(name=n), index=s.Slice() as ends):
+            return n + shown_value(ends, params)
+        case s.Index(base=s.Name(name=n), index=index):
+            return f"{n}[{shown_value(index, params)}]"
         case s.Record(entries=entries):
             return "{" + ", ".join(f"{e.key} = {shown_value(e.value, params)}" for e in entries if isinstance(e, s.Pair)) + "}"
     return describe(value)

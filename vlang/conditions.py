@@ -41,7 +41,7 @@ class Aggregate:
 
 
 def _mean(values: Sequence[Value]) -> Value:
-    infinite = [v for v in values if math.isinf(v)]
+    infinite = [v for v in values if isinstance(v, float) and math.isinf(v)]
     return sum(infinite) if infinite else sum((Fraction(v) for v in values), Fraction(0)) / len(values)
 
 
@@ -204,7 +204,7 @@ def evaluate(expr: s.Expr, rows: Sequence[Fields]) -> Interval:
             low, high = rows[0][name]
             return _exact(low), _exact(high)
         case s.Call(name=name, args=args):
-            values = [evaluate(args[0], [row]) for row in rows]
+            values = [evaluate(args[0], [row]) for row in _distinct(args[0], rows)]
             q = args[1].value if len(args) > 1 and isinstance(args[1], s.Number) else None
             of = AGGREGATES[name].of  # every aggregate grows with its arguments
             return of([v[0] for v in values], q), of([v[1] for v in values], q)
@@ -216,8 +216,22 @@ def evaluate(expr: s.Expr, rows: Sequence[Fields]) -> Interval:
     raise AssertionError(f"an unchecked expression: {expr}")
 
 
+def _distinct(expr: s.Expr, rows: Sequence[Fields]) -> Sequence[Fields]:
+    """Rows joined with several of another query stand for themselves once: an aggregate counts the rows of the queries that it mentions."""
+    queries = sorted({n.partition(".")[0] + "." for n in mentioned(expr) if "." in n})
+    return list({tuple(row.get(q) for q in queries): row for row in rows}.values()) if queries else rows
+
+
 def _exact(value: Value) -> Value:
-    return value if isinstance(value, bool) or not math.isfinite(value) else Fraction(value)
+    return value if isinstance(value, bool | Fraction) or not math.isfinite(value) else Fraction(value)
+
+
+def as_float(value: Value) -> float:
+    """The float64 at or next to a value; beyond its range, an infinity."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _corners(of: Callable[[Value, Value], Value]) -> Operator:
@@ -225,17 +239,29 @@ def _corners(of: Callable[[Value, Value], Value]) -> Operator:
 
     def apply(a: Interval, b: Interval) -> Interval:
         values = [of(x, y) for x in a for y in b]
-        return (-math.inf, math.inf) if any(math.isnan(v) for v in values) else (min(values), max(values))
+        return (-math.inf, math.inf) if any(isinstance(v, float) and math.isnan(v) for v in values) else (min(values), max(values))
 
     return apply
 
 
 def _times(a: Value, b: Value) -> Value:
-    return Fraction(0) if a == 0 or b == 0 else a * b
+    if a == 0 or b == 0:
+        return Fraction(0)
+    if isinstance(a, float) or isinstance(b, float):  # an infinity
+        return math.inf if (a > 0) == (b > 0) else -math.inf
+    return a * b
 
 
 def _over(a: Interval, b: Interval) -> Interval:
-    return (-math.inf, math.inf) if b[0] <= 0 <= b[1] else _corners(lambda x, y: math.nan if math.isinf(x) and math.isinf(y) else x / y)(a, b)
+    return (-math.inf, math.inf) if b[0] <= 0 <= b[1] else _corners(_quotient)(a, b)
+
+
+def _quotient(x: Value, y: Value) -> Value:
+    if isinstance(y, float):
+        return math.nan if isinstance(x, float) else Fraction(0)
+    if isinstance(x, float):
+        return x if y > 0 else -x
+    return Fraction(x) / y
 
 
 def _equal(a: Interval, b: Interval) -> Interval:
@@ -253,8 +279,8 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
         "!=": lambda a, b: (not _equal(a, b)[1], not _equal(a, b)[0]),
         "and": lambda a, b: (bool(a[0] and b[0]), bool(a[1] and b[1])),
         "or": lambda a, b: (bool(a[0] or b[0]), bool(a[1] or b[1])),
-        "+": lambda a, b: (a[0] + b[0], a[1] + b[1]),
-        "-": lambda a, b: (a[0] - b[1], a[1] - b[0]),
+        "+": _corners(lambda x, y: x + y),
+        "-": _corners(lambda x, y: x - y),
         "*": _corners(_times),
         "/": _over,
     }
@@ -281,20 +307,38 @@ def found(expr: s.Expr, rows: Sequence[Fields]) -> str:
 
 
 def _shown(value: Value) -> str:
-    return str(value).lower() if isinstance(value, bool) else down(float(value))
+    return str(value).lower() if isinstance(value, bool) else down(as_float(value))
+
+
+#: How tightly operators bind; names, numbers and calls most of all.
+BINDING = {"or": 1, "and": 2, "not": 3, "<": 4, "<=": 4, ">": 4, ">=": 4, "==": 4, "!=": 4, "+": 5, "-": 5, "*": 6, "/": 6}
+SIGN, ATOM = 7, 8
 
 
 def written(expr: s.Expr) -> str:
     """The expression as text."""
+    return _written(expr)[0]
+
+
+def _written(expr: s.Expr) -> tuple[str, int]:
+    """The text, and how tightly its outermost operator binds."""
+
+    def inside(part: s.Expr, least: int) -> str:
+        text, binding = _written(part)
+        return text if binding >= least else f"({text})"
+
     match expr:
         case s.Number(value=value, unit=unit):
-            return f"{shown(value * 100)}%" if unit == "%" else shown(value)
+            return (f"{shown(value * 100)}%" if unit == "%" else shown(value)), (ATOM if value >= 0 and value.denominator == 1 else SIGN)
         case s.Name(name=name):
-            return name
+            return name, ATOM
         case s.Call(name=name, args=args):
-            return f"{name}({', '.join(written(a) for a in args)})"
+            return f"{name}({', '.join(written(a) for a in args)})", ATOM
         case s.Unary(op=op, operand=operand):
-            return f"{op} {written(operand)}" if op == "not" else f"{op}{written(operand)}"
+            binding = BINDING["not"] if op == "not" else SIGN
+            return (f"not {inside(operand, binding)}" if op == "not" else f"{op}{inside(operand, binding)}"), binding
         case s.Binary(op=op, left=left, right=right):
-            return f"{written(left)} {op} {written(right)}"
-    return "..."
+            binding = BINDING[op]
+            beyond = binding + (op in "-/*+<=>==!=")  # a - (b - 1) keeps its brackets
+            return f"{inside(left, binding + (binding == BINDING['<']))} {op} {inside(right, beyond)}", binding
+    return "...", ATOM

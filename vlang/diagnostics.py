@@ -236,6 +236,22 @@ def constant_condition(span: Span) -> Diagnostic:
     return Diagnostic("R229", "this condition is about nothing that was computed", "mention a field of the rows, e.g. min(radius)", span)
 
 
+def same_point(span: Span, path: str, value: str) -> Diagnostic:
+    return Diagnostic("R236", f"the sweep of '{path}' has {value} twice", "name every value once; rows are told apart by them", span)
+
+
+def named_twice(span: Span, name: str, what: str) -> Diagnostic:
+    return Diagnostic("R237", f"'{name}' is {what} twice", "name it once", span)
+
+
+def same_output(span: Span, path: str, what: str) -> Diagnostic:
+    return Diagnostic("R238", f"{path} is {what} already", "choose another path", span)
+
+
+def no_file_name(span: Span, path: str) -> Diagnostic:
+    return Diagnostic("R239", f"'{path}' names no file", 'give the report\'s file a name, as in path = "reports/table.html"', span)
+
+
 def not_a_query(span: Span, name: str, found: str | None, known: Iterable[str]) -> Diagnostic:
     what = f"'{name}' is {found}, not a query" if found else f"no query is called '{name}'"
     return Diagnostic("R231", what, _suggest(name, known), span)

@@ -20,7 +20,7 @@ def judge_over(gate: Expectation, rows: Sequence[Fields]) -> GateResult:
     names = {n for n in mentioned(gate.condition) if "." in n}
     whole = [r for r in rows if names <= r.keys()]
     if not whole or (len(whole) < len(rows) and not gate.partial):
-        return outcome("unknown", f"{len(rows) - len(whole)} of {len(rows)} rows have no counterpart in another query")
+        return outcome("unknown", f"{len(rows) - len(whole)} of {len(rows)} rows lack a counterpart in another query, or a reported figure")
     rows = whole
     surely, possibly = evaluate(gate.condition, rows)
     actual = found(gate.condition, rows)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
-from vlang.conditions import Fields, evaluate, fields_of, mentioned
+from vlang.conditions import Fields, Interval, as_float, evaluate, fields_of, mentioned
 from vlang.numbers import down, near, up
 from vlang.plan import CellPlan, QueryPlan, Reported, ReportPlan
 from vlang.report import QueryResult, Row, Table
-from vlang.reports import REPORTED, Question, question
+from vlang.reports import REPORTED, Question, number, question
 
 #: How a number may be rounded where all it is made of are lower bounds, or upper ones.
 LOWER, UPPER = frozenset({"radius", "verify", "bounds"}), frozenset({"attack"})
@@ -29,7 +30,10 @@ class Record:
 
     @property
     def fields(self) -> Fields:
-        found = {f"{name}.{field}": value for name, row in self.rows.items() for field, value in fields_of(row, self.kinds[name]).items()}
+        found: dict[str, Interval] = {}
+        for name, row in self.rows.items():
+            found |= {f"{name}.{field}": value for field, value in fields_of(row, self.kinds[name]).items()}
+            found[f"{name}."] = (Fraction(id(row)),) * 2  # which row it is: joined with several of another query it counts once
         return found | {f"{REPORTED}.{name}": (value, value) for name, value in self.reported.items()}
 
 
@@ -96,17 +100,16 @@ def value_of(record: Record, attribute: str) -> str:
 def _figures(reported: Reported, record: Record) -> dict[str, float]:
     """The numbers of the first line whose attributes are all those of the record."""
     attributes = {i: value_of(record, name) for i, name in enumerate(reported.columns) if name in record.swept or name in record.attributes}
-    line = next((x for x in reported.rows if all(x[i] == value for i, value in attributes.items())), None)
+    line = next((x for x in reported.rows if all(_same(x[i], value) for i, value in attributes.items())), None)
     if line is None or not attributes:
         return {}
-    return {name: float(x) for i, (name, x) in enumerate(zip(reported.columns, line, strict=True)) if i not in attributes and _is_number(x)}
+    numbers = {name: number(x) for i, (name, x) in enumerate(zip(reported.columns, line, strict=True)) if i not in attributes}
+    return {name: x for name, x in numbers.items() if x is not None}
 
 
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+def _same(a: str, b: str) -> bool:
+    """One text, or one number written twice."""
+    return a == b or (number(a) is not None and number(a) == number(b))
 
 
 def pivot(plan: ReportPlan, found: Sequence[Record]) -> Table:
@@ -132,15 +135,15 @@ def shown(cell: CellPlan, group: Sequence[Record]) -> str:
     if isinstance(low, bool) or isinstance(high, bool):
         return str(low).lower() if low == high else "unknown"
     kinds = {r.kinds.get(n.split(".")[0], REPORTED) for r in group for n in names}
-    text = (down if kinds <= LOWER else up if kinds <= UPPER else near)(float(low), 4)
-    return text if low == high else f"{down(float(low), 4)} or more"
+    text = (down if kinds <= LOWER else up if kinds <= UPPER else near)(as_float(low), 4)
+    return text if low == high else f"{down(as_float(low), 4)} or more" if low > -math.inf else "undecided"
 
 
 def listing(plan: ReportPlan, found: Sequence[Record]) -> Table:
     """Every record: its attributes, and every query's numbers as they are."""
     swept = list(dict.fromkeys(k for r in found for k in r.swept))
     fixed = [a for a in ("network", "sample", "label", "target", "frames", "norm") if a not in swept and f"perturbation.{a}" not in swept]
-    names = list(dict.fromkeys(k for r in found for k in r.fields))
+    names = [k for k in dict.fromkeys(k for r in found for k in r.fields) if not k.endswith(".")]
     body = []
     for record in found:
         fields = record.fields

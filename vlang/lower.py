@@ -147,12 +147,20 @@ class _Lowering:
         return QueryPlan(declaration.name, kind, tuple(variants), tuple(expectations))
 
     def reports(self, plans: Mapping[str, QueryPlan]) -> list[ReportPlan]:
-        found = []
+        found: list[ReportPlan] = []
+        written: set[Path] = set()
         for x in self.module.declarations:
             form = check.typed(self.module, x.kind, x.span, x.entries) if x.kind == "report" else None
-            if isinstance(form, Report):
-                plan = self.attempt(partial(reports.lower, self.module, x, form, plans, self.source.folder))
-                found += [] if plan is None else [plan]
+            plan = self.attempt(partial(reports.lower, self.module, x, form, plans, self.source.folder)) if isinstance(form, Report) else None
+            if plan is None or not isinstance(form, Report):
+                continue
+            found.append(plan)
+            read = {(self.source.folder / y.value.path).resolve() for z in found for y in form.of.value if y.value.path is not None and z}
+            for path in (Path(f"{plan.path}{reports.SUFFIXES[word]}").resolve() for word in plan.formats if plan.path is not None):
+                if path in written or path in read:
+                    where = form.path.span if form.path is not None else x.span
+                    self.module.report(d.same_output(where, path.name, "written by another report" if path in written else "read by this one"))
+                written.add(path)
         return found
 
     def variant(self, name: str, swept: Swept, query: Query) -> tuple[Variant, int]:

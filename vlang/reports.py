@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,6 +27,8 @@ FILES_ONLY = ("html", "svg")
 #: The name under which figures from elsewhere are mentioned.
 REPORTED = "reported"
 SEVERAL = "several rows"
+#: Points of a report's joined sweeps; more are a mistake.
+MOST_RECORDS = 10_000
 Question = tuple[object, ...]
 
 
@@ -40,9 +44,20 @@ def lower(module: Module, declaration: s.Declaration, form: Report, plans: Mappi
         raise SpecError(*wrong)
     swept = list(dict.fromkeys(name for q in queries for v in q.variants for name, _ in v.swept))
     known = [*swept, *ATTRIBUTES]
+    met: set[str] = set()
     for attribute in [*(form.rows.value if form.rows else ()), *(form.cols.value if form.cols else ())]:
         if attribute.value not in known:
             wrong.append(d.unknown_attribute(attribute.span, attribute.value, known))
+        elif attribute.value in met:
+            wrong.append(d.named_twice(attribute.span, attribute.value, "an attribute of the table"))
+        met.add(attribute.value)
+    if reported is not None:
+        wrong += _check_figures(reported, known, next(x.span for x in form.of.value if x.value.path is not None))
+    points = _joined_points(queries)
+    if points > MOST_RECORDS:
+        wrong.append(d.too_large(form.of.span, "combinations of what the queries sweep", points, MOST_RECORDS))
+    names = [name for name, _ in form.cell.value if name is not None] if form.cell else []
+    wrong += [d.named_twice(form.cell.span, n, "a cell") for n in dict.fromkeys(names) if names.count(n) > 1 and form.cell]
     fields = {f"{q.name}.{field}": kind for q in queries for field, kind in ROW_FIELDS[q.kind].items()}
     if reported is not None:
         fields |= {f"{REPORTED}.{name}": "number" for name in reported.columns if name not in known}
@@ -75,8 +90,13 @@ def _sources(module: Module, form: Report, plans: Mapping[str, QueryPlan], folde
     queries: list[QueryPlan] = []
     wrong: list[Diagnostic] = []
     reported = None
+    met: set[str] = set()
     for source in form.of.value:
         name, path = source.value.query, source.value.path
+        if (name or REPORTED) in met:
+            wrong.append(d.named_twice(source.span, name or REPORTED, "a source of the report"))
+            continue
+        met.add(name or REPORTED)
         if path is not None:
             try:
                 reported = _figures(folder, path, source.span)
@@ -103,7 +123,7 @@ def _is_broken(module: Module, name: str) -> bool:
 
 
 def _figures(folder: Path, path: str, span: Span) -> Reported:
-    text = files.read_text(files.locate(folder, path, span), span)
+    text = files.read_text(files.locate(folder, path, span), span).removeprefix("\ufeff")
     try:
         lines = [line for line in csv.reader(io.StringIO(text), strict=True) if line and not line[0].startswith("#")]
     except csv.Error as e:
@@ -114,6 +134,42 @@ def _figures(folder: Path, path: str, span: Span) -> Reported:
     if len(set(head)) < len(head) or any(len(line) != len(head) for line in lines):
         raise SpecError(d.bad_table(span, path, "its lines have not all the header's columns"))
     return Reported(Path(path).name, head, tuple(tuple(x.strip() for x in line) for line in lines[1:]))
+
+
+def _check_figures(reported: Reported, known: Sequence[str], span: Span) -> list[Diagnostic]:
+    """Some column must say which rows a line is about, once each; all others must be numbers."""
+    attributes = [i for i, name in enumerate(reported.columns) if name in known]
+    if not attributes:
+        return [d.bad_table(span, reported.name, f"no column is an attribute of the rows ({', '.join(known)})")]
+    for i, name in enumerate(reported.columns):
+        odd = next((line[i] for line in reported.rows if line[i] and number(line[i]) is None), None) if i not in attributes else None
+        if odd is not None:
+            return [d.bad_table(span, reported.name, f"column '{name}' is no attribute of the rows, and holds {odd[:40]!r}, which is no number")]
+    lines = [tuple(line[i] for i in attributes) for line in reported.rows]
+    again = next((x for i, x in enumerate(lines) if x in lines[:i]), None)
+    return [] if again is None else [d.bad_table(span, reported.name, f"two lines are about {', '.join(again)}")]
+
+
+def number(text: str) -> float | None:
+    """The finite number that a text is, if it is one."""
+    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text):
+        return None
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def _joined_points(queries: Sequence[QueryPlan]) -> int:
+    """How many points the queries' sweeps have together, of one question and one sample: at most as many as this, counted without joining rows."""
+    sizes: dict[Question, int] = {}
+    seen: set[str] = set()
+    for q in queries:
+        own: dict[Question, set[tuple[str, ...]]] = {}
+        for v in q.variants:
+            own.setdefault(question(v), set()).add(tuple(f"{k}={x}" for k, x in v.swept if k not in seen))
+        for asked, points in own.items():
+            sizes[asked] = sizes.get(asked, 1) * len(points)
+        seen |= {k for v in q.variants for k, _ in v.swept}
+    return max(sizes.values(), default=0)
 
 
 def _cell(module: Module, name: str | None, cell: s.Expr, scope: Scope, wrong: list[Diagnostic]) -> CellPlan | None:
@@ -166,5 +222,7 @@ def _output(form: Report, wrong: list[Diagnostic]) -> tuple[tuple[str, ...], str
         wrong += [d.needs_path(form.format.span, f) for f in formats if f in FILES_ONLY and form.format]
     elif not path.strip():
         wrong.append(d.empty_path(form.path.span if form.path else None))
+    elif form.path is not None and (path.endswith(("/", "\\")) or Path(path).name in ("..", *SUFFIXES.values())):
+        wrong.append(d.no_file_name(form.path.span, path))
     stem = path if path is None or by_suffix is None else path[: -len(SUFFIXES[by_suffix])]
     return formats, stem

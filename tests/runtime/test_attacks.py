@@ -192,6 +192,8 @@ def test_a_witness_is_replayed_and_an_altered_one_refused(tmp_path: Path, capsys
         altered({"witness": arrays["witness"] * torch.nan}),
         altered(eps="nan"),
         altered(eps="1/0"),
+        altered(perturbation={**claim["perturbation"], "norm": "9" * 400}),
+        altered(network={**claim["network"], "readout": "bogus"}),
         altered(format="rspec-witness/9"),
         altered(against=[]),
         altered(against=[99]),

@@ -12,7 +12,7 @@ import torch
 from tests.helpers import DTYPE, random_network
 from vlang import cli, vcheck
 from vlang.lower import compile_spec
-from vlang.runtime import load
+from vlang.runtime import bounds, load
 from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal, Relaxed
 from vlang.runtime.cases import Samples, prepare
@@ -78,3 +78,17 @@ def test_short_sequences_are_left_to_intervals() -> None:
     nominal = Nominal.at(graph, torch.zeros(1, 3, 3, dtype=DTYPE))
     assert not nominal.sharpened(frozenset({2})).blur
     assert not nominal.sharpened(frozenset({0})).blur
+
+
+def test_values_computed_again_elsewhere_may_have_other_roundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A piece of a ball evaluates frames that do not move in another batch: where that rounds otherwise, what is known of them is widened."""
+    variant = compile_spec(Source(str(SPECS / "x.rspec"), LONG)).queries[0].variants[0]
+    loaded = prepare(variant, Samples.load(variant.input, load.network(variant.network, DTYPE, torch.device("cpu"))))
+    sharp = loaded.centre(loaded.cases)
+    assert sharp.blur
+    monkeypatch.setattr(bounds, "trajectory", lambda graph, inputs: [v + 1e-9 for v in trajectory(graph, inputs)])
+    there = sharp.moved(torch.zeros_like(sharp.inputs))
+    exact = enclosed(sharp.graph, sharp.inputs[0])
+    for i, blur in there.blur.items():
+        for value, number, distance in zip(exact[i], there.values[i][0].tolist(), blur[0].tolist(), strict=True):
+            assert abs(value - number) <= distance

@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 
 from vlang import cli
+from vlang.conditions import written
 from vlang.formats import PAGES
 from vlang.judge import EXIT_CODES, judge
 from vlang.lower import compile_spec
+from vlang.parser import parse_expression
 from vlang.report import EngineInfo, Page, QueryResult, Report, Results, Row
 from vlang.source import Source
 
@@ -344,3 +346,50 @@ report both {{ of = cert, path = "file/both.html" }}
 """)
     assert cli.main([str(spec)]) == 2
     assert "cannot write" in capsys.readouterr().err
+
+
+def test_swept_samples_are_told_apart(world: Path) -> None:
+    """`sweep input in [d[0], d[1]]`: shown as written, and joined with their own."""
+    spec = """rspec 1
+network a { checkpoint = "lstm.safetensors" }
+dataset d { source = "data.npz" }
+dataset e { inputs = "unit.npy" }
+perturbation p { frames = all, norm = 2 }
+radius cert { network = a, input = d[1], perturbation = p, sweep input in [e[1], d[1]] }
+attack near { network = a, input = d[1], perturbation = p, sweep input in [d[1], e[1]] }
+report r { of = [cert, near], rows = input }
+"""
+    plan = compile_spec(Source(str(world / "x.rspec"), spec))
+    found = {"cert": (("e[1]", 0.5), ("d[1]", 0.1)), "near": (("d[1]", 0.2), ("e[1]", 0.9))}
+    results = [QueryResult(q.name, q.kind, 1.0, tuple(row(1, {"input": name}, radius=size) for name, size in found[q.name])) for q in plan.queries]
+    report = judge(plan, Results(EngineInfo("0", "0", "cpu", "float64"), tuple(results)))
+    assert report.pages[0].table.lines == (("e[1]", "0.5", "0.9001"), ("d[1]", "0.1", "0.2001"))
+    assert report.verdict == "passed"
+
+
+def test_infinities_that_meet_decide_nothing(world: Path) -> None:
+    nothing = [replace(r, radius=None, verdict="unknown") for r in answers("near")]
+    gates = "expect mean(near.radius) - max(near.radius) != 0, expect not (mean(near.radius) - max(near.radius) > 0), expect mean(near.radius) > 1"
+    found = page(world, f"report r {{ of = near, cell = mean(near.radius) - max(near.radius), {gates} }}", near=nothing)
+    assert [g.verdict for g in found.expectations] == ["unknown", "unknown", "passed"]
+    assert found.table.lines[0][-1] == "undecided"
+
+
+def test_numbers_beyond_float64_are_compared_exactly(world: Path) -> None:
+    found = page(world, "report r { of = cert, cell = mean(cert.radius) * 1e300 * 1e300, expect mean(cert.radius) * 1e300 * 1e300 > 1e300 }")
+    assert found.expectations[0].verdict == "passed"
+    assert found.table.lines[0][-1] == "inf"
+
+
+def test_an_aggregate_counts_each_row_once(world: Path) -> None:
+    gates = "expect count(cert.radius > 0) == 4, expect count(far.radius > 0) == 8, expect count(far.radius > cert.radius) == 8"
+    assert [g.verdict for g in page(world, f"report r {{ of = [cert, far], {gates} }}").expectations[:3]] == ["passed"] * 3
+
+
+@pytest.mark.parametrize(
+    "text", ["(a + b) * 2", "a - (b - 1)", "a - b - 1", "a / (b / c)", "-(a + b)", "not (a > b and b > c)", "a > b or b > c and c > a", "(1/3) * a"]
+)
+def test_expressions_are_written_as_they_are_meant(text: str) -> None:
+    first = parse_expression(text)
+    assert written(parse_expression(written(first))) == written(first)
+    assert ("(" in written(first)) == ("(" in text and "1/3" not in text) or "1/3" in text

@@ -29,4 +29,6 @@ def render(page: Page) -> str:
 
 
 def _line(cells: tuple[str, ...]) -> str:
-    return " & ".join(re.sub(r"[\\&%$#_{}~^<>]", lambda m: ESCAPES[m[0]], c) for c in cells) + r" \\"
+    line = " & ".join(re.sub(r"[\\&%$#_{}~^<>]", lambda m: ESCAPES[m[0]], c) for c in cells)
+    opening = "{}" if line.startswith(("[", "*")) else ""  # the line before would take it for an argument
+    return opening + line + r" \\"

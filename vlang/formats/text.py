@@ -18,7 +18,7 @@ def render(page: Page) -> str:
 
 def table(found: Table) -> list[str]:
     """Columns aligned: labels to the left, numbers to the right."""
-    rows = (found.head, *found.lines)
+    rows = tuple(tuple(" ".join(c.split()) for c in row) for row in (found.head, *found.lines))
     widths = [max(len(row[i]) for row in rows) for i in range(len(found.head))]
     return [
         "  ".join(c.ljust(w) if i < found.labels else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows
