@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import optimize, stats
 from torch import Tensor
 
 from vlang.runtime.ball import Ball, p_norm
@@ -105,6 +104,8 @@ def _limit(maxima: np.ndarray) -> tuple[float, float]:
     The end is looked for within one range of the maxima above the largest: farther out the likelihood is flat (the Gumbel limit), and nearer than
     the mean spacing it is unbounded (shapes below 1).
     """
+    from scipy import optimize, stats  # half a second to import, which other queries do not pay
+
     top, spread = float(maxima.max()), float(maxima.max() - maxima.min())
     if spread <= FLAT * top:
         return top, 1.0
