@@ -17,8 +17,6 @@ from torch import Tensor
 Margins = Callable[[Tensor, Tensor], Tensor]
 
 MOST_PER_PASS = 4
-#: Nothing is looked for below this share of the first guess.
-HOPELESS = 1e-15
 MOST_PASSES = 200
 #: By how much to go up from an eps that is known to be near the answer.
 NEAR = 1.25
@@ -69,7 +67,7 @@ def certified_radii(
     done = guess.shape[0] - active.numel()
     if finished and done:
         finished(done)
-    smallest = (guess * HOPELESS).clamp(min=torch.finfo(guess.dtype).tiny * 1e30)
+    smallest = torch.finfo(guess.dtype).tiny * 1e30
     for _ in range(MOST_PASSES):
         if active.numel() == 0 or late():
             break
@@ -101,7 +99,7 @@ def certified_radii(
         chord = lo * fl / (1 - 2 * fl).clamp(min=1e-3) * 2 ** (climbs[active] - 1).clamp(max=60)
         upward = torch.where(climbs[active] > 0, lo + torch.maximum(torch.minimum(chord, (growth - 1) * lo), tolerance / 2 * lo), lo * growth)
         aim[active] = torch.where(hi.isinf(), upward, torch.where(lo == 0, torch.minimum(root, hi / 2), root)).clamp(max=most)
-        open_ = (hi > lo * (1 + tolerance)) & (lo < most) & (hi > smallest[active])
+        open_ = (hi > lo * (1 + tolerance)) & (lo < most) & (hi > smallest)
         if finished and bool((~open_).any()):
             finished(int((~open_).sum()))
         active = active[open_]
