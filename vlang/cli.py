@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -198,9 +199,12 @@ def _run(plan: Plan, source: Source, args: argparse.Namespace) -> tuple[int, Rep
     for page in plan.reports:
         if page.path is None:
             continue
-        output.folder(str(Path(page.path).parent))
-        for word in page.formats:
-            output.probe(f"{page.path}{SUFFIXES[word]}")
+        try:
+            output.folder(str(Path(page.path).parent))
+            for word in page.formats:
+                output.probe(f"{page.path}{SUFFIXES[word]}")
+        except SpecError as e:  # here a place in the spec is to blame
+            raise SpecError(*(replace(x, span=page.span) for x in e.diagnostics)) from None
     with live(enabled=sys.stderr.isatty() and not args.no_progress) as progress, interruptible() as stopped:
         from vlang.runtime.execute import execute
 

@@ -339,6 +339,6 @@ def _written(expr: s.Expr) -> tuple[str, int]:
             return (f"not {inside(operand, binding)}" if op == "not" else f"{op}{inside(operand, binding)}"), binding
         case s.Binary(op=op, left=left, right=right):
             binding = BINDING[op]
-            beyond = binding + (op in "-/*+<=>==!=")  # a - (b - 1) keeps its brackets
-            return f"{inside(left, binding + (binding == BINDING['<']))} {op} {inside(right, beyond)}", binding
+            compares, chains = binding == BINDING["<"], binding < BINDING["<"]  # only `and` and `or` need no brackets on their right
+            return f"{inside(left, binding + compares)} {op} {inside(right, binding + (not chains))}", binding
     return "...", ATOM

@@ -147,19 +147,21 @@ class _Lowering:
         return QueryPlan(declaration.name, kind, tuple(variants), tuple(expectations))
 
     def reports(self, plans: Mapping[str, QueryPlan]) -> list[ReportPlan]:
+        typed = [(x, check.typed(self.module, x.kind, x.span, x.entries)) for x in self.module.declarations if x.kind == "report"]
+        forms = [(x, form) for x, form in typed if isinstance(form, Report)]
+        # What a report may not overwrite, besides other reports: the text files that the spec reads.
+        named = [n.vocabulary.value for n in self._networks if n.vocabulary is not None]
+        named += [y.value.path for _, form in forms for y in form.of.value if y.value.path is not None]
+        read, written = {(self.source.folder / name).resolve() for name in named}, set[Path]()
         found: list[ReportPlan] = []
-        written: set[Path] = set()
-        for x in self.module.declarations:
-            form = check.typed(self.module, x.kind, x.span, x.entries) if x.kind == "report" else None
-            plan = self.attempt(partial(reports.lower, self.module, x, form, plans, self.source.folder)) if isinstance(form, Report) else None
-            if plan is None or not isinstance(form, Report):
+        for x, form in forms:
+            plan = self.attempt(partial(reports.lower, self.module, x, form, plans, self.source.folder))
+            if plan is None:
                 continue
             found.append(plan)
-            read = {(self.source.folder / y.value.path).resolve() for z in found for y in form.of.value if y.value.path is not None and z}
             for path in (Path(f"{plan.path}{reports.SUFFIXES[word]}").resolve() for word in plan.formats if plan.path is not None):
                 if path in written or path in read:
-                    where = form.path.span if form.path is not None else x.span
-                    self.module.report(d.same_output(where, path.name, "written by another report" if path in written else "read by this one"))
+                    self.module.report(d.same_output(plan.span, path.name, "written by another report" if path in written else "read by this spec"))
                 written.add(path)
         return found
 

@@ -251,7 +251,7 @@ class CellPlan:
 
 @dataclass(frozen=True)
 class ReportPlan:
-    """rows, cols: attributes that make the table's lines and columns. path: the file without its suffix, None for standard output."""
+    """rows, cols: attributes that make the table's lines and columns. path: the file without its suffix, None for standard output; span: of it."""
 
     name: str
     queries: tuple[str, ...]
@@ -264,6 +264,7 @@ class ReportPlan:
     picture: str
     note: str | None
     expectations: tuple[Expectation, ...]
+    span: Span
 
 
 @dataclass(frozen=True)

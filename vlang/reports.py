@@ -83,6 +83,7 @@ def lower(module: Module, declaration: s.Declaration, form: Report, plans: Mappi
         form.picture.value,
         None if form.note is None else form.note.value,
         _with_soundness([g for g in gates if g is not None], queries, form.span),
+        form.span if form.path is None else form.path.span,
     )
 
 

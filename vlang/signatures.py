@@ -12,10 +12,9 @@ from types import MappingProxyType
 from typing import Any
 
 from vlang import syntax as s
+from vlang.report_types import AttributeType, CellsType, Source, SourceType
 from vlang.source import Span
 from vlang.types import (
-    AttributeType,
-    CellsType,
     ClipType,
     DurationType,
     Frames,
@@ -31,8 +30,6 @@ from vlang.types import (
     PickType,
     Reference,
     ReferenceType,
-    Source,
-    SourceType,
     TableType,
     Target,
     TargetType,
