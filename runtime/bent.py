@@ -1,8 +1,8 @@
-"""What a nonlinear node's tangent leaves out, as a quadratic form of the input and a constant.
+"""What a parabola adds to its plane, as a quadratic form of the input and a constant.
 
-The remainder e of a neuron is between 1/2 d' K d of a low and a high K (`Parabola`), d = u + r its arguments' distance from the point of contact:
-u = J z their linear motion, |r| <= R what is not linear. With k the K for one sign of the neuron's coefficient,
-d' k d <= u' k u + 2 sum_i |(k u)_i| R_i + r' k r, and 2 |x| R <= tau x^2 + R^2 / tau for any tau > 0: one form for each sign, whatever rows follow.
+A neuron is at most a plane plus 1/2 d' k d (`Parabola`), d = u + r its arguments' distance from the centre: u = J z their linear motion, and
+|r| <= R what is not linear. d' k d <= u' k u + 2 sum_i |(k u)_i| R_i + r' k r, and 2 |x| R <= tau x^2 + R^2 / tau for any tau > 0: one form a
+neuron for each sign of its coefficient, whatever rows follow.
 """
 
 from __future__ import annotations
@@ -12,14 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vlang.runtime import rounding
 from vlang.runtime.graph import Ref
-from vlang.runtime.relaxations import Args
-from vlang.runtime.relaxations.curvature import Interval
+from vlang.runtime.relaxations import Args, Parabolas
 
 #: The share of a neuron's reach at which the cross term of motion and residual is split evenly.
-TYPICAL = 0.5
-RATIO = 1e6
+TYPICAL = 0.45
 TINY = 1e-30
 
 
@@ -41,7 +38,7 @@ class Motion:
 
 @dataclass(frozen=True, eq=False)
 class Bent:
-    """e <= 1/2 sum_p weights[p][0] z' products[p] z + constant[0], and the same of -e with [1].
+    """The neuron <= its upper plane + 1/2 sum_p weights[p][0] z' products[p] z + constant[0]; its negative <= its lower one's + the same with [1].
 
     products: J_a J_b' of the arguments' linear motions, symmetrised and packed: for one argument J J', for two the three of v v, v z (twice), z z.
     size: a bound of the spectral norm of the form with every term taken positive. shape: weights, constant, size [2, B, width]; products each
@@ -55,11 +52,13 @@ class Bent:
     dimension: int
 
     @classmethod
-    def of(cls, curvature: tuple[Interval, ...], motions: list[Motion], steps: Args) -> Bent:
-        """steps: how far each argument may be from the point of contact. shape: [B, width]."""
+    def of(cls, found: Parabolas, motions: list[Motion], steps: Args) -> Bent:
+        """steps: how far each argument may be from its centre. shape: [B, width]."""
         order = range(len(motions))
         pairs = [(i, j) for i in order for j in order[i:]]
-        k = _signed(curvature, steps)
+        k = [[torch.zeros(())] * len(motions) for _ in order]
+        for (i, j), above, below in zip(pairs, found.upper.curvature, found.lower.curvature, strict=True):
+            k[i][j] = k[j][i] = torch.stack([above, -below])
         residual = [m.residual for m in motions]
         constant = torch.zeros_like(k[0][0])
         taus = []
@@ -83,28 +82,3 @@ class Bent:
             norm = torch.linalg.vector_norm(left, dim=-1) * torch.linalg.vector_norm(right, dim=-1)
             size = size + entry * norm * (1 if i == j else 2)
         return cls(tuple(weights), constant, size, tuple(products), dimension)
-
-
-def _signed(curvature: tuple[Interval, ...], steps: Args) -> list[list[Tensor]]:
-    """Entries of k with e <= 1/2 d' k d, and -e <= 1/2 d' k d, rounded up. shape: each [2, B, width]."""
-
-    def ends(interval: Interval) -> Tensor:
-        return torch.stack([interval[1], -interval[0]])
-
-    if len(curvature) == 1:
-        return [[ends(curvature[0])]]
-    low, high = curvature[1]
-    half, size = rounding.up((high - low) / 2, _largest(curvature[1]), 4), _largest(curvature[1])
-    middle = (low + high) / 2
-    # The part of the mixed derivative that is not known is split between the squares.
-    ratio = (steps[1] / steps[0].clamp(min=TINY)).clamp(1 / RATIO, RATIO)
-    squares = [
-        ends(own) + half * r + (_largest(own) + size * r) * rounding.gamma(16, r.dtype)
-        for own, r in zip((curvature[0], curvature[2]), (ratio, 1 / ratio), strict=True)
-    ]
-    mixed = torch.stack([middle, -middle])
-    return [[squares[0], mixed], [mixed, squares[1]]]
-
-
-def _largest(interval: Interval) -> Tensor:
-    return torch.maximum(interval[0].abs(), interval[1].abs())

@@ -1,4 +1,4 @@
-"""Certificates: what proved a row, written down for a checker that believes nothing (format rspec-certificate/1, runtime/README.md, section 11)."""
+"""Certificates: what proved a row, written down for a checker that believes nothing (format rspec-certificate/2, runtime/README.md, section 11)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vlang.runtime.quadratic import Quadratic
 from vlang.runtime.queries.base import chunks
 from vlang.runtime.statement import statement
 
-FORMAT = "rspec-certificate/1"
+FORMAT = "rspec-certificate/2"
 #: A radius that is not confirmed as it was found is tried again smaller by these shares.
 STEPS_BACK = (0.0, 1e-9, 1e-6, 1e-4, 1e-3, 1e-2)
 #: Slopes that a search had warmed up are found again in several rounds.
@@ -162,10 +162,15 @@ def _arrays(relaxed: Relaxed, b: int) -> Iterator[tuple[str, Tensor]]:
             yield f"{i}.lifts", relaxed.lifts[i][b]
         if not isinstance(relaxed, Quadratic):
             continue
-        if i in relaxed.motions and bool(relaxed.motions[i].residual[b].isfinite().all()):
-            yield f"{i}.motion", torch.stack([relaxed.motions[i].centre[b], relaxed.motions[i].residual[b]])
-        if i in relaxed.multipliers:
-            found = relaxed.multipliers[i]
-            for name, values in (("tangent_lifts", found.lifts), ("pure", found.pure), ("joint", found.joint)):
-                if values is not None:
-                    yield f"{i}.{name}", values[b].nan_to_num(0.0, 0.0, 0.0).clamp(min=0) if name != "tangent_lifts" else values[b]
+        if i in relaxed.parabolas:
+            found = relaxed.parabolas[i]
+            for side, parabola in (("below", found.lower), ("above", found.upper)):
+                yield f"{i}.{side}", torch.stack([x[b] for x in (*parabola.slopes, parabola.offset, *parabola.curvature)])
+        if i in relaxed.motions:
+            motion = relaxed.motions[i]
+            yield f"{i}.motion", torch.stack([motion.centre[b], motion.residual[b], (motion.linear[b] != 0).any(-1).to(motion.centre)])
+        for name, proof in zip(("multipliers", "rest"), relaxed.multipliers.get(i, ()), strict=False):
+            if proof.lifts is not None:
+                yield f"{i}.{name}_lifts", proof.lifts[b]
+            if proof.constraints is not None:
+                yield f"{i}.{name}", proof.constraints[b].nan_to_num(0.0, 0.0, 0.0).clamp(min=0)

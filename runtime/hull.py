@@ -165,8 +165,7 @@ class Hull:
             else:
                 z, error = self.chart.coefficients(inputs[k])
                 columns.append(z)
-                # Either sign: a clipped gain knows one only. Twice: of delta, and of a piece's offset, which is in the ball.
-                lost = lost + 2 * replace(self.ball, room=None).gain(k, error) * (1 + 1e-9)
+                lost = lost + self.either_way({k: error})
         blank = torch.zeros_like(next(c for c in columns if c is not None))
         every = torch.stack([blank if c is None else c for c in columns], 2)  # [B, R, frames, d]
         present = torch.tensor([k in inputs for k in self.frames], device=every.device)
@@ -176,6 +175,14 @@ class Hull:
         if self.cut is not None:
             lost = lost + (z.abs() * self.cut.blur[:, None, : z.shape[-1]]).sum(-1) * (1 + 1e-9)
         return z, lost
+
+    def either_way(self, errors: Mapping[int, Tensor]) -> Tensor:
+        """The most that coefficients that are wrong by so much can change, whatever their signs. shape: each [B, R, n] -> [B, R].
+
+        A clipped gain would know one sign only. Twice: of delta, and of a piece's offset, which is in the ball.
+        """
+        bare = replace(self.ball, room=None)
+        return torch.stack([2 * bare.gain(k, error) * (1 + 1e-9) for k, error in errors.items()]).sum(0)
 
     def directions(self, normals: Tensor) -> Tensor:
         """Coefficients of z as coefficients of the frames. shape: [B, K, D] -> [B, K, m, n]."""

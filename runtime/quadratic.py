@@ -1,9 +1,10 @@
-"""Quadratic bounds: tangents substituted back to the inputs, and what they leave out bounded for all neurons together.
+"""Quadratic bounds: parabolas substituted back to the inputs, what they add to their planes bounded for all neurons together.
 
-A plane charges every neuron its worst error over its box, as if all neurons could be at their corners at once. With tangents instead, a row is
-value + g . delta + sum_j L_j e_j, where e_j is within 1/2 d_j' K_j d_j of zero (`Parabola`) and d_j = J_j delta + residual is itself linear in the
-input up to a residual that is known from earlier steps. So the row is at most linear plus one quadratic form of the perturbation, and its largest
-value over the set is an eigenvalue problem (`spectral`). Every box is the intersection with the one by planes (runtime/README.md, section 10).
+A plane charges every neuron its worst error over its box, as if all neurons could be at their corners at once. With parabolas that are low on average
+instead (`relaxations.parabola`), a row is at most constant + g . delta + sum_j L_j 1/2 d_j' K_j d_j, where a neuron's distance from its centre
+d_j = J_j delta + residual is itself linear in the input up to a residual that is known from earlier steps. So the row is at most linear plus one
+quadratic form of the perturbation, and its largest value over the set is an eigenvalue problem (`spectral`). Every box is the intersection with the
+one by planes (runtime/README.md, section 10).
 """
 
 from __future__ import annotations
@@ -19,11 +20,16 @@ from vlang.runtime.bent import Bent, Motion
 from vlang.runtime.bounds import Box, Nominal, Reached, Region, Relaxed
 from vlang.runtime.graph import Nonlinear, Ref
 from vlang.runtime.hull import LARGEST, LARGEST_POLYTOPE, Hull
-from vlang.runtime.relaxations import RELAXATIONS, Args, Parabola, Plane, Planes
+from vlang.runtime.relaxations import RELAXATIONS, Moved, Parabolas, Plane, Planes, parabolas
 from vlang.runtime.spectral import FEW_STEPS, Top, largest, largest_on_cross_polytopes
 
 #: Matrix entries at once.
 FORM_ENTRIES = 2**24
+
+#: Coefficients on the frames, by frame. shape: each [B, R, n].
+Inputs = Mapping[int, Tensor]
+#: Bounds of rows, and what proves them (`Multipliers`).
+Bounded = tuple[Tensor, Tensor | None, Tensor | None]
 
 
 class Quadratic(Relaxed):
@@ -32,19 +38,18 @@ class Quadratic(Relaxed):
     def __init__(self, nominal: Nominal, region: Region) -> None:
         self.hull = Hull(nominal.graph, region, nominal.inputs.shape[-1])
         self.motions: dict[int, Motion] = {}
+        self.parabolas: dict[int, Parabolas] = {}
+        self.multipliers: dict[int, list[Multipliers]] = {}
         self._bent: dict[int, Bent] = {}
-        self.contacts: dict[int, Contact] = {}
-        self.multipliers: dict[int, Multipliers] = {}
-        self._tangents: dict[int, Planes] = {}
-        self._tangent_error: dict[int, Tensor] = {}
+        self._bases: dict[int, Planes] = {}
+        self._base_error: dict[int, Tensor] = {}
         super().__init__(nominal, region, "plane")
 
     def upper(self, node: int, rows: Tensor) -> Tensor:
         rows = rows if rows.dim() == 3 else rows[None]
         by_planes = super().upper(node, rows)
-        reached = self._tangent_walk(node, rows)
-        _, most = self._remainders(node, reached.nonlinear, reached.inputs, rows.shape[1], FEW_STEPS)
-        found = reached.centre + reached.slack + most
+        reached = self._base_walk(node, rows)
+        (found,) = self._bounds(node, reached, rows.shape[1], [reached.inputs], FEW_STEPS)
         return torch.where(found < by_planes, found, by_planes)
 
     def forget(self) -> None:
@@ -53,39 +58,59 @@ class Quadratic(Relaxed):
     def _relax(self, i: int, node: Nonlinear, planes: Planes) -> None:
         super()._relax(i, node, planes)
         lo, hi = self._argument_box(node)
-        centre = tuple(self._motion(r).centre for r in node.args)
-        low = tuple(torch.minimum(x, c) for x, c in zip(lo, centre, strict=True))
-        high = tuple(torch.maximum(h, c) for h, c in zip(hi, centre, strict=True))
-        found = RELAXATIONS[node.op].parabola(centre, low, high)
-        steps = tuple(torch.maximum(h - c, c - x) for c, x, h in zip(centre, low, high, strict=True))
-        self.contacts[i] = Contact(centre, found)
-        self._bent[i] = Bent.of(found.curvature, [self._motion(r) for r in node.args], steps)
-        self._tangents[i] = Planes(Plane(found.slopes, found.offset), Plane(found.slopes, found.offset))
-        self._tangent_error[i] = self._rounding_of(i, node, self._tangents[i]) + found.slack
+        motions = [self._motion(r) for r in node.args]
+        centre = tuple(m.centre for m in motions)
+        moved = Moved(centre, tuple(m.residual for m in motions), _correlation(motions))
+        found = parabolas(RELAXATIONS[node.op], lo, hi, moved)
+        steps = tuple(torch.maximum((h - c).abs(), (c - x).abs()) for c, x, h in zip(centre, lo, hi, strict=True))
+        self.parabolas[i] = found
+        self._bent[i] = Bent.of(found, motions, steps)
+        self._bases[i] = Planes(Plane(found.lower.slopes, found.lower.offset), Plane(found.upper.slopes, found.upper.offset))
+        self._base_error[i] = self._rounding_of(i, node, self._bases[i])
 
     def _linear_box(self, i: int) -> Box:
         lo, hi = super()._linear_box(i)
         self.boxes[i] = (lo, hi)
         width = lo.shape[1]
         eye = torch.eye(width, dtype=lo.dtype, device=lo.device)
-        reached = self._tangent_walk(i, eye[None])
-        pure, most = self._remainders(i, _twice(reached.nonlinear), _twice(reached.inputs), 2 * width)
-        slack = reached.slack.expand(lo.shape)
+        reached = self._base_walk(i, torch.cat([eye, -eye])[None])
         if not reached.inputs:  # moved by rounding alone
             return lo, hi
-        high, low = reached.centre + slack + most[:, :width], reached.centre - slack - most[:, width:]
-        self.motions[i] = self._settled(reached, pure[:, :width] + slack, pure[:, width:] + slack)
+        linear, rest, lost = self._split(reached.inputs, width)
+        both, beside = self._bounds(i, reached, 2 * width, [reached.inputs, rest])
+        self._settle(i, linear, beside + lost)
+        low, high = -both[:, width:], both[:, :width]
         return torch.where(low > lo, low, lo), torch.where(high < hi, high, hi)
 
     # -- what a node does when the input moves ------------------------------------------------------------------------
 
-    def _settled(self, reached: Reached, above: Tensor, below: Tensor) -> Motion:
-        """centre + linear . z + [-below, above], its middle taken as the centre."""
-        linear, lost = self.hull.place({k: a.expand(len(above), -1, -1) for k, a in reached.inputs.items()})
-        lean = (above - below) / 2
-        middle = reached.centre + torch.where(lean.isfinite(), lean, 0.0)
-        residual = torch.maximum(reached.centre + above - middle, middle - reached.centre + below) + lost
-        return Motion(middle, linear, rounding.up(residual, residual + reached.centre.abs() + middle.abs(), 8))
+    def _split(self, inputs: Inputs, width: int) -> tuple[dict[int, Tensor], dict[int, Tensor], Tensor]:
+        """The linear motion of a node's units, of which there are bounds from above and, negated, from below; what is left of the bounds' linear
+        parts; and the most that rounding loses. shape: inputs [B or 1, 2 width, n] -> [B, width, n], [B, 2 width, n], [B, 2 width].
+        """
+        linear, rest, error = {}, {}, {}
+        for k, a in self._for_all(inputs).items():
+            above, below = a[:, :width], a[:, width:]
+            linear[k] = (above - below) / 2
+            rest[k] = torch.cat([above - linear[k], below + linear[k]], 1)
+            error[k] = 4 * rounding.unit_roundoff(a.dtype) * (a.abs() + torch.cat([linear[k], linear[k]], 1).abs())
+        return linear, rest, self.hull.either_way(error)
+
+    def _settle(self, i: int, linear: Inputs, beside: Tensor) -> None:
+        """Node i is linear . delta + [-below, above]; its middle is taken as the centre. Where that tells no more than the box, the box is kept.
+
+        shape: beside [B, 2 width], above and then below.
+        """
+        lo, hi = self.boxes[i]
+        above, below = beside.chunk(2, 1)
+        z, lost = self.hull.place(linear)
+        centre = (above - below) / 2
+        residual = torch.maximum(above - centre, centre + below) + lost
+        residual = rounding.up(residual, residual + above.abs() + below.abs(), 8)
+        middle = (lo + hi) / 2
+        half = rounding.up(torch.maximum(hi - middle, middle - lo), middle.abs(), 4)
+        known = (residual < half) & (z != 0).any(-1)
+        self.motions[i] = Motion(torch.where(known, centre, middle), torch.where(known[..., None], z, 0.0), torch.where(known, residual, half))
 
     def _motion(self, ref: Ref) -> Motion:
         if ref.node in self.motions:
@@ -94,38 +119,49 @@ class Quadratic(Relaxed):
         middle = (lo + hi) / 2
         return Motion(middle, middle.new_zeros(*middle.shape, 0), rounding.up(torch.maximum(hi - middle, middle - lo), middle.abs() * (hi > lo), 4))
 
-    def _tangent_walk(self, top: int, rows: Tensor) -> Reached:
-        return self._walk(top, rows, self._tangents, {**self._error, **self._tangent_error})
+    def _base_walk(self, top: int, rows: Tensor) -> Reached:
+        return self._walk(top, rows, self._bases, {**self._error, **self._base_error})
 
-    # -- what tangents leave out --------------------------------------------------------------------------------------
-
-    def _remainders(self, top: int, reached: Mapping[int, Tensor], inputs: Mapping[int, Tensor], count: int, steps: int = 0) -> tuple[Tensor, Tensor]:
-        """Upper bounds of sum_j L_j e_j, and of that plus the inputs' linear part, over the set. shape: reached L_j [B, R, width] -> [B, R].
-
-        top: the node whose rows these are. steps: see `spectral.largest`.
-        """
-        inputs = self._for_all(inputs)
-        plain, lifts = self.region.lifted(inputs)
-        plain = plain.expand(self._batch, count)
-        form = self._weigh(reached, count)
-        constant = form.constant
-        self.multipliers[top] = Multipliers(lifts, None, None)
-        if form.dimension == 0:
-            return constant, plain + constant
-        (pure, by_pure), (joint, by_joint) = self._form(form, inputs, steps)
-        self.multipliers[top] = Multipliers(lifts, by_pure, by_joint)
-        found = torch.where(plain + pure < joint, plain + pure, joint)
-        return rounding.up(pure + constant, pure + constant, 8), rounding.up(found + constant, found.abs() + constant, 8)
+    # -- what parabolas add -------------------------------------------------------------------------------------------
 
     @property
     def _batch(self) -> int:
         return self.nominal.inputs.shape[0]
 
-    def _for_all(self, inputs: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    def _for_all(self, inputs: Inputs) -> dict[int, Tensor]:
         return {k: a.expand(self._batch, -1, -1) for k, a in inputs.items()}
 
+    def _bounds(self, top: int, reached: Reached, count: int, parts: list[Inputs], steps: int = 0) -> list[Tensor]:
+        """Upper bounds over the set of rows that were substituted back, with each of some linear parts in place of their own.
+
+        top: the node whose rows these are. steps: see `spectral.largest`. shape: [B, R] each.
+        """
+        form = self._weigh(reached.nonlinear, count)
+        fixed = reached.centre + reached.slack + form.constant
+        size = reached.centre.abs() + reached.slack + form.constant.abs()
+        inputs = [self._for_all(part) for part in parts]
+        if form.dimension == 0:
+            found: list[Bounded] = [(*self.region.lifted(part), None) for part in inputs]
+        elif self.hull.exact:
+            found = self._together(form, inputs, steps)
+        else:
+            ((most, by),) = self._form(form, [None], steps)
+            found = [(value + most, lifts, by) for value, lifts in (self.region.lifted(part) for part in inputs)]
+        self.multipliers[top] = [Multipliers(lifts, by) for _, lifts, by in found]
+        return [rounding.up(value + fixed, value.abs() + size, 8) for value, _, _ in found]
+
+    def _together(self, form: Form, parts: list[dict[int, Tensor]], steps: int) -> list[Bounded]:
+        """The largest of each linear part plus the form, maximised together. shape: [B, R]."""
+        d, hull = form.dimension, self.hull
+        slopes, rests = [], []
+        for part in parts:
+            z, lost = hull.place(part)
+            slopes.append(torch.nn.functional.pad(z, (0, max(0, d - z.shape[-1])))[..., :d])
+            rests.append(hull.beyond(part, d // hull.width) + lost)
+        return [(most + rest, None, by) for (most, by), rest in zip(self._form(form, slopes, steps), rests, strict=True)]
+
     def _weigh(self, reached: Mapping[int, Tensor], count: int) -> Form:
-        """What tangents leave out of rows, as a form of the neurons' linear motions."""
+        """What parabolas add to rows, as a form of the neurons' linear motions. shape: reached, coefficients L_j [B or 1, R, width]."""
         constant = absolute = self.nominal.inputs.new_zeros(self._batch, count)
         weights: dict[int, tuple[Tensor, ...]] = {}
         terms = 64
@@ -150,43 +186,31 @@ class Quadratic(Relaxed):
                 packed[..., : products.shape[-1]] += w[:, rows] @ products
         return packed[..., _unpacking(d, some.device)]
 
-    def _form(self, form: Form, inputs: Mapping[int, Tensor], steps: int) -> tuple[tuple[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]:
-        """The largest value of a form, alone and with the linear part, and what proves it; infinite where it is not attempted. shape: [B, R]."""
+    def _form(self, form: Form, linears: list[Tensor] | list[None], steps: int) -> list[Top]:
+        """The largest value of a form with each of some linear parts, and what proves it; infinite where it is not attempted. shape: [B, R]."""
         hull, d = self.hull, form.dimension
-        never = torch.full_like(form.error, torch.inf)
         if d > (LARGEST_POLYTOPE if hull.vertices else LARGEST):
-            return (never, None), (never, None)
-        slots = d // hull.width
-        room = hull.room(slots)
-        slopes, rest = None, never
-        if hull.exact and inputs:
-            z, lost = hull.place(inputs)
-            slopes = torch.nn.functional.pad(z, (0, max(0, d - z.shape[-1])))[..., :d]
-            rest = hull.beyond(inputs, slots) + lost
-        step = max(1, FORM_ENTRIES // (d * d * len(never)))
-        alone: list[Top] = []
-        together: list[Top] = []
-        for rows in (slice(i, i + step) for i in range(0, never.shape[1], step)):
-            matrices, linear, error = self._matrices(form, rows), None if slopes is None else slopes[:, rows], form.error[:, rows]
+            return [(torch.full_like(form.error, torch.inf), form.error[..., None][..., :0]) for _ in linears]
+        room = hull.room(d // hull.width)
+        step = max(1, FORM_ENTRIES // (d * d * self._batch))
+        parts: list[list[Top]] = []
+        for rows in (slice(i, i + step) for i in range(0, form.error.shape[1], step)):
+            matrices, error = self._matrices(form, rows), form.error[:, rows]
+            some = [None if linear is None else linear[:, rows] for linear in linears]
             if hull.vertices:
-                pure, joint = largest_on_cross_polytopes(matrices, error, room.radii, linear)
+                parts.append(largest_on_cross_polytopes(matrices, error, room.radii, some))
             else:
-                pure, joint = largest(matrices, error, room, linear, steps)
-            alone.append(pure)
-            together += [] if joint is None else [joint]
-        if not together:
-            return _joined(alone), (never, None)
-        most, by = _joined(together)
-        return _joined(alone), (most + rest, by)
+                parts.append(largest(matrices, error, room, some, steps))
+        return [(torch.cat([v for v, _ in part], 1), torch.cat([by for _, by in part], 1)) for part in zip(*parts, strict=True)]
 
     def principal(self, node: int, rows: Tensor, most: int) -> tuple[Tensor, Tensor]:
-        """Directions of the input along which what tangents leave out of the rows is largest, in falling order, and how large it is there.
+        """Directions of the input along which the rows' form is largest, in falling order, and how large it is there.
 
         Of each batch row's highest row; for cutting, not for bounds. shape: rows [B, R, width] -> directions [B, K, m, n] of any length,
         weights [B, K]; K is 0 where no forms are made.
         """
         hull = self.hull
-        reached = self._tangent_walk(node, rows)
+        reached = self._base_walk(node, rows)
         form = self._weigh(reached.nonlinear, rows.shape[1])
         d, blank = form.dimension, self.nominal.inputs.new_zeros(self._batch, 0)
         if d == 0 or hull.vertices or d > LARGEST:
@@ -200,21 +224,12 @@ class Quadratic(Relaxed):
 
 
 @dataclass(frozen=True, eq=False)
-class Contact:
-    """Where a nonlinear node's tangent touches it, and what it leaves out. shape: point, one an argument, each [B, width]."""
-
-    point: Args
-    parabola: Parabola
-
-
-@dataclass(frozen=True, eq=False)
 class Multipliers:
-    """What proves the bounds of a node's rows, for whoever checks them: of a piece's hyperplanes with the linear part alone, and of the
-    constraints (`Room`) with the form alone and with both; none where nothing was needed or attempted. shape: [B, R, K], [B, R, G + K]."""
+    """What proves the bounds of a node's rows, for whoever checks them: multipliers of a piece's hyperplanes where the linear part is bounded apart
+    from the form, and those of the form's constraints (`Room`); none where nothing was needed. shape: [B, R, K], [B, R, G + K]."""
 
     lifts: Tensor | None
-    pure: Tensor | None
-    joint: Tensor | None
+    constraints: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,13 +245,13 @@ class Form:
     dimension: int
 
 
-def _joined(parts: list[Top]) -> Top:
-    return torch.cat([x for x, _ in parts], 1), torch.cat([m for _, m in parts], 1)
-
-
-def _twice(rows: Mapping[int, Tensor]) -> dict[int, Tensor]:
-    """Rows, then the same rows negated."""
-    return {k: torch.cat([a, -a], 1) for k, a in rows.items()}
+def _correlation(motions: list[Motion]) -> Tensor:
+    """Of two arguments' linear motions; of no consequence for one."""
+    one, other = motions[0].linear, motions[-1].linear
+    d = min(one.shape[-1], other.shape[-1])
+    norms = torch.linalg.vector_norm(one, dim=-1) * torch.linalg.vector_norm(other, dim=-1)
+    cosine: Tensor = (one[..., :d] * other[..., :d]).sum(-1) / norms.clamp(min=torch.finfo(norms.dtype).tiny)
+    return cosine.nan_to_num(0.0, 0.0, 0.0).clamp(-1, 1)
 
 
 def _unpacking(d: int, device: torch.device) -> Tensor:

@@ -22,6 +22,8 @@ MOST_PASSES = 200
 NEAR = 1.25
 #: How far from the estimated root to step, as a share of the bracket's width.
 ASIDE = 0.03
+#: The power of eps with which a margin is lost, as far as it is known from one point.
+STEEPNESS = 3
 #: After so many passes without halving, bisect.
 PATIENCE = 3
 
@@ -95,8 +97,9 @@ def certified_radii(
         stalled[active] = torch.where(narrowed, 0.0, stalled[active] + 1)
         lo, hi, fl, fh = low[active], high[active], f_low[active], f_high[active]
         root = _root(lo, x_low[active], fl, hi, fh, x_third[active], f_third[active])
-        # Nothing failed yet: follow the chord from the nominal margin (1 at eps = 0), in longer steps each time that falls short.
-        chord = lo * fl / (1 - 2 * fl).clamp(min=1e-3) * 2 ** (climbs[active] - 1).clamp(max=60)
+        # Nothing failed yet: as if the margin lost grew like a power of eps, in longer steps each time that falls short.
+        lost = ((1 - 2 * fl) / (1 - fl)).clamp(min=1e-9)
+        chord = lo * (lost ** (-1 / STEEPNESS) - 1) * 2 ** (climbs[active] - 1).clamp(max=60)
         upward = torch.where(climbs[active] > 0, lo + torch.maximum(torch.minimum(chord, (growth - 1) * lo), tolerance / 2 * lo), lo * growth)
         aim[active] = torch.where(hi.isinf(), upward, torch.where(lo == 0, torch.minimum(root, hi / 2), root)).clamp(max=most)
         open_ = (hi > lo * (1 + tolerance)) & (lo < most) & (hi > smallest)
@@ -140,7 +143,8 @@ def _points(aim: Tensor, low: Tensor, high: Tensor, last_up: Tensor, stalled: Te
     points = torch.where((bounded & (low > 0))[:, None], aim[:, None] * (1 + offsets), aim[:, None] * _spread(aim, count))
     if count == 1:
         middle = torch.where(low > 0, (low * high.clamp(max=1e300)).sqrt(), high / 4)
-        points = torch.where((bounded & (stalled >= PATIENCE))[:, None], middle[:, None], points)
+        last = relative <= 2 * tolerance  # one pass from the end
+        points = torch.where((bounded & (last | (stalled >= PATIENCE)))[:, None], middle[:, None], points)
     # Points outside the bracket would be wasted: spread those evenly inside it instead.
     inside = torch.arange(1, count + 1, dtype=aim.dtype, device=aim.device) / (count + 1)
     even = low[:, None] + (high.clamp(max=1e300) - low)[:, None] * inside

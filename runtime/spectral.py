@@ -10,7 +10,7 @@ from below (Higham, *Accuracy and Stability*, theorem 10.3), and the residual of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,6 +21,8 @@ from vlang.runtime.ball import UNDERFLOW
 
 #: Shifts tried, in units of the quadratic form's largest scaled eigenvalue. The best lies between 0 and 1.
 SHIFTS = (1e-3, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0)
+#: Linear parts whose own multipliers are below this share of the form's take theirs from the form alone.
+ALONE = 0.05
 #: A group gets at least this share of the largest group's multiplier.
 LEAST_SHARE = 1e-6
 #: Newton steps on the multipliers: for a few rows on whole balls, and on pieces.
@@ -73,15 +75,14 @@ class Room:
 Top = tuple[Tensor, Tensor]
 
 
-def largest(form: Tensor, error: Tensor, room: Room, linear: Tensor | None = None, steps: int = 0) -> tuple[Top, Top | None]:
-    """Upper bounds of 1/2 z' H z, and of linear . z + 1/2 z' H z where `linear` is given; infinite where none was proved.
+def largest(form: Tensor, error: Tensor, room: Room, linears: Sequence[Tensor | None], steps: int = 0) -> list[Top]:
+    """Upper bounds of linear . z + 1/2 z' H z for each of some linear parts (None: zero); infinite where none was proved.
 
     form: H, symmetric, known up to a matrix of spectral norm `error`. steps: Newton steps on the multipliers of whole balls.
-    shape: form [B, R, D, D], error [B, R], linear [B, R, D].
+    shape: form [B, R, D, D], error [B, R], each linear [B, R, D].
     """
     count = room.radii.shape[-1]
     size = form.shape[-1] // count
-    radii = room.radii[:, None]
     tiny = torch.finfo(form.dtype).tiny ** 0.25
 
     def spread(x: Tensor) -> Tensor:
@@ -89,7 +90,7 @@ def largest(form: Tensor, error: Tensor, room: Room, linear: Tensor | None = Non
 
     squares = (form * form).sum(-1)
     proper = squares.isfinite().all(-1)
-    moves = spread(radii > 0)
+    moves = spread(room.radii[:, None] > 0)
     if not bool(proper.all() & moves.all()):
         form = torch.where(proper[..., None, None] & moves[..., None] & moves[..., None, :], form, 0.0)
         squares = (form * form).sum(-1)
@@ -100,36 +101,49 @@ def largest(form: Tensor, error: Tensor, room: Room, linear: Tensor | None = Non
     unit = unit.clamp(min=LEAST_SHARE * unit.amax(-1, keepdim=True)).clamp(min=tiny)
     scale = spread(unit.rsqrt())
     scaled = (form * scale[..., :, None]).mul_(scale[..., None, :])
-    top = torch.linalg.eigvalsh(scaled)[..., -1:].clamp(min=0)
+    values, vectors = torch.linalg.eigh(scaled)
+    top = values[..., -1:].clamp(min=0)
     enough = (top * (1 + 1e-9) + 1e-12 + tiny) * unit
+    flat = torch.zeros_like(scale)
 
-    def bound(multipliers: Tensor, slope: Tensor, steps: int) -> Top:
-        if steps:
-            multipliers = _improved(form, room, multipliers, slope, steps)
-        return torch.where(proper, _proved(form, error, room, multipliers, slope), torch.inf), multipliers
+    def bound(linear: Tensor | None) -> Top:
+        sound, slope, more = proper, flat, PIECE_STEPS if room.normals is not None else steps
+        if linear is not None:
+            sound = proper & linear.isfinite().all(-1)
+            slope = torch.where(sound[..., None] & moves, linear, 0.0)
+        pull = slope if room.normals is None or linear is None else _across(slope, room.normals)
+        multipliers = torch.linalg.vector_norm(_grouped(pull, count), dim=-1) / room.radii[:, None].clamp(min=tiny)
+        multipliers = torch.where(multipliers.isfinite(), multipliers, 0.0)
+        if room.normals is not None:
+            multipliers = _with_slabs(room, multipliers + (1 + PIECE_MARGIN) * enough)
+        elif linear is None:
+            multipliers, more = enough, 0
+        elif count == 1:
+            multipliers = _shifted(multipliers / unit - values, vectors, multipliers, slope * scale, unit, top, room.radii)
+        elif bool((multipliers <= ALONE * top * unit).all()):
+            multipliers = _shifted(-values, vectors, 0 * unit, slope * scale, unit, top, room.radii)
+        else:  # a different share for every group: another eigenbasis
+            other, basis = torch.linalg.eigh(_less(spread(multipliers / unit), scaled))
+            multipliers = _shifted(other, basis, multipliers, slope * scale, unit, top, room.radii)
+        if more:
+            multipliers = _improved(form, room, multipliers, slope, more)
+        return torch.where(sound, _proved(form, error, room, multipliers, slope), torch.inf), multipliers
 
-    zero = torch.zeros_like(scale)
-    if room.normals is None:
-        pure = bound(enough, zero, 0)
-    else:
-        pure = bound(_with_slabs(room, (1 + PIECE_MARGIN) * enough), zero, PIECE_STEPS)
-    if linear is None:
-        return pure, None
-    proper = proper & linear.isfinite().all(-1)
-    linear = torch.where(proper[..., None] & moves, linear, 0.0)
-    across = linear if room.normals is None else _across(linear, room.normals)
-    start = torch.linalg.vector_norm(_grouped(across, count), dim=-1) / radii.clamp(min=tiny)
-    start = torch.where(start.isfinite(), start, 0.0)
-    if room.normals is not None:
-        return pure, bound(_with_slabs(room, start + (1 + PIECE_MARGIN) * enough), linear, PIECE_STEPS)
-    values, vectors = torch.linalg.eigh(_less(spread(start / unit), scaled))
-    along = (vectors.mT @ (linear * scale)[..., None])[..., 0]
-    floor = (-values[..., 0]).clamp(min=0) * (1 + 1e-9) + 1e-12 * values[..., -1].abs() + tiny
-    shifts = floor[..., None] + top * torch.tensor(SHIFTS, dtype=form.dtype, device=form.device)  # [B, R, S]
-    weight, first = (unit * radii**2).sum(-1, keepdim=True), (start * radii**2).sum(-1, keepdim=True)
-    height = (along[..., None, :] ** 2 / (values[..., None, :] + shifts[..., None])).sum(-1) + shifts * weight + first
-    best = shifts.gather(-1, height.argmin(-1, keepdim=True))
-    return pure, bound(start + best * unit, linear, steps)
+    return [bound(linear) for linear in linears]
+
+
+def _shifted(values: Tensor, vectors: Tensor, start: Tensor, linear: Tensor, unit: Tensor, top: Tensor, radii: Tensor) -> Tensor:
+    """Multipliers start + shift unit of whole balls, the shift by line search in the eigenbasis of M at start, in scaled coordinates.
+
+    top: the form's largest eigenvalue there. shape: values, linear [B, R, D], vectors [B, R, D, D], start, unit [B, R, G], top [B, R, 1].
+    """
+    along = (vectors.mT @ linear[..., None])[..., 0]
+    floor = (-values.amin(-1)).clamp(min=0) * (1 + 1e-9) + 1e-12 * values.abs().amax(-1) + torch.finfo(unit.dtype).tiny ** 0.25
+    shifts = floor[..., None] + top * torch.tensor(SHIFTS, dtype=unit.dtype, device=unit.device)  # [B, R, S]
+    weight, fixed = ((x * radii[:, None] ** 2).sum(-1, keepdim=True) for x in (unit, start))
+    height = (along[..., None, :] ** 2 / (values[..., None, :] + shifts[..., None])).sum(-1) + shifts * weight + fixed
+    shift: Tensor = shifts.gather(-1, height.argmin(-1, keepdim=True))
+    return start + shift * unit
 
 
 def _with_slabs(room: Room, lam: Tensor) -> Tensor:
@@ -249,11 +263,11 @@ def _proved(form: Tensor, error: Tensor, room: Room, multipliers: Tensor, linear
     return torch.where((failed == 0) & ~total.isnan(), total, torch.inf)
 
 
-def largest_on_cross_polytopes(form: Tensor, error: Tensor, radii: Tensor, linear: Tensor | None = None) -> tuple[Top, Top | None]:
+def largest_on_cross_polytopes(form: Tensor, error: Tensor, radii: Tensor, linears: Sequence[Tensor | None]) -> list[Top]:
     """The same for a product of 1-norm balls, without eigenvalues: the form pairs coordinates, and a 1-norm ball weighs the largest pair.
 
     z' H z <= sum_k sum_i |z_k,i| sum_l radius_l max_j |H_kl,ij|, which is linear in |z_k|: largest at a vertex of every frame's ball.
-    No multipliers are needed. shape: form [B, R, D, D], error [B, R], radii [B, m], linear [B, R, D].
+    No multipliers are needed. shape: form [B, R, D, D], error [B, R], radii [B, m], each linear [B, R, D].
     """
     count = radii.shape[-1]
     row = _grouped(form.abs(), count).amax(-1)  # [B, R, D, m]
@@ -263,7 +277,7 @@ def largest_on_cross_polytopes(form: Tensor, error: Tensor, radii: Tensor, linea
         total = (_grouped(x, count).amax(-1) * radii[:, None]).sum(-1)
         return torch.where(total.isnan(), torch.inf, rounding.up(total, total, 4 * count + 64)), total.new_zeros(*total.shape, 0)
 
-    return reach(pull), None if linear is None else reach(pull + linear.abs())
+    return [reach(pull if linear is None else pull + linear.abs()) for linear in linears]
 
 
 def _grouped(x: Tensor, count: int) -> Tensor:

@@ -1,10 +1,10 @@
 """vcheck CERTIFICATE... --network FILE: checks proofs of robustness, believing nothing that it can work out itself.
 
-A certificate (rspec-certificate/1, described in runtime/README.md) says: inside these balls around this input, the real-arithmetic network with
-exactly these weights never prefers one of these classes to its label. It gives a box for every argument of a nonlinearity, planes, motions and
-multipliers. This program builds the network's graph from the weights and checks each of them in ball arithmetic (Arb, by python-flint): planes on
-their boxes, boxes from earlier planes only, curvatures, quadratic forms by Cholesky factors, the pieces' cover, the margin, the hashes. It searches
-for nothing and shares no code with what wrote the file. numpy only reads arrays and guesses factors, which are then verified.
+A certificate (rspec-certificate/2, described in runtime/README.md) says: inside these balls around this input, the real-arithmetic network with
+exactly these weights never prefers one of these classes to its label. It gives a box for every argument of a nonlinearity, planes, parabolas,
+motions and multipliers. This program builds the network's graph from the weights and checks each of them in ball arithmetic (Arb, by python-flint):
+planes and parabolas on their boxes, boxes from earlier ones only, quadratic forms by Cholesky factors, the pieces' cover, the margin, the hashes. It
+searches for nothing and shares no code with what wrote the file. numpy only reads arrays and guesses factors, which are then verified.
 
 Exit code: 0 every certificate is valid, 1 one is not, 2 one cannot be read.
 """
@@ -31,13 +31,13 @@ import numpy as np
 from flint import arb, arb_mat, ctx, fmpq
 from safetensors import SafetensorError, safe_open
 
-FORMAT = "rspec-certificate/1"
+FORMAT = "rspec-certificate/2"
 #: Bits of matrix arithmetic, and of the planes' stationary points, which are ill-conditioned where two of them meet.
 BITS, FINE_BITS = 64, 192
 #: Bits of values that do not move: their enclosures widen at every step of a long sequence.
 STILL_BITS = 512
-#: Nested boxes over which second derivatives are averaged; any number is sound.
-SHELLS = 32
+#: Cells along an argument on which parabolas are bounded, for one argument and for two; any number is sound.
+CELLS = {1: 64, 2: 16}
 ZERO, ONE, HALF, NEVER = arb(0), arb(1), arb(0.5), arb("inf")
 Array = np.ndarray[Any, Any]
 Vector = list[arb]
@@ -270,7 +270,11 @@ VALUES: dict[str, Callable[..., arb]] = {
     "sigmoid_mul": lambda v, z: sigmoid(v) * z,
     "sigmoid_tanh": lambda v, z: sigmoid(v) * z.tanh(),
     "cosigmoid_tanh": lambda v, z: sigmoid(-v) * z.tanh(),
+    "identity": lambda y: y,
+    "one": lambda y: ONE,
 }
+#: Nonlinearities as products of a function of each argument.
+FACTORS = {"sigmoid_mul": ("sigmoid", "identity"), "sigmoid_tanh": ("sigmoid", "tanh")}
 
 
 def value_range(op: str, box: list[Interval]) -> Interval:
@@ -348,68 +352,69 @@ def is_below(op: str, box: list[Interval], slopes: Vector, top: arb, sign: int) 
     return bool(largest(edges) <= top) and (op == "sigmoid_mul" or ridge_is_below(a, b, v, z, top))
 
 
-def derivatives(lo: arb, hi: arb) -> tuple[Interval, Interval, Interval]:
-    """Ranges of tanh, tanh' and tanh'' on [lo, hi]: t, 1 - t^2 and 2 t^3 - 2 t, which turns where t^2 = 1/3."""
-    t, turn = (lo.tanh(), hi.tanh()), (ONE / 3).sqrt()
-    low, high = t[0] ** 2, t[1] ** 2
-    bends = [2 * x * x * x - 2 * x for x in (*t, *(x for x in (-turn, turn) if not (x < t[0] or x > t[1])))]
-    return t, (1 - low.max(high), 1 - (low.min(high) if lo > 0 or hi < 0 else ZERO)), (-largest(-x for x in bends), largest(bends))
-
-
-def curvature(op: str, box: list[Interval]) -> list[Interval]:
-    """Ranges of the second derivatives on a box: f'', or f_vv, f_vz, f_zz."""
-    if op == "tanh":
-        return [derivatives(*box[0])[2]]
-    lo, hi = mirrored(box[0]) if op == "cosigmoid_tanh" else box[0]
-    (a, b), (c, d), (e, f) = derivatives(lo / 2, hi / 2)
+def second(op: str, lo: arb, hi: arb) -> Interval:
+    """The range of a factor's second derivative, kinks aside. tanh'' = 2 t^3 - 2 t turns where t^2 = 1/3; sigma(y) = 1/2 + 1/2 tanh(y / 2)."""
     if op == "sigmoid":
-        return [(e / 8, f / 8)]
-    z = derivatives(*box[1]) if op != "sigmoid_mul" else (box[1], (ONE, ONE), (ZERO, ZERO))
-    mixed = times((c / 4, d / 4), z[1])
-    return [times((e / 8, f / 8), z[0]), mirrored(mixed) if op == "cosigmoid_tanh" else mixed, times(((1 + a) / 2, (1 + b) / 2), z[2])]
+        low, high = second("tanh", lo / 2, hi / 2)
+        return low / 8, high / 8
+    if op != "tanh":
+        return ZERO, ZERO
+    t, turn = (lo.tanh(), hi.tanh()), (ONE / 3).sqrt()
+    bends = [2 * x * x * x - 2 * x for x in (*t, *(x for x in (-turn, turn) if not (x < t[0] or x > t[1])))]
+    return -largest(-x for x in bends), largest(bends)
 
 
-def tangent(op: str, box: list[Interval], point: Vector) -> tuple[Vector, arb, arb, list[Interval]]:
-    """slopes, offset, slack and K with f = slopes . y + offset + e and 1/2 d' K_low d - slack <= e <= 1/2 d' K_high d + slack, d = y - point.
+def is_under(op: str, box: list[Interval], centre: Vector, stated: Vector, sign: int) -> bool:
+    """Whether sign (f(y) - slopes . y - offset - 1/2 (y - centre)' K (y - centre)) <= 0 on the box. stated: slopes, offset, K_vv, K_vz, K_zz.
 
-    e is the integral over t in [0, 1] of (1 - t) d' Hess(point + t d) d: the Hessian's ranges on nested boxes, averaged.
+    On a cell of a grid, along one argument after the other, a function is at most its larger end plus width^2 / 8 times its largest -f''.
     """
-    if op == "relu":  # the chord, and the band between it and the kink
-        lo, hi = box[0]
-        slope = (hi.max(ZERO) - lo.max(ZERO)) / (hi - lo) if hi > lo else ZERO
-        ends = [y.max(ZERO) - slope * y for y in ((lo, hi) if lo > 0 or hi < 0 else (lo, hi, ZERO))]
-        top, bottom = largest(ends), -largest(-e for e in ends)
-        return [slope], (top + bottom) / 2, (top - bottom) / 2, [(ZERO, ZERO)]
-    side = -1 if op == "cosigmoid_tanh" else 1
-    s, t = sigmoid(side * point[0]), point[-1].tanh()
-    k, steep = (point[-1], ONE) if op == "sigmoid_mul" else (t, 1 - t * t)
-    slopes = {"tanh": [steep], "sigmoid": [s * (1 - s)]}.get(op, [side * s * (1 - s) * k, s * steep])
-    bends = [(ZERO, ZERO)] * (2 * len(box) - 1)
-    for shell in range(1, SHELLS + 1):
-        share, weight = arb(shell) / SHELLS, arb(2 * (SHELLS - shell) + 1) / SHELLS**2
-        inner = [(c + share * (lo - c), c + share * (hi - c)) for c, (lo, hi) in zip(point, box, strict=True)]
-        bends = [(p + weight * lo, q + weight * hi) for (p, q), (lo, hi) in zip(bends, curvature(op, inner), strict=True)]
-    return slopes, VALUES[op](*point) - dot(slopes, point), ZERO, bends
+    if op == "cosigmoid_tanh":
+        a, b, offset, vv, vz, zz = stated
+        return is_under("sigmoid_tanh", [mirrored(box[0]), box[1]], [-centre[0], centre[1]], [-a, b, offset, vv, -vz, zz], sign)
+    if len(box) == 1:  # times one, of an argument that does not move
+        factors, ends, (a, offset, vv), (b, vz, zz) = (op, "one"), [*box, (ZERO, ZERO)], stated, (ZERO, ZERO, ZERO)
+    else:
+        factors, ends, (a, b, offset, vv, vz, zz) = FACTORS[op], box, stated
+    axes: list[Vector] = []
+    for kind, (lo, hi), cells in zip(factors, ends, (CELLS[len(box)], CELLS[2] if len(box) == 2 else 1), strict=True):
+        y = [lo + (hi - lo) * k / cells for k in range(cells)] + [hi]
+        axes.append(sorted([*y, ZERO], key=float) if kind == "relu" and lo < 0 and hi > 0 else y)
+    p, q = ([VALUES[kind](v) for v in y] for kind, y in zip(factors, axes, strict=True))
+    dv, dz = ([v - c for v in y] for y, c in zip(axes, [*centre, ZERO], strict=False))
+    left = [[sign * x, -sign * (a * v + offset + vv * d * d / 2), -ONE, -sign * vz * d] for x, v, d in zip(p, axes[0], dv, strict=True)]
+    right = [q, [ONE] * len(q), [sign * (b * z + zz * d * d / 2) for z, d in zip(axes[1], dz, strict=True)], dz]
+    gap = (arb_mat(left) * arb_mat(right)).table()
+    cells_v, cells_z = (
+        [(x[k : k + 2], second(kind, *y[k : k + 2]), abs(y[k + 1] - y[k]).upper()) for k in range(len(y) - 1)]
+        for kind, x, y in zip(factors, (p, q), axes, strict=True)
+    )
+    for i, (at_v, bend_v, wide_v) in enumerate(cells_v):
+        high = list(map(arb.max, gap[i], gap[i + 1]))
+        for j, (at_z, bend_z, wide_z) in enumerate(cells_z):
+            over_v = (sign * vv - lowest(bend_v, at_z, sign)).max(ZERO) * wide_v * wide_v / 8
+            over_z = (sign * zz - lowest(at_v, bend_z, sign)).max(ZERO) * wide_z * wide_z / 8
+            if not high[j].max(high[j + 1]) + over_v + over_z <= 0:
+                return False
+    return True
 
 
-def cushions(bends: list[Interval], residual: Vector, steps: Vector) -> list[tuple[arb_mat, arb]]:
-    """For e and for -e: w and c with e <= 1/2 u' w u + c, where d = u + r and |r| <= residual.
+def lowest(x: Sequence[arb], y: Sequence[arb], sign: int) -> arb:
+    """The least of sign x y, between ends each."""
+    (a, b), (c, d) = x if sign > 0 else (-x[0], -x[1]), y
+    return (a * c).min(a * d).min((b * c).min(b * d))
+
+
+def cushion(k: arb_mat, residual: Vector, steps: Vector) -> tuple[arb_mat, arb]:
+    """w and c with 1/2 d' k d <= 1/2 u' w u + c, where d = u + r and |r| <= residual.
 
     d' k d <= u' k u + 2 sum_i |(k u)_i| R_i + r' k r, and 2 |x| R <= tau x^2 + R^2 / tau for any tau > 0.
     """
-    found = []
-    for sign in (1, -1):
-        k = [[hi if sign > 0 else -lo] for lo, hi in bends[:1]]
-        if len(bends) == 3:  # the mixed derivative's middle stays, its spread goes to the squares
-            middle, half = sign * (bends[1][0] + bends[1][1]).mid() / 2, (bends[1][1] - bends[1][0]) / 2 + (bends[1][0] + bends[1][1]).rad()
-            ratio = arb(min(1e6, max(1e-6, float(steps[1]) / max(float(steps[0]), 1e-30))))
-            k = [[k[0][0] + half * ratio, middle], [middle, (bends[2][1] if sign > 0 else -bends[2][0]) + half / ratio]]
-        typical = [arb(max(1e-30, 0.5 * float(norm2(map(operator.mul, row, steps))))) for row in k]
-        constant = total(r * (t + k[i][i].max(ZERO) * r) / 2 for i, (r, t) in enumerate(zip(residual, typical, strict=True)))
-        if len(k) == 2:
-            constant += abs(k[0][1]) * residual[0] * residual[1]
-        found.append((arb_mat(k) + arb_mat(k) * diagonal(list(map(operator.truediv, residual, typical))) * arb_mat(k), constant))
-    return found
+    typical = [arb(max(1e-30, 0.45 * float(norm2(map(operator.mul, row, steps))))) for row in k.table()]
+    constant = total(r * (t + k[i, i].max(ZERO) * r) / 2 for i, (r, t) in enumerate(zip(residual, typical, strict=True)))
+    if len(residual) == 2:
+        constant += abs(k[0, 1]) * residual[0] * residual[1]
+    return k + k * diagonal(list(map(operator.truediv, residual, typical))) * k, constant
 
 
 # -- the set ----------------------------------------------------------------------------------------------------------
@@ -536,11 +541,14 @@ class Region:
 
 @dataclass
 class Walked:
-    """Rows substituted back: constant + inputs . (delta - offset) + what the nonlinear nodes' planes leave out; a row each."""
+    """Rows substituted back: constant + inputs . (delta - offset) + what the nonlinear nodes' planes leave out; a row each.
+
+    nonlinear: coefficients, split into their positive and their negative parts.
+    """
 
     constant: arb_mat
     inputs: dict[int, arb_mat]
-    nonlinear: dict[int, arb_mat]
+    nonlinear: dict[int, tuple[arb_mat, arb_mat]]
 
 
 def stacked(a: arb_mat) -> arb_mat:
@@ -549,11 +557,23 @@ def stacked(a: arb_mat) -> arb_mat:
 
 @dataclass
 class Bent:
-    """What a tangent leaves out: +-e <= 1/2 z' (even +- odd) z + constant[0] +- constant[1]; a packed form of so many coordinates of z a unit."""
+    """What parabolas add to their planes, above and (negated) below: 1/2 z' form z + constant; a packed form of so many coordinates of z a unit."""
 
     forms: tuple[arb_mat, arb_mat]
     constant: tuple[arb_mat, arb_mat]
     size: int
+
+
+@dataclass
+class Motion:
+    """What a node's units are: centre + linear . z +- residual where known, else centre +- residual. lost: by the chart; left: of its rows."""
+
+    centre: Vector
+    residual: Vector
+    linear: list[Vector]
+    known: list[bool]
+    lost: Vector
+    left: dict[int, arb_mat]
 
 
 class Proof:
@@ -563,13 +583,14 @@ class Proof:
         self.nodes, self.region, self.arrays, self.rows = nodes, region, arrays, rows
         self.live: list[bool] = []
         self.boxes: list[list[Interval]] = []
-        #: Upper and lower planes by node: stated, tangent, constant.
+        #: Upper and lower planes by node: stated, those of the parabolas, constant.
         self.planes: dict[int, tuple[Plane, Plane]] = {}
-        self.tangents: dict[int, tuple[Plane, Plane]] = {}
+        self.bases: dict[int, tuple[Plane, Plane]] = {}
         self.ranges: dict[int, tuple[Plane, Plane]] = {}
         self.bent: dict[int, Bent] = {}
-        self.walked: dict[int, tuple[Walked, list[Vector], Vector]] = {}  # by tangents; its slots; what they lose
-        self.motions: dict[int, tuple[Vector, Vector, list[Vector]]] = {}  # centre, residual, linear
+        self.parabolas: dict[int, tuple[list[Vector], list[Vector], list[Vector]]] = {}  # a unit each: centre, stated above, below
+        self.walked: dict[int, Walked] = {}  # by parabolas
+        self.motions: dict[int, Motion] = {}
         asked = {r[0] for n in nodes for r in n.args}
         for i, node in enumerate(nodes):
             self.live.append(node.frame in region.radii or any(self.live[r[0]] for r in [*node.args, *(r for r, _ in node.terms)]))
@@ -584,8 +605,8 @@ class Proof:
                 if self.live[i] and f"{i}.upper" in arrays:
                     upper, lower = (matrix(self.array(f"{i}.{side}", len(node.args) + 1, node.width)).table() for side in ("upper", "lower"))
                     self.planes[i] = upper, lower
-                if self.live[i] and all(not self.live[r[0]] or r[0] in self.motions for r in node.args):
-                    self.touch(i, node)
+                if self.live[i] and f"{i}.above" in arrays:
+                    self.bend(i, node)
             elif not self.live[i]:
                 value = self.walk(i, diagonal([ONE] * node.width), self.ranges)
                 self.boxes[i] = [(v, v) for v in value.constant.entries()] if value else []
@@ -594,12 +615,13 @@ class Proof:
                 self.boxes[i] = list(zip(vector(box[0]), vector(box[1]), strict=True))
                 if not node.op:  # a walk from later nodes may end here; one from this node goes on
                     self.ranges[i] = [vector(box[1])], [vector(box[0])]
-                self.follow(i, np.eye(node.width))
-                if f"{i}.motion" in arrays and i in self.walked:
-                    motion = self.array(f"{i}.motion", 2, node.width)
-                    self.motions[i] = vector(motion[0]), vector(motion[1]), self.walked[i][1]
+                if f"{i}.motion" in arrays:
+                    eye = np.eye(node.width)
+                    self.follow(i, np.concatenate([eye, -eye]))
+                    self.motions[i] = self.moved(i, self.array(f"{i}.motion", 3, node.width))
         ctx.prec = BITS
-        self.follow(len(nodes) - 1, rows)
+        if self.parabolas:
+            self.follow(len(nodes) - 1, rows)
         self.todo = [i for i in range(len(nodes)) if i in self.planes or (self.live[i] and i in asked)] + [len(nodes)]
 
     def array(self, name: str, *shape: int) -> Array:
@@ -611,42 +633,59 @@ class Proof:
         """Per unit, the boxes of its arguments."""
         return [list(c) for c in zip(*(self.boxes[i][start:stop] for i, start, stop in node.args), strict=True)]
 
+    def moved(self, i: int, stated: Array) -> Motion:
+        """A node's motion: centre, residual, and whether it is linear but for the residual or anywhere in its box."""
+        width, half = stated.shape[1], diagonal([HALF] * stated.shape[1])
+        linear: dict[int, arb_mat] = {}
+        left: dict[int, arb_mat] = {}
+        z, lost = [Vector() for _ in range(width)], [ZERO] * width
+        if stated[2].any():
+            for k, a in self.walked[i].inputs.items():
+                rows = a.table()
+                above, below = arb_mat(rows[:width]), arb_mat(rows[width:])
+                linear[k], left[k] = half * (above - below), half * (above + below)
+            z, lost = self.region.slots(linear, width)
+        known = [bool(v) for v in stated[2]]
+        return Motion(vector(stated[0]), vector(stated[1]), [v if k else [] for v, k in zip(z, known, strict=True)], known, lost, left)
+
     def motion(self, ref: Ref) -> tuple[Vector, Vector, list[Vector]]:
         i, part = ref[0], slice(ref[1], ref[2])
         if self.live[i]:
-            centre, residual, linear = self.motions[i]
-            return centre[part], residual[part], linear[part]
+            motion = self.motions[i]
+            return motion.centre[part], motion.residual[part], motion.linear[part]
         ends = [lo.union(hi) for lo, hi in self.boxes[i][part]]
         return [v.mid() for v in ends], [v.rad() for v in ends], [[] for _ in ends]
 
-    def touch(self, i: int, node: Node) -> None:
-        """A nonlinear node's tangent, and the forms of what it leaves out."""
+    def bend(self, i: int, node: Node) -> None:
+        """A nonlinear node's parabolas, and the forms of what they add to their planes."""
         motions = [self.motion(r) for r in node.args]
-        size = max(len(m[2][0]) for m in motions)
-        packed, tangents = [r * size + c for r in range(size) for c in range(r + 1)], []
-        forms: tuple[list[Vector], list[Vector]] = ([], [])
-        constants: tuple[Vector, Vector] = ([], [])
+        size, arity, jacobians, steps = max(len(v) for m in motions for v in m[2]), len(motions), [], []
+        centres, residuals = ([list(c) for c in zip(*(m[k] for m in motions), strict=True)] for k in (0, 1))
         for u, box in enumerate(self.arguments(node)):
-            point, residual = [m[0][u] for m in motions], [m[1][u] for m in motions]
-            box = [(lo.min(c), hi.max(c)) for (lo, hi), c in zip(box, point, strict=True)]
-            slopes, offset, slack, bends = tangent(node.op, box, point)
-            tangents.append([*slopes, offset])
-            jacobian = arb_mat(len(motions), size, [v for m in motions for v in [*m[2][u], *[ZERO] * (size - len(m[2][u]))]])
-            (w, c), (w_, c_) = cushions(bends, residual, [(hi - p).max(p - lo) for p, (lo, hi) in zip(point, box, strict=True)])
-            for side, both, constant in ((0, w + w_, c + c_ + 2 * slack), (1, w - w_, c - c_)):
-                entries = (jacobian.transpose() * both * jacobian).entries()
-                forms[side].append([entries[e] / 2 for e in packed])
-                constants[side].append(constant / 2)
-        plane = [list(row) for row in zip(*tangents, strict=True)]
-        even, odd = (arb_mat(node.width, len(packed), [v for row in rows for v in row]) for rows in forms)
-        self.tangents[i], self.bent[i] = (plane, plane), Bent((even, odd), (column(constants[0]), column(constants[1])), size)
+            steps.append([abs(hi - c).max(abs(c - lo)) for c, (lo, hi) in zip(centres[u], box, strict=True)])
+            jacobians.append(arb_mat(arity, size, [v for m in motions for v in [*m[2][u], *[ZERO] * (size - len(m[2][u]))]]))
+        packed, sides, forms, constants = [r * size + c for r in range(size) for c in range(r + 1)], [], [], []
+        for name, sign in (("above", 1), ("below", -1)):
+            stated = matrix(self.array(f"{i}.{name}", arity + 1 + arity * (arity + 1) // 2, node.width)).transpose().table()
+            form, constant = [], []
+            for row, jacobian, residual, step in zip(stated, jacobians, residuals, steps, strict=True):
+                bends = [sign * k for k in row[arity + 1 :]]
+                w, c = cushion(arb_mat([bends] if arity == 1 else [bends[:2], bends[1:]]), residual, step)
+                entries = (jacobian.transpose() * w * jacobian).entries()
+                form += [entries[e] for e in packed]
+                constant.append(c)
+            sides.append(stated)
+            forms.append(arb_mat(node.width, len(packed), form))
+            constants.append(column(constant))
+        self.parabolas[i] = centres, sides[0], sides[1]
+        above, below = ([list(row) for row in zip(*side, strict=True)][: arity + 1] for side in sides)
+        self.bases[i], self.bent[i] = (above, below), Bent((forms[0], forms[1]), (constants[0], constants[1]), size)
 
     def follow(self, i: int, rows: Array) -> None:
-        """Substitute rows @ node i back by tangents, where all are known."""
-        if f"{i}.motion" in self.arrays or f"{i}.tangent_lifts" in self.arrays or f"{i}.pure" in self.arrays:
-            walked = self.walk(i, matrix(rows), self.tangents)
-            if walked is not None:
-                self.walked[i] = walked, *self.region.slots(walked.inputs, len(rows))
+        """Substitute rows @ node i back by parabolas, where all are known."""
+        walked = self.walk(i, matrix(rows), self.bases)
+        if walked is not None:
+            self.walked[i] = walked
 
     def walk(self, top: int, rows: arb_mat, planes: dict[int, tuple[Plane, Plane]]) -> Walked | None:
         """Substitute rows @ value(top) back to the inputs, through the upper plane where a coefficient is positive, else the lower one.
@@ -686,9 +725,8 @@ class Proof:
             elif i not in planes:
                 return None
             else:
-                found.nonlinear[i], (upper, lower) = a, planes[i]
-                signed = [(a, upper)] if upper is lower else [(each(ZERO.max, a), upper), (each(ZERO.min, a), lower)]
-                for part, plane in signed:
+                found.nonlinear[i] = each(ZERO.max, a), each(ZERO.min, a)
+                for part, plane in zip(found.nonlinear[i], planes[i], strict=True):
                     found.constant += part * column(plane[-1])
                     for ref, slope in zip(node.args, plane[:-1], strict=len(plane) > 1):
                         add(ref, part * diagonal(slope))
@@ -708,10 +746,20 @@ class Proof:
                     if not is_below(node.op, box, [row[u] for row in plane[:-1]], sign * plane[-1][u], sign):
                         raise InvalidError(f"{node.name}, unit {u}: the {name} plane does not hold on its box")
             ctx.prec = BITS
+        if i in self.parabolas:
+            for u, (box, centre, *sides) in enumerate(zip(self.arguments(node), *self.parabolas[i], strict=True)):
+                for sign, name, stated in zip((1, -1), ("upper", "lower"), sides, strict=True):
+                    if not is_under(node.op, box, centre, stated, sign):
+                        raise InvalidError(f"{node.name}, unit {u}: the {name} parabola does not hold on its box")
+        if i in self.motions:
+            m = self.motions[i]
+            for u, (k, c, r, (lo, hi)) in enumerate(zip(m.known, m.centre, m.residual, self.boxes[i], strict=True)):
+                if not k and not (c - r <= lo and hi <= c + r):
+                    raise InvalidError(f"{node.name}, unit {u}: its motion does not hold its box")
         if f"{i}.box" in self.arrays:
             claimed = [hi for _, hi in self.boxes[i]] + [-lo for lo, _ in self.boxes[i]]
-            for r in self.bounded(i, stacked(diagonal([ONE] * node.width)), claimed, True):
-                raise InvalidError(f"{node.name}, unit {r % node.width}: its {'upper' if r < node.width else 'lower'} bound is not proved")
+            for row in self.bounded(i, stacked(diagonal([ONE] * node.width)), claimed, True):
+                raise InvalidError(f"{node.name}, unit {row % node.width}: its {'upper' if row < node.width else 'lower'} bound is not proved")
 
     def bounded(self, i: int, rows: arb_mat, claimed: Vector, twice: bool) -> list[int]:
         """The rows over node i that are not proved to be at most (a margin: below) what is claimed. Checks the node's motion too."""
@@ -722,52 +770,52 @@ class Proof:
 
         for planes, lifts in ((self.planes, f"{i}.lifts"), (self.ranges, "")):
             walked = self.walk(i, rows, planes)
-            settle(enumerate(self.supports(walked, lifts)) if walked else [])
+            settle(enumerate(self.supports(walked.inputs, lifts, walked.constant)) if walked else [])
         if i in self.walked and (open_ or i in self.motions):
-            self.bend(i, twice, open_, settle)
+            self.add_forms(i, open_, settle)
         return sorted(open_)
 
-    def supports(self, walked: Walked, lifts: str) -> Vector:
-        """Upper bounds of rows, what tangents leave out aside."""
-        tables, constant = {k: a.table() for k, a in walked.inputs.items()}, walked.constant.entries()
-        lift = self.array(lifts, len(constant), 1)[:, 0].tolist() if lifts in self.arrays else [0.0] * len(constant)
-        return [c + self.region.support({k: t[r] for k, t in tables.items()}, lift[r]) for r, c in enumerate(constant)]
+    def supports(self, inputs: dict[int, arb_mat], lifts: str, constant: arb_mat) -> Vector:
+        """Upper bounds of rows."""
+        tables, found = {k: a.table() for k, a in inputs.items()}, constant.entries()
+        lift = self.array(lifts, len(found), 1)[:, 0].tolist() if lifts in self.arrays else [0.0] * len(found)
+        return [c + self.region.support({k: t[r] for k, t in tables.items()}, lift[r]) for r, c in enumerate(found)]
 
-    def bend(self, i: int, twice: bool, open_: set[int], settle: Callable[[Iterable[tuple[int, arb]]], None]) -> None:
-        """Bounds by tangents: what they leave out alone and beside the linear part, and both together."""
-        walked, linear, lost = self.walked[i]
-        count, size = len(linear), max((self.bent[j].size for j in walked.nonlinear), default=0)
-        packed, blank = size * (size + 1) // 2, arb_mat(count, 1)
-        left: list[list[Vector]] = [[[] for _ in linear] for _ in range(2)]
-        right: list[list[Vector]] = [[], []]
-        sums = [blank, blank]
+    def add_forms(self, i: int, open_: set[int], settle: Callable[[Iterable[tuple[int, arb]]], None]) -> None:
+        """Bounds by parabolas: of the rows that are open, and of what is left of the rows beside a motion."""
+        walked = self.walked[i]
+        count, size = walked.constant.nrows(), max((self.bent[j].size for j in walked.nonlinear), default=0)
+        packed, constant = size * (size + 1) // 2, walked.constant
+        left: list[Vector] = [[] for _ in range(count)]
+        right: list[Vector] = []
         for j, a in walked.nonlinear.items():
-            for side, (x, form) in enumerate(zip((each(abs, a), a), self.bent[j].forms, strict=True)):
-                sums[side] = sums[side] + x * self.bent[j].constant[side]
-                for row, new in zip(left[side], x.table(), strict=True):
+            for x, form, more in zip((a[0], -a[1]), self.bent[j].forms, self.bent[j].constant, strict=True):
+                constant = constant + x * more
+                for row, new in zip(left, x.table(), strict=True):
                     row += new
-                right[side].extend([*row, *[ZERO] * (packed - len(row))] for row in form.table())
-        even, odd = (arb_mat(x) * arb_mat(y) if size else arb_mat(count, 0) for x, y in zip(left, right, strict=True))
-        forms, constant = (even + odd).table() + (even - odd).table(), (sums[0] + sums[1]).entries() + (sums[0] - sums[1]).entries()
-        rows, lost = 2 * count if twice else count, lost + lost
-        if twice:
-            walked = Walked(stacked(walked.constant), {k: stacked(a) for k, a in walked.inputs.items()}, {})
-            linear = linear + [[-v for v in row] for row in linear]
-        at, plain = walked.constant.entries(), self.supports(walked, f"{i}.tangent_lifts")
-        pure, joint = (self.arrays.get(f"{i}.{name}", np.zeros((0, 0))) for name in ("pure", "joint"))
-        if size and len(pure) != rows:
-            raise InvalidError(f"{self.nodes[i].name}: a multiplier for every row is missing")
-        beyond = {k: a.table() for k, a in walked.inputs.items() if self.region.frames.index(k) >= size // self.region.width}
-        alone = []
-        for r in range(rows):
-            alone.append(constant[r] + (self.region.top(forms[r], size, [ZERO] * size, pure[r]) if size else ZERO))
-            settle([(r, plain[r] + alone[r])])
-            if r in open_ and size and len(joint) == rows and self.region.joint:
-                top = self.region.top(forms[r], size, [*linear[r], *[ZERO] * size][:size], joint[r])
-                settle([(r, at[r] + constant[r] + top + lost[r] + self.region.support({k: t[r] for k, t in beyond.items()}))])
-        for u, (centre, residual) in enumerate(zip(*self.motions[i][:2], strict=True)) if i in self.motions else ():
-            far = residual - lost[u]
-            if not (at[u] + alone[u] <= centre + far and at[u] - alone[count + u] >= centre - far):
+                right += [[*row, *[ZERO] * (packed - len(row))] for row in form.table()]
+        forms = (arb_mat(left) * arb_mat(right)).table() if size else []
+
+        def tops(inputs: dict[int, arb_mat], name: str, rows: Iterable[int]) -> Iterable[tuple[int, arb]]:
+            plain = constant.entries() if size and self.region.joint else self.supports(inputs, f"{i}.{name}_lifts", constant)
+            if not size:
+                yield from enumerate(plain)
+                return
+            multipliers = self.arrays[f"{i}.{name}"]
+            linear, lost = self.region.slots(inputs, count) if self.region.joint else ([[]] * count, [ZERO] * count)
+            beyond = {k: a.table() for k, a in inputs.items() if self.region.frames.index(k) >= size // self.region.width and self.region.joint}
+            for r in rows:
+                top = self.region.top(forms[r], size, [*linear[r], *[ZERO] * size][:size], multipliers[r])
+                yield r, plain[r] + top + lost[r] + self.region.support({k: t[r] for k, t in beyond.items()})
+
+        settle(tops(walked.inputs, "multipliers", sorted(open_)))
+        if i not in self.motions or not any(self.motions[i].known):
+            return
+        motion, width = self.motions[i], count // 2
+        left_over = {k: arb_mat(a.table() * 2) for k, a in motion.left.items()}
+        for r, value in tops(left_over, "rest", [r for r in range(count) if motion.known[r % width]]):
+            u, sign = r % width, 1 if r < width else -1
+            if motion.known[u] and not value + motion.lost[u] <= sign * motion.centre[u] + motion.residual[u]:
                 raise InvalidError(f"{self.nodes[i].name}, unit {u}: its motion is not proved")
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from vlang.runtime.relaxations.base import Args, Flipped, Nonlinearity, Plane, Planes, Rule
-from vlang.runtime.relaxations.curvature import Parabola
 from vlang.runtime.relaxations.gated import SigmoidMul, SigmoidTanh
+from vlang.runtime.relaxations.parabola import Moved, Parabola, Parabolas, parabolas
 from vlang.runtime.relaxations.scalar import Relu, Sigmoid, Tanh
 
 RELAXATIONS: Mapping[str, Nonlinearity] = MappingProxyType(
@@ -21,4 +21,4 @@ RELAXATIONS: Mapping[str, Nonlinearity] = MappingProxyType(
     }
 )
 
-__all__ = ["RELAXATIONS", "Args", "Flipped", "Nonlinearity", "Parabola", "Plane", "Planes", "Rule"]
+__all__ = ["RELAXATIONS", "Args", "Flipped", "Moved", "Nonlinearity", "Parabola", "Parabolas", "Plane", "Planes", "Rule", "parabolas"]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from vlang.runtime import rounding
-from vlang.runtime.relaxations.curvature import Args, Interval, Parabola, averaged, negated
+from vlang.runtime.relaxations.curvature import Args, Interval
 
 __all__ = ["Args", "Flipped", "Nonlinearity", "Plane", "Planes", "Rule", "reflect"]
 
@@ -52,6 +52,8 @@ class Nonlinearity(ABC):
     #: The symmetry f(y) = kappa - f(R y); flips[k] says whether R negates argument k.
     flips: ClassVar[tuple[bool, ...]]
     kappa: ClassVar[float] = 0.0
+    #: Where the derivative of a function of one argument jumps.
+    kinks: ClassVar[tuple[float, ...]] = ()
 
     @abstractmethod
     def value(self, *y: Tensor) -> Tensor:
@@ -83,17 +85,11 @@ class Nonlinearity(ABC):
 
     @abstractmethod
     def second(self, lo: Args, hi: Args) -> tuple[Interval, ...]:
-        """Intervals that hold the second derivatives on the box: f'', or f_vv, f_vz, f_zz."""
+        """Intervals that hold the second derivative by each argument alone on the box, kinks at its ends aside."""
 
-    def parabola(self, centre: Args, lo: Args, hi: Args) -> Parabola:
-        """The tangent plane at `centre`, a point of the box, and the curvature of what it leaves out."""
-        slopes, f = self.gradient(*centre), self.value(*centre)
-        steps = [torch.maximum(h - c, c - x) for x, h, c in zip(lo, hi, centre, strict=True)]
-        moved = torch.stack([s * c for s, c in zip(slopes, centre, strict=True)])
-        slack = 2 * rounding.pad(f.abs() + moved.abs().sum(0))
-        for slope, step in zip(slopes, steps, strict=True):  # the slope's own rounding, on the way to the box's ends
-            slack = slack + 2 * rounding.pad(slope.abs()) * step
-        return Parabola(slopes, f - moved.sum(0), slack, averaged(self.second, centre, lo, hi))
+    def raised(self, *y: Tensor) -> Tensor:
+        """What upper bounds are wanted of on `both` boxes: the function on each. shape: [..., 2, N]."""
+        return self.value(*y)
 
     def planes(self, rule: Rule, lo: Args, hi: Args) -> Planes:
         """Both planes, with slopes by a rule."""
@@ -171,7 +167,4 @@ class Flipped(Nonlinearity):
         return self._map(self.base.gradient(*self._map(y)))
 
     def second(self, lo: Args, hi: Args) -> tuple[Interval, ...]:
-        found = self.base.second(*reflect(lo, hi, self.negate))
-        if len(found) == 1 or self.negate[0] == self.negate[1]:
-            return found
-        return found[0], negated(found[1]), found[2]
+        return self.base.second(*reflect(lo, hi, self.negate))

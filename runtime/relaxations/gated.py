@@ -59,8 +59,8 @@ class _SigmoidTimes(Nonlinearity):
         """k'(z)."""
         raise NotImplementedError
 
-    def factor_ranges(self, lo: Tensor, hi: Tensor) -> tuple[Interval, Interval, Interval]:
-        """Intervals of k, k' and k''."""
+    def factor_ranges(self, lo: Tensor, hi: Tensor) -> tuple[Interval, Interval]:
+        """Intervals of k and k''."""
         raise NotImplementedError
 
     def value(self, *y: Tensor) -> Tensor:
@@ -70,13 +70,8 @@ class _SigmoidTimes(Nonlinearity):
         return curvature.sigmoid_derivative(y[0]) * self.factor(y[1]), torch.sigmoid(y[0]) * self.factor_slope(y[1])
 
     def second(self, lo: Args, hi: Args) -> tuple[Interval, ...]:
-        k, slope, bend = self.factor_ranges(lo[1], hi[1])
-        v = lo[0], hi[0]
-        return (
-            curvature.product(curvature.sigmoid_second(*v), k),
-            curvature.product(curvature.sigmoid_slope(*v), slope),
-            curvature.product(curvature.sigmoid(*v), bend),
-        )
+        k, bend = self.factor_ranges(lo[1], hi[1])
+        return curvature.product(curvature.sigmoid_second(lo[0], hi[0]), k), curvature.product(curvature.sigmoid(lo[0], hi[0]), bend)
 
     def range(self, lo: Args, hi: Args) -> tuple[Tensor, Tensor]:
         box = _Box.of(self, lo, hi)
@@ -177,9 +172,9 @@ class SigmoidMul(_SigmoidTimes):
     def factor_slope(self, z: Tensor) -> Tensor:
         return torch.ones_like(z)
 
-    def factor_ranges(self, lo: Tensor, hi: Tensor) -> tuple[Interval, Interval, Interval]:
-        one, zero = torch.ones_like(lo), torch.zeros_like(lo)
-        return (lo, hi), (one, one), (zero, zero)
+    def factor_ranges(self, lo: Tensor, hi: Tensor) -> tuple[Interval, Interval]:
+        zero = torch.zeros_like(lo)
+        return (lo, hi), (zero, zero)
 
 
 class SigmoidTanh(_SigmoidTimes):
@@ -191,8 +186,8 @@ class SigmoidTanh(_SigmoidTimes):
     def factor_slope(self, z: Tensor) -> Tensor:
         return curvature.sech2(z)
 
-    def factor_ranges(self, lo: Tensor, hi: Tensor) -> tuple[Interval, Interval, Interval]:
-        return curvature.tanh(lo, hi), curvature.tanh_slope(lo, hi), curvature.tanh_second(lo, hi)
+    def factor_ranges(self, lo: Tensor, hi: Tensor) -> tuple[Interval, Interval]:
+        return curvature.tanh(lo, hi), curvature.tanh_second(lo, hi)
 
     def candidates(self, box: _Box, slopes: Args, steps: int) -> list[Candidates]:
         found = super().candidates(box, slopes, steps)

@@ -10,7 +10,7 @@ from torch import Tensor
 from vlang.runtime import rounding
 from vlang.runtime.relaxations import curvature
 from vlang.runtime.relaxations.base import Args, Nonlinearity, Plane, Planes, Rule
-from vlang.runtime.relaxations.curvature import Interval, Parabola
+from vlang.runtime.relaxations.curvature import Interval
 from vlang.runtime.relaxations.stationary import inside, sigmoid_edge, tanh_edge
 from vlang.runtime.relaxations.supporting import supporting_line
 
@@ -104,9 +104,14 @@ class Relu(Nonlinearity):
 
     arity: ClassVar[int] = 1
     flips: ClassVar[tuple[bool, ...]] = (False,)
+    kinks: ClassVar[tuple[float, ...]] = (0.0,)
 
     def value(self, *y: Tensor) -> Tensor:
         return y[0].clamp(min=0)
+
+    def raised(self, *y: Tensor) -> Tensor:
+        """relu on the first box, minus relu on the second."""
+        return self.value(*y) * torch.tensor([[1.0], [-1.0]], dtype=y[0].dtype, device=y[0].device)
 
     def range(self, lo: Args, hi: Args) -> tuple[Tensor, Tensor]:
         return lo[0].clamp(min=0), hi[0].clamp(min=0)
@@ -152,10 +157,3 @@ class Relu(Nonlinearity):
     def second(self, lo: Args, hi: Args) -> tuple[Interval, ...]:
         zero = torch.zeros_like(lo[0])
         return ((zero, zero),)
-
-    def parabola(self, centre: Args, lo: Args, hi: Args) -> Parabola:
-        """The chord and the band below it: a kink has no useful curvature."""
-        slopes = (self.upper_slopes("plane", *self.both(lo, hi))[0][0],)
-        above, below = self.upper_offset(lo, hi, slopes), self.lower_offset(lo, hi, slopes)
-        offset, half = (above + below) / 2, (above - below) / 2
-        return Parabola(slopes, offset, rounding.up(half, above.abs() + below.abs(), 4), self.second(lo, hi))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -189,42 +190,54 @@ def test_offsets_against_interval_verified_maxima(op: str, kind: str) -> None:
         offset = f.upper_offset(lo, hi, a)
         for i in range(count):
             box = [(float(x[i]), float(y[i])) for x, y in zip(lo, hi, strict=True)]
-            _prove(op, box, [float(s[i]) for s in a], float(offset[i]))
+            prove(op, box, [float(s[i]) for s in a], float(offset[i]))
 
 
-def _prove(op: str, box: list[tuple[float, float]], a: list[float], offset: float) -> None:
-    """Raises if some point exceeds the plane.
+def prove(
+    op: str, box: list[tuple[float, float]], a: list[float], offset: float, sign: int = 1, centre: Sequence[float] = (), bends: Sequence[float] = ()
+) -> None:
+    """Raises if at some point sign (f(y) - a . y - offset - 1/2 (y - centre)' K (y - centre)) exceeds 0. bends: K, or K_vv, K_vz, K_zz.
 
     Cells whose enclosure stays below are closed; a cell on which the objective is monotone in a coordinate shrinks to the face
     where it is largest; the rest are split.
     """
+    from_centre = centre or [0.0] * len(box)
+    k = [[arb(b) for b in (row or [0.0] * len(box))] for row in ([list(bends)] if len(box) == 1 else [list(bends[:2]), list(bends[1:])])]
+
+    def gradient(y: list[arb]) -> list[arb]:
+        d = [v - c for v, c in zip(y, from_centre, strict=True)]
+        pulls = [sum((b * e for b, e in zip(row, d, strict=True)), arb(s)) for row, s in zip(k, a, strict=True)]
+        return [sign * (g - p) for g, p in zip(_gradient(op, y), pulls, strict=True)]
+
     stack = [[(arb(x), arb(y)) for x, y in box]]
     for _ in range(20_000):
         if not stack:
             return
         cell = stack.pop()
         for _ in cell:
-            slope = [g - s for g, s in zip(_gradient(op, [_hull(*c) for c in cell]), a, strict=True)]
+            slope = gradient([hull(*c) for c in cell])
             cell = [(c[1], c[1]) if g > 0 else (c[0], c[0]) if g < 0 else c for c, g in zip(cell, slope, strict=True)]
         mid = [(x + y) / 2 for x, y in cell]
         half = [(y - x) / 2 for x, y in cell]
-        centre = _value(op, mid) - sum((arb(s) * m for s, m in zip(a, mid, strict=True)), arb(0)) - offset
-        assert not centre > 0, f"{op}: the plane is crossed by {centre} at {mid}"
+        d = [m - c for m, c in zip(mid, from_centre, strict=True)]
+        bent = sum((b * x * y / 2 for row, x in zip(k, d, strict=True) for b, y in zip(row, d, strict=True)), arb(0))
+        at_mid = sign * (enclosed(op, mid) - sum((arb(s) * m for s, m in zip(a, mid, strict=True)), arb(0)) - offset - bent)
+        assert not at_mid > 0, f"{op}: the bound is crossed by {at_mid} at {mid}"
         # First order with the gradient's enclosure on the cell, or second order from the centre.
-        first = centre + sum((abs(g) * h for g, h in zip(slope, half, strict=True)), arb(0))
-        at = sum((abs(g - s) * h for g, s, h in zip(_gradient(op, mid), a, half, strict=True)), arb(0))
-        second = centre + at + _second_order(op, [_hull(*c) for c in cell], half)
+        first = at_mid + sum((abs(g) * h for g, h in zip(slope, half, strict=True)), arb(0))
+        at = sum((abs(g) * h for g, h in zip(gradient(mid), half, strict=True)), arb(0))
+        second = at_mid + at + _second_order(op, [hull(*c) for c in cell], half, k)
         if first.upper() <= 0 or second.upper() <= 0:
             continue
         wide = max(range(len(half)), key=lambda k: float(half[k].mid()))
         if float(half[wide].mid()) <= 1e-13 * max(1.0, abs(float(mid[wide].mid()))):
-            raise AssertionError(f"{op}: not closed at {mid}, excess {centre}")
+            raise AssertionError(f"{op}: not closed at {mid}, excess {at_mid}")
         (x, y), m = cell[wide], mid[wide]
         stack += [[*cell[:wide], part, *cell[wide + 1 :]] for part in ((x, m), (m, y))]
     raise AssertionError("branch and bound did not finish")
 
 
-def _hull(x: arb, y: arb) -> arb:
+def hull(x: arb, y: arb) -> arb:
     return (x + y) / 2 + arb(0, ((y - x) / 2).upper())
 
 
@@ -245,7 +258,7 @@ def _factors(op: str, y: list[arb]) -> tuple[list[arb], list[arb]]:
     return ([arb(1), arb(0), arb(0)], inner) if op == "tanh" else (outer, inner)
 
 
-def _value(op: str, y: list[arb]) -> arb:
+def enclosed(op: str, y: list[arb]) -> arb:
     p, q = _factors(op, y)
     return p[0] * q[0]
 
@@ -257,12 +270,13 @@ def _gradient(op: str, y: list[arb]) -> list[arb]:
     return [p[1] * q[0], p[0] * q[1]]
 
 
-def _second_order(op: str, y: list[arb], half: list[arb]) -> arb:
-    """What the second-order term can add over a cell."""
+def _second_order(op: str, y: list[arb], half: list[arb], k: list[list[arb]]) -> arb:
+    """What the second-order term can add over a cell. k: the curvature that is taken off."""
     p, q = _factors(op, y)
     if len(y) == 1:
-        return abs(p[2] * q[0] + p[0] * q[2]) * half[0] ** 2 / 2
-    return abs(p[2] * q[0]) * half[0] ** 2 / 2 + abs(p[0] * q[2]) * half[1] ** 2 / 2 + abs(p[1] * q[1]) * half[0] * half[1]
+        return abs(p[2] * q[0] + p[0] * q[2] - k[0][0]) * half[0] * half[0] / 2
+    along_v, along_z = abs(p[2] * q[0] - k[0][0]) * half[0] * half[0] / 2, abs(p[0] * q[2] - k[1][1]) * half[1] * half[1] / 2
+    return along_v + along_z + abs(p[1] * q[1] - k[0][1]) * half[0] * half[1]
 
 
 def test_a_lowered_offset_is_caught() -> None:
@@ -274,7 +288,7 @@ def test_a_lowered_offset_is_caught() -> None:
     for i in range(5):
         box = [(float(x[i]), float(y[i])) for x, y in zip(lo, hi, strict=True)]
         with pytest.raises(AssertionError, match="crossed"):
-            _prove("sigmoid_tanh", box, [float(s[i]) for s in a], float(offset[i]))
+            prove("sigmoid_tanh", box, [float(s[i]) for s in a], float(offset[i]))
 
 
 @pytest.mark.parametrize("op", list(RELAXATIONS))

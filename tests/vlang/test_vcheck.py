@@ -269,7 +269,7 @@ CHANGES: dict[str, Callable[[Claim, Arrays], None]] = {
     "nothing at once": claim_of("perturbation", "at_most", value=0),
     "input hash": claim_of("input", "sha256", value="0" * 64),
     "tokens of no embedding": claim_of("input", "tokens", value=[0, 1, 2]),
-    "format of tomorrow": claim_of("format", value="rspec-certificate/2"),
+    "format of tomorrow": claim_of("format", value="rspec-certificate/9"),
     "eps by another name": claim_of("eps", value="1e-3"),
     "eps over zero": claim_of("eps", value="1/0"),
     "eps of a million digits": claim_of("eps", value="9" * 10**6),
@@ -304,16 +304,33 @@ CHANGES: dict[str, Callable[[Claim, Arrays], None]] = {
     )[0],
     "denormal offsets": all_named("upper", 5e-324),
 }
+#: Where a parabola's offset is, by how many rows it has: after its slopes, before its curvature.
+OFFSET_ROW = {3: 1, 6: 2}
 PLANES = {"planes dropped": drop("upper")}
 FORMS: dict[str, Callable[[Claim, Arrays], None]] = {
-    "motions surer": arrays_of("motion", lambda a: np.stack([a[0], a[1] * 0.9])),
-    "motions moved": arrays_of("motion", lambda a: np.stack([a[0] + 0.01, a[1]])),
-    "negative residuals": arrays_of("motion", lambda a: np.stack([a[0], -np.abs(a[1]) - 1e-3])),
-    "multipliers too small": arrays_of("pure", scaled(0.9)),
-    "multipliers negative": arrays_of("pure", scaled(-1.0)),
-    "multipliers of nothing": arrays_of("pure", scaled(0.0)),
-    "multipliers dropped": drop("pure"),
-    "multipliers reshaped": arrays_of("pure", lambda a: a[:, :-1] if a.shape[1] else a[:-1]),
+    "motions surer": arrays_of("motion", lambda a: a * [[1], [0.9], [1]]),
+    "motions moved": arrays_of("motion", lambda a: np.add(a, [[0.01], [0], [0]])),
+    "motions of boxes": arrays_of("motion", lambda a: a * [[1], [1], [0]]),
+    "negative residuals": arrays_of("motion", lambda a: np.stack([a[0], -np.abs(a[1]) - 1e-3, a[2]])),
+    "upper parabolas lower": arrays_of("above", lambda a: lowered(OFFSET_ROW[len(a)])(a)),
+    "lower parabolas higher": arrays_of("below", lambda a: raised(OFFSET_ROW[len(a)])(a)),
+    "upper parabolas steeper": arrays_of("above", raised(0)),
+    "upper parabolas flatter": arrays_of("above", lowered(-1)),
+    "lower parabolas flatter": arrays_of("below", raised(-1)),
+    "parabolas without curvature": arrays_of("above", lambda a: np.concatenate([a[: OFFSET_ROW[len(a)] + 1], 0 * a[OFFSET_ROW[len(a)] + 1 :]])),
+    "parabolas exchanged": lambda claim, arrays: arrays.update(
+        {k.replace("above", "below"): v for k, v in arrays.items() if k.endswith(".above")}
+        | {k.replace("below", "above"): v for k, v in arrays.items() if k.endswith(".below")}
+    ),
+    "parabolas dropped": drop("below"),
+    "parabolas reshaped": arrays_of("above", lambda a: a[:-1]),
+    "multipliers too small": arrays_of("multipliers", scaled(0.9)),
+    "multipliers negative": arrays_of("multipliers", scaled(-1.0)),
+    "multipliers of nothing": arrays_of("multipliers", scaled(0.0)),
+    "multipliers dropped": drop("multipliers"),
+    "multipliers reshaped": arrays_of("multipliers", lambda a: a[:, :-1] if a.shape[1] else a[:-1]),
+    "multipliers of residuals too small": arrays_of("rest", scaled(0.9)),
+    "multipliers of residuals dropped": drop("rest"),
 }
 PIECES: dict[str, Callable[[Claim, Arrays], None]] = {
     "a piece less": claim_of("pieces", value=lambda p: p[1:]),
