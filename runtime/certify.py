@@ -2,7 +2,7 @@
 
 `interval`, `lines` and `planes` relax the whole ball at once; `quadratic` adds quadratic bounds. `optimized` moves the planes' slopes along
 the margin's gradient. `sliced` cuts the ball into pieces by parallel hyperplanes and bounds each from its own middle: every box is
-recomputed, and what tangents leave out shrinks with the square of the width. Pieces that fail are halved while that can help; a margin
+recomputed, and what relaxations leave out shrinks with the square of the width. Pieces that fail are halved while that can help; a margin
 holds on the ball if it holds on every piece of a cover. `auto` climbs a ladder of these, cheapest first.
 """
 
