@@ -1,9 +1,10 @@
 """One word of a question at a time: certified radii of several methods beside planes and the best attack.
 
-    python tests/benchmarks/words.py TREC_10.label [--networks questions_lstm ...] [--methods quadratic ...] [--questions 20] [--every 1] [--json FILE]
+    python tests/benchmarks/words.py TREC_10.label [--networks questions_lstm ...] [--methods quadratic ...] [--questions 20] [--every 1]
+                                     [--json FILE]
 
-l2, untargeted, on the shipped networks; `--every` keeps one word in so many. The attack is pgd with 100 steps from 20 starts. Medians over words of the
-radius over that of planes and over the attack's, and of the latter on the third of the questions with the smallest margins.
+l2, untargeted, on the shipped networks; `--every` keeps one word in so many. The attack is pgd with 100 steps from 20 starts. Medians over words of
+the radius over that of planes and over the attack's, and of the latter on the third of the questions with the smallest margins.
 """
 
 from __future__ import annotations

@@ -1,0 +1,25 @@
+"""The matrices that are asked about, and their Schur form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+
+Matrix = np.ndarray[Any, np.dtype[Any]]
+
+
+def checked(a: Matrix) -> Matrix:
+    """A square matrix of finite numbers, as float64 or complex128. Raises ValueError with what is wrong."""
+    if a.ndim != 2 or a.shape[0] != a.shape[1] or not len(a):
+        raise ValueError(f"a square matrix is needed, not one of the shape {list(a.shape)}")
+    if not np.isfinite(a).all():
+        raise ValueError("the matrix holds a NaN or an infinity")
+    return a.astype(np.complex128 if np.iscomplexobj(a) else np.float64)
+
+
+def triangular(a: Matrix) -> Matrix:
+    """The complex Schur form's triangle: unitarily similar to a, so of the same singular values after any shift."""
+    found: Matrix = scipy.linalg.schur(a.astype(np.complex128), output="complex")[0]
+    return found
