@@ -79,6 +79,8 @@ def refuse(variant: Variant) -> None:
     p, network = variant.perturbation, variant.network
     if network.format != "safetensors":
         raise DataError(Problem("no_certificate", network.span, ("a checkpoint that is not safetensors", "save it as safetensors")))
+    if network.normalize is not None:
+        raise DataError(Problem("no_certificate", network.span, ("a network derived from another", "save its weights as a checkpoint of its own")))
     if variant.engine.semantics != "real":
         raise DataError(
             Problem("no_certificate", variant.engine.span, ("semantics = deployed32", "use semantics = real, or leave out --certificates"))

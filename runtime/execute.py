@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import torch
 
-from vlang.plan import DataError, InputPlan, NetworkPlan, Plan, Problem, QueryPlan
-from vlang.report import EngineInfo, QueryResult, Results, Row
+from vlang.plan import DataError, InputPlan, NetworkPlan, Plan, Problem, QueryPlan, SpectrumPlan, SpectrumQuery
+from vlang.report import EngineInfo, QueryResult, Results, Row, SpectrumResult
 from vlang.runtime import device, load
 from vlang.runtime.cases import Loaded, Samples, prepare
 from vlang.runtime.certificate import Certificates, refuse
@@ -44,6 +44,13 @@ def execute(
     networks: dict[tuple[NetworkPlan, str], Network] = {}
     samples: dict[tuple[InputPlan, NetworkPlan, str], Samples] = {}
     devices: dict[str, None] = {}
+
+    def matrix_network(asked: SpectrumPlan) -> Network:
+        key = (asked.network, "cpu")
+        if key not in networks:
+            networks[key] = load.network(asked.network, DTYPE, torch.device("cpu"))
+        return networks[key]
+
     loaded: list[tuple[QueryPlan, list[Loaded]]] = []
     problems: list[Problem] = []
     with torch.no_grad():
@@ -64,12 +71,30 @@ def execute(
                 except DataError as e:
                     problems.extend(p for p in e.problems if p not in problems)
             loaded.append((query, variants))
+        for plan_ in (p for q in plan.spectra for p in q.variants):
+            try:
+                devices["cpu"] = None
+                matrix_network(plan_)
+                if plan_.input is not None:
+                    load.samples(plan_.input, matrix_network(plan_))
+            except DataError as e:
+                problems.extend(p for p in e.problems if p not in problems)
     if problems:
         raise DataError(*problems)
     info = EngineInfo(version, torch.__version__, ", ".join(devices), str(DTYPE).removeprefix("torch."))
-    return Results(
-        info, tuple(_answer(query, variants, progress, stopped, by if query.kind in CERTIFIED else None, witnesses) for query, variants in loaded)
-    )
+    answers = tuple(_answer(query, variants, progress, stopped, by if query.kind in CERTIFIED else None, witnesses) for query, variants in loaded)
+    return Results(info, answers, _spectra(plan.spectra, matrix_network, stopped))
+
+
+def _spectra(
+    queries: tuple[SpectrumQuery, ...], network: Callable[[SpectrumPlan], Network], stopped: Callable[[], bool]
+) -> tuple[SpectrumResult, ...]:
+    if not queries:
+        return ()
+    from vlang.runtime import spectrum  # scipy takes its time to load
+
+    with torch.no_grad():
+        return tuple(spectrum.answer(query, network, stopped) for query in queries)
 
 
 def _answer(

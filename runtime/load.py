@@ -16,6 +16,7 @@ from torch import Tensor
 from vlang.plan import Architecture, ArrayPlan, DataError, DatasetInput, InputPlan, NetworkPlan, Problem, TextInput, ValuesInput
 from vlang.runtime.cells import CELLS, CellWeights
 from vlang.runtime.network import Linear, Network
+from vlang.runtime.normalize import normalized
 from vlang.source import Span
 
 
@@ -25,7 +26,8 @@ def network(plan: NetworkPlan, dtype: torch.dtype, device: torch.device) -> Netw
     broken = sorted(name for name, value in tensors.items() if not bool(torch.isfinite(value).all()))
     if broken:
         raise DataError(*(Problem("not_finite", plan.span, (f"tensor '{name}' of {plan.checkpoint}",)) for name in broken))
-    return assemble(tensors, plan.architecture, dtype, device)
+    found = assemble(tensors, plan.architecture, dtype, device)
+    return found if plan.normalize is None else normalized(found, float(plan.normalize))
 
 
 def assemble(tensors: Mapping[str, Tensor], a: Architecture, dtype: torch.dtype, device: torch.device) -> Network:

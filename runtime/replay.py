@@ -24,6 +24,7 @@ from vlang.plan import Architecture
 from vlang.report import Row
 from vlang.runtime.cases import Loaded
 from vlang.runtime.load import assemble
+from vlang.runtime.normalize import normalized
 from vlang.runtime.statement import statement
 from vlang.runtime.witness import Limits, contains, misclassifies
 
@@ -62,6 +63,7 @@ class Witnesses:
                 "spec": {"path": self.spec, "sha256": self.sha256},
                 "query": query,
                 "checkpoint": str(Path(loaded.variant.network.checkpoint).resolve()),
+                "normalize": None if loaded.variant.network.normalize is None else str(loaded.variant.network.normalize),
                 **statement(loaded, case, eps),
             }
             arrays = {
@@ -116,6 +118,8 @@ def _replay(claim: dict[str, Any], centre: Tensor, point: Tensor, tensors: dict[
     if len(limits.weights) != len(centre) or min(limits.weights) < 0 or eps < 0 or (norm is not None and norm < 1):
         raise ValueError("its perturbation does not fit its input")
     network = assemble({k: v.to(torch.float64) for k, v in tensors.items()}, _architecture(said, tensors), torch.float64, torch.device("cpu"))
+    if claim.get("normalize") is not None:
+        network = normalized(network, float(_rational(claim["normalize"])))
     label, against = claim["label"], claim["against"]
     if not all(type(c) is int and 0 <= c < network.classes for c in [label, *against]) or label in against or not against:
         raise ValueError("its classes are not those of the network")

@@ -35,7 +35,7 @@ class _Recurrent:
 
 def read(checkpoint: Checkpoint, spec: Network) -> Architecture:
     """The architecture, or SpecError. Every tensor must have a role: one that is not understood could change the function."""
-    path, where = spec.checkpoint.value, spec.checkpoint.span
+    path, where = spec.source.value, spec.source.span
 
     def refuse(reason: str) -> SpecError:
         return SpecError(d.not_recurrent(where, path, reason))
@@ -145,7 +145,7 @@ def _cell(found: str, spec: Network, metadata: Mapping[str, str]) -> str:
     activation = spec.activation.value if spec.activation else (stated or "").removeprefix("rnn_") if stated in ("rnn_tanh", "rnn_relu") else None
     activation = activation or metadata.get("activation", "tanh")
     if activation not in ("tanh", "relu"):
-        raise SpecError(d.not_recurrent(spec.checkpoint.span, spec.checkpoint.value, f"its metadata says activation = {activation!r}"))
+        raise SpecError(d.not_recurrent(spec.source.span, spec.source.value, f"its metadata says activation = {activation!r}"))
     if spec.activation and stated in ("rnn_tanh", "rnn_relu") and stated != f"rnn_{activation}":
         assert spec.cell is not None
         raise SpecError(d.cell_mismatch(spec.cell.span, stated, f"rnn_{activation}"))
@@ -207,7 +207,7 @@ def _natural(name: str) -> list[tuple[int, int | str]]:
 
 def _head_activations(wanted: int, spec: Network, metadata: Mapping[str, str]) -> tuple[str, ...]:
     stated = spec.head.value if spec.head else metadata_list(metadata, "head")
-    span = spec.head.span if spec.head else spec.checkpoint.span
+    span = spec.head.span if spec.head else spec.source.span
     if stated is None:
         if wanted:
             raise SpecError(

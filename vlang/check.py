@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from keyword import iskeyword
 from typing import Any
 
 from vlang import diagnostics as d
@@ -158,7 +159,7 @@ def typed(module: Module, kind: str, where: Span, entries: tuple[s.Entry, ...]) 
         elif spec.default is not None:
             values[key] = Located(spec.type.convert(key, spec.default, module.params), where)
     module.report(*wrong)
-    return None if wrong or failed else signature.form(span=where, **values)
+    return None if wrong or failed else signature.form(span=where, **{f"{k}_" if iskeyword(k) else k: v for k, v in values.items()})
 
 
 def resolve(module: Module, reference: Located[Reference], kinds: tuple[str, ...]) -> tuple[str, str, Any] | None:
@@ -238,6 +239,10 @@ def shown_value(value: s.Expr, params: Params) -> str:
         case s.Call(name=n, args=args, keywords=keywords):
             inner = [shown_value(x, params) for x in args] + [f"{k.key}={shown_value(k.value, params)}" for k in keywords]
             return f"{n}({', '.join(inner)})"
+        case s.Field(base=base, name=n):
+            return f"{shown_value(base, params)}.{n}"
+        case s.Method(base=base, name=n, args=args):
+            return f"{shown_value(base, params)}.{n}({', '.join(shown_value(x, params) for x in args)})"
         case s.Index(base=s.Name(name=n), index=s.Slice() as ends):
             return n + shown_value(ends, params)
         case s.Index(base=s.Name(name=n), index=index):

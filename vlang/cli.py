@@ -172,7 +172,8 @@ def _one(path: str, overrides: dict[str, s.Expr], args: argparse.Namespace) -> t
         source = lower.read_source(path)
         plan = lower.compile_spec(source, overrides, args.query)
         if args.command == "check":
-            queries, rows = len(plan.queries), sum(cost(q).rows for q in plan.queries)
+            queries = len(plan.queries) + len(plan.spectra)
+            rows = sum(cost(q).rows for q in plan.queries) + sum(len(x.variants) for x in plan.spectra)
             print(f"{path}: ok, {queries} quer{'y' if queries == 1 else 'ies'}, {rows} row{'' if rows == 1 else 's'}")
             return 0, None
         if args.command == "plan":
@@ -193,7 +194,7 @@ def _run(plan: Plan, source: Source, args: argparse.Namespace) -> tuple[int, Rep
     from vlang.plan import DataError
     from vlang.progress import live
 
-    if not plan.queries:
+    if not plan.queries and not plan.spectra:
         print(f"{plan.path}: the spec has no query; nothing was evaluated", file=sys.stderr)
         return 5, Report(plan.path, plan.sha256, plan.params, EngineInfo(__version__, "", "", ""), "empty", ())
     for page in plan.reports:
@@ -205,6 +206,10 @@ def _run(plan: Plan, source: Source, args: argparse.Namespace) -> tuple[int, Rep
                 output.probe(f"{page.path}{SUFFIXES[word]}")
         except SpecError as e:  # here a place in the spec is to blame
             raise SpecError(*(replace(x, span=page.span) for x in e.diagnostics)) from None
+    for spectrum in plan.spectra:
+        if spectrum.picture is not None:
+            output.folder(str(Path(spectrum.picture).parent))
+            output.probe(spectrum.picture)
     with live(enabled=sys.stderr.isatty() and not args.no_progress) as progress, interruptible() as stopped:
         from vlang.runtime.execute import execute
 
@@ -229,6 +234,12 @@ def _run(plan: Plan, source: Source, args: argparse.Namespace) -> tuple[int, Rep
 def _write_pages(report: Report) -> None:
     from vlang.formats import PAGES
 
+    for spectrum in (x for x in report.spectra if x.picture is not None and x.result.rows):
+        from vlang.formats.pictures import pseudospectra
+
+        path = str(spectrum.picture)
+        output.write(path, pseudospectra(spectrum.result, Path(path).suffix))
+        print(f"spectrum {spectrum.result.name}: wrote {path}", file=sys.stderr)
     for page in report.pages:
         for word in page.formats:
             if page.path is None:

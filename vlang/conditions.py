@@ -17,7 +17,7 @@ from vlang import syntax as s
 from vlang.constants import Params, describe, fold, shown
 from vlang.diagnostics import SpecError
 from vlang.numbers import down
-from vlang.report import Row
+from vlang.report import Row, SpectrumRow
 from vlang.signatures import ROW_FIELDS
 from vlang.types import article
 
@@ -179,6 +179,10 @@ def _kind(expr: s.Expr, scope: Scope, inside: bool) -> Kind:
 
 def fields_of(row: Row, query: str) -> Fields:
     """A row's fields, each as the interval of what it may be: an unfinished radius may be anything above what was certified."""
+    return {**_answered(row, query), "correct": (row.label == row.predicted,) * 2}
+
+
+def _answered(row: Row, query: str) -> Fields:
     if query == "radius":
         assert row.radius is not None
         return {"radius": (row.radius, row.radius if row.complete else math.inf)}
@@ -193,6 +197,28 @@ def fields_of(row: Row, query: str) -> Fields:
     if query == "verify":
         fields |= {v: (row.complete and row.verdict == v, not row.complete or row.verdict == v) for v in ("certified", "falsified", "unknown")}
     return fields
+
+
+def fields_of_spectrum(row: SpectrumRow) -> Fields:
+    """The pseudospectral numbers are those of the largest eps; what was only bounded is an interval."""
+    widest = max(row.pseudospectra, key=lambda p: p.eps)
+    exact = {
+        "spectral_radius": row.spectral_radius,
+        "spectral_norm": row.spectral_norm,
+        "numerical_radius": row.numerical_radius,
+        "henrici": row.henrici,
+        "eigenvalue_condition": row.eigenvalue_condition,
+        "eigenvector_condition": row.eigenvector_condition,
+        "pseudospectral_radius": widest.radius,
+        "pseudospectral_abscissa": widest.abscissa,
+    }
+    product = (0.0, math.inf) if row.product_growth is None else (row.product_growth, row.product_growth)
+    return {k: (v, v) for k, v in exact.items()} | {
+        "kreiss": row.kreiss,
+        "growth": row.growth,
+        "product_growth": product,
+        "defective": (0.0, row.defective),
+    }
 
 
 def evaluate(expr: s.Expr, rows: Sequence[Fields]) -> Interval:

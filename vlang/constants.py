@@ -35,7 +35,7 @@ def describe(expr: s.Expr) -> str:
             return "a record"
         case s.Call(name=n):
             return f"a call of '{n}'"
-        case s.Index() | s.Field():
+        case s.Index() | s.Field() | s.Method():
             return "a reference"
         case s.Binary(op=op) if op in ("<", "<=", ">", ">=", "==", "!=", "and", "or"):
             return "a condition"

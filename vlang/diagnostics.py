@@ -282,6 +282,19 @@ def does_not_apply(span: Span, key: str, why: str) -> Diagnostic:
     return Diagnostic("R230", f"'{key}' does not apply: {why}", f"leave out '{key}'", span)
 
 
+def derived_from_itself(span: Span, name: str) -> Diagnostic:
+    return Diagnostic("R231", f"network '{name}' is derived from itself", "derive it from a network with a checkpoint", span)
+
+
+def gate_needed(span: Span, cell: str, gates: Sequence[str]) -> Diagnostic:
+    cure = " or ".join(f"net.gate({g}).weight_hh" for g in gates)
+    return Diagnostic("R232", f"{cell} has {len(gates)} recurrent matrices, one a gate", f"write {cure}", span)
+
+
+def one_sample_needed(span: Span, count: str) -> Diagnostic:
+    return Diagnostic("R233", f"a Jacobian is taken along one input, not {count}", "name an input, or one sample of a dataset: data[0]", span)
+
+
 # -- R3xx files -----------------------------------------------------------------------------------------------------------
 
 

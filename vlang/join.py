@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from vlang.conditions import Fields, Interval, as_float, evaluate, fields_of, mentioned
+from vlang.conditions import Fields, Interval, as_float, evaluate, fields_of, fields_of_spectrum, mentioned
 from vlang.numbers import down, near, up
-from vlang.plan import CellPlan, QueryPlan, Reported, ReportPlan
-from vlang.report import QueryResult, Row, Table
+from vlang.plan import CellPlan, QueryPlan, Reported, ReportPlan, SpectrumQuery
+from vlang.report import QueryResult, Row, SpectrumResult, SpectrumRow, Table
 from vlang.reports import REPORTED, Question, number, question
+from vlang.signatures import ATTRIBUTES
 
 #: How a number may be rounded where all it is made of are lower bounds, or upper ones.
 LOWER, UPPER = frozenset({"radius", "verify", "bounds"}), frozenset({"attack"})
+#: A field that is neither.
+EXACT = ".correct"
+#: Queries by name, with what they found.
+Answered = Mapping[str, tuple[QueryPlan | SpectrumQuery, QueryResult | SpectrumResult]]
 
 
 @dataclass(frozen=True)
 class Record:
-    """One question and what each query answered. attributes: as shown, by name. kinds: of the queries, by name."""
+    """One question and what each query answered. attributes: as shown. kinds: of the queries, by name. matrices: of the question's network."""
 
     question: Question
     attributes: Mapping[str, str]
@@ -27,21 +32,34 @@ class Record:
     rows: Mapping[str, Row]
     kinds: Mapping[str, str]
     reported: Mapping[str, float]
+    matrices: Mapping[str, SpectrumRow] = field(default_factory=dict)
 
     @property
     def fields(self) -> Fields:
         found: dict[str, Interval] = {}
+        for name, matrix in self.matrices.items():
+            found |= {f"{name}.{quantity}": value for quantity, value in fields_of_spectrum(matrix).items()}
+            found[f"{name}."] = (Fraction(id(matrix)),) * 2
         for name, row in self.rows.items():
             found |= {f"{name}.{field}": value for field, value in fields_of(row, self.kinds[name]).items()}
             found[f"{name}."] = (Fraction(id(row)),) * 2  # which row it is: joined with several of another query it counts once
         return found | {f"{REPORTED}.{name}": (value, value) for name, value in self.reported.items()}
 
 
-def records(plan: ReportPlan, queries: Mapping[str, tuple[QueryPlan, QueryResult]]) -> list[Record]:
-    """The natural join of the queries' rows on what they ask and on what they sweep alike; a row without a counterpart stands alone."""
+def records(plan: ReportPlan, queries: Answered) -> list[Record]:
+    """The natural join of the queries' rows on what they ask and on what they sweep alike; a row without a counterpart stands alone.
+
+    Matrices come last, each beside every row about its network.
+    """
     joined: list[Record] = []
-    for name in plan.queries:
-        new = list(_of_query(*queries[name]))
+    for name in sorted(plan.queries, key=lambda n: isinstance(queries[n][0], SpectrumQuery)):
+        query, result = queries[name]
+        if isinstance(query, SpectrumQuery) and isinstance(result, SpectrumResult):
+            joined = _beside(joined, list(_of_spectrum(query, result)))
+            continue
+        assert isinstance(query, QueryPlan)
+        assert isinstance(result, QueryResult)
+        new = list(_of_query(query, result))
         shared = {k for r in joined for k in r.swept} & {k for r in new for k in r.swept}
         waiting: dict[tuple[object, ...], list[Record]] = {}
         for record in new:
@@ -54,6 +72,34 @@ def records(plan: ReportPlan, queries: Mapping[str, tuple[QueryPlan, QueryResult
             merged += [_merged(record, other) for other in partners] or [record]
         joined = merged + [r for key, group in waiting.items() if key not in met for r in group]
     return [replace(r, reported=_figures(plan.reported, r)) for r in joined] if plan.reported else joined
+
+
+def _beside(joined: list[Record], matrices: list[Record]) -> list[Record]:
+    """Every record with each matrix of its network that agrees with what both sweep; matrices of other networks alone."""
+    found: list[Record] = []
+    met: set[int] = set()
+    for record in joined:
+        partners = [
+            m for m in matrices if m.question[0] == record.question[0] and all(record.swept.get(k, v) == v for k, v in m.swept.items())
+        ]  # fmt: skip
+        met |= {id(m) for m in partners}
+        found += [
+            replace(
+                record,
+                attributes={**m.attributes, **record.attributes},
+                swept={**record.swept, **m.swept},
+                kinds={**record.kinds, **m.kinds},
+                matrices={**record.matrices, **m.matrices},
+            )
+            for m in partners
+        ] or [record]
+    return found + [m for m in matrices if id(m) not in met]
+
+
+def _of_spectrum(plan: SpectrumQuery, result: SpectrumResult) -> Iterator[Record]:
+    for variant, row in zip(plan.variants, result.rows, strict=False):  # an interrupted run has fewer rows
+        attributes = {"network": variant.network.name, "matrix": variant.of}
+        yield Record(question(variant), attributes, dict(row.swept), {}, {plan.name: plan.kind}, {}, {plan.name: row})
 
 
 def _of_query(plan: QueryPlan, result: QueryResult) -> Iterator[Record]:
@@ -134,15 +180,18 @@ def shown(cell: CellPlan, group: Sequence[Record]) -> str:
     low, high = evaluate(cell.value, fields)
     if isinstance(low, bool) or isinstance(high, bool):
         return str(low).lower() if low == high else "unknown"
-    kinds = {r.kinds.get(n.split(".")[0], REPORTED) for r in group for n in names}
-    text = (down if kinds <= LOWER else up if kinds <= UPPER else near)(as_float(low), 4)
-    return text if low == high else f"{down(as_float(low), 4)} or more" if low > -math.inf else "undecided"
+    kinds = {r.kinds.get(n.split(".")[0], REPORTED) for r in group for n in names if not n.endswith(EXACT)}
+    text = (near if not kinds else down if kinds <= LOWER else up if kinds <= UPPER else near)(as_float(low), 4)
+    if low == high:
+        return text
+    least, most = down(as_float(low), 4), up(as_float(high), 4)
+    return "undecided" if low == -math.inf else f"{least} or more" if high == math.inf else f"{least} to {most}"
 
 
 def listing(plan: ReportPlan, found: Sequence[Record]) -> Table:
     """Every record: its attributes, and every query's numbers as they are."""
     swept = list(dict.fromkeys(k for r in found for k in r.swept))
-    fixed = [a for a in ("network", "sample", "label", "target", "frames", "norm") if a not in swept and f"perturbation.{a}" not in swept]
+    fixed = [a for a in ATTRIBUTES if a not in swept and f"perturbation.{a}" not in swept and any(value_of(r, a) for r in found)]
     names = [k for k in dict.fromkeys(k for r in found for k in r.fields) if not k.endswith(".")]
     body = []
     for record in found:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from vlang.conditions import fields_of
+from vlang.conditions import fields_of, fields_of_spectrum
 from vlang.gates import judge_over
 from vlang.pages import make
-from vlang.plan import Expectation, Plan, QueryPlan
-from vlang.report import GateResult, JudgedQuery, Overall, Page, QueryResult, Report, Results
+from vlang.plan import Expectation, Plan, QueryPlan, SpectrumQuery
+from vlang.report import GateResult, JudgedQuery, JudgedSpectrum, Overall, Page, QueryResult, Report, Results, SpectrumResult
 
 #: The overall verdict's exit code.
 EXIT_CODES: dict[Overall, int] = {"passed": 0, "failed": 1, "inconclusive": 4, "empty": 5}
@@ -14,8 +14,14 @@ EXIT_CODES: dict[Overall, int] = {"passed": 0, "failed": 1, "inconclusive": 4, "
 
 def judge(plan: Plan, results: Results) -> Report:
     queries = tuple(_judge_query(q, r) for q, r in zip(plan.queries, results.queries, strict=True))
+    spectra = tuple(_judge_spectrum(q, r) for q, r in zip(plan.spectra, results.spectra, strict=True))
     pages = make(plan, results)
-    return Report(plan.path, plan.sha256, plan.params, results.engine, _overall(queries, pages), queries, pages)
+    return Report(plan.path, plan.sha256, plan.params, results.engine, _overall(queries, spectra, pages), queries, pages, spectra)
+
+
+def _judge_spectrum(plan: SpectrumQuery, result: SpectrumResult) -> JudgedSpectrum:
+    rows = [fields_of_spectrum(r) for r in result.rows]
+    return JudgedSpectrum(result, tuple(judge_over(e, rows) for e in plan.expectations), plan.picture)
 
 
 def _judge_query(plan: QueryPlan, result: QueryResult) -> JudgedQuery:
@@ -28,15 +34,15 @@ def _judge_gate(gate: Expectation, result: QueryResult) -> GateResult:
     return judge_over(gate, [fields_of(r, result.kind) for r in result.rows])
 
 
-def _overall(queries: tuple[JudgedQuery, ...], pages: tuple[Page, ...]) -> Overall:
-    if not any(q.result.rows for q in queries):
+def _overall(queries: tuple[JudgedQuery, ...], spectra: tuple[JudgedSpectrum, ...], pages: tuple[Page, ...]) -> Overall:
+    if not any(q.result.rows for q in queries) and not any(x.result.rows for x in spectra):
         return "empty"
-    judged = [*(q.expectations for q in queries), *(p.expectations for p in pages)]
+    judged = [*(q.expectations for q in queries), *(x.expectations for x in spectra), *(p.expectations for p in pages)]
     gates = [g for expectations in judged for g in expectations if g.kind == "expect"]
     if any(g.verdict == "failed" for g in gates):
         return "failed"
     undecided = any(g.verdict == "unknown" for g in gates)
     open_ = [q.result for q in queries if q.result.kind == "verify" and not any(g.kind == "expect" for g in q.expectations)]
     unknown = any(r.verdict == "unknown" for result in open_ for r in result.rows)
-    unfinished = any(not r.complete for q in queries for r in q.result.rows)
+    unfinished = any(not r.complete for q in queries for r in q.result.rows) or any(not x.result.complete for x in spectra)
     return "inconclusive" if undecided or unknown or unfinished else "passed"

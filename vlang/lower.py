@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from vlang import check, networks, reports, samples
+from vlang import check, networks, reports, samples, spectra
 from vlang import diagnostics as d
 from vlang import syntax as s
 from vlang.check import Module
@@ -34,14 +35,17 @@ from vlang.plan import (
     QueryKind,
     QueryPlan,
     ReportPlan,
+    SpectrumPlan,
+    SpectrumQuery,
     Swept,
     TargetPlan,
     TextInput,
     Variant,
 )
 from vlang.samples import Arrays, SampleIndex
-from vlang.signatures import KINDS, Dataset, Engine, Input, Network, Perturbation, Query, Report
+from vlang.signatures import KINDS, Dataset, Engine, Input, Network, Perturbation, Query, Report, Spectrum
 from vlang.source import Source, Span
+from vlang.spectra import picture_path
 from vlang.types import Located, Reference
 
 T = TypeVar("T")
@@ -70,11 +74,15 @@ def _compile(source: Source, overrides: Mapping[str, s.Expr], only: str | None) 
         errors += [e for e in module.errors if e.code in LOCAL_CODES and e.span is not None and e.span.line not in lost]
         raise SpecError(*sorted(errors, key=_place))
     lowering = _Lowering(source, module)
-    queries = [x for x in module.declarations if KINDS[x.kind].query]
-    lowering.unused(queries)
+    asked = [x for x in module.declarations if KINDS[x.kind].query]
+    queries, spectra = [x for x in asked if x.kind != "spectrum"], [x for x in asked if x.kind == "spectrum"]
+    lowering.unused(asked)
     plans = [lowering.query(x) for x in queries]
-    pages = lowering.reports({p.name: p for p in plans if p is not None})
-    names = [*(x.name for x in queries), *(x.name for x in pages)]
+    matrices = [x for x in map(lowering.spectrum, spectra) if x is not None]
+    pages = lowering.reports({p.name: p for p in (*plans, *matrices) if p is not None}, matrices)
+    shown = {name for p in pages if p.picture != "none" and set(p.formats) & set(reports.PICTURED) for name in p.queries}
+    matrices = [replace(x, drawn=x.picture is not None or x.name in shown) for x in matrices]
+    names = [*(x.name for x in asked), *(x.name for x in pages)]
     if only is not None and only not in names:
         module.report(d.unknown_query(only, names))
     if module.errors:
@@ -83,7 +91,7 @@ def _compile(source: Source, overrides: Mapping[str, s.Expr], only: str | None) 
     kept = tuple(p for p in pages if only in (None, p.name))
     needed = {name for p in kept for name in p.queries}
     chosen = tuple(p for p in plans if p is not None and (only in (None, p.name) or p.name in needed))
-    return Plan(source.path, source.sha256, params, chosen, kept)
+    return Plan(source.path, source.sha256, params, chosen, kept, tuple(x for x in matrices if only in (None, x.name) or x.name in needed))
 
 
 def _place(x: Diagnostic) -> tuple[int, int]:
@@ -94,6 +102,7 @@ class _Lowering:
     def __init__(self, source: Source, module: Module) -> None:
         self.source, self.module = source, module
         self._networks: dict[Network, LoweredNetwork | None] = {}
+        self._deriving: set[Network] = set()
         self._opened: dict[Dataset, Arrays] = {}
 
     def unused(self, queries: list[s.Declaration]) -> None:
@@ -131,28 +140,76 @@ class _Lowering:
                 continue
             variants.append(variant)
             sizes.append(size)
-        many = None if sizes == [1] else "several rows"
+        expectations = self.gates(declaration, None if sizes == [1] else "several rows", bool(variants))
+        if len(self.module.errors) > before:
+            return None
+        kind: QueryKind = declaration.kind  # type: ignore[assignment]
+        return QueryPlan(declaration.name, kind, tuple(variants), expectations)
+
+    def gates(self, declaration: s.Declaration, many: str | None, known: bool) -> tuple[Expectation, ...]:
+        """What is expected of a query's rows. known: whether it has any; without, their number is not known, and its errors would mislead."""
         expectations = []
         for gate in (e for e in declaration.entries if isinstance(e, s.Gate)):
             try:
                 condition = check_condition(gate.condition, Scope.of_query(declaration.kind, many), self.module.params, self.module.broken)
             except SpecError as e:
-                # Without variants the number of rows is not known, and its errors would mislead.
-                self.module.report(*(x for x in e.diagnostics if variants or x.code != "R213"))
+                self.module.report(*(x for x in e.diagnostics if known or x.code != "R213"))
                 continue
             expectations.append(Expectation(gate.kind, gate.text, condition, gate.because, gate.span.line, gate.span.column))
+        return tuple(expectations)
+
+    def spectrum(self, declaration: s.Declaration) -> SpectrumQuery | None:
+        before, variants, picture = len(self.module.errors), [], None
+        for swept, entries in check.sweep_points(self.module, declaration):
+            form = check.typed(self.module, declaration.kind, declaration.span, entries)
+            if not isinstance(form, Spectrum):
+                continue
+            try:
+                variants.append(self.matrix(declaration.name, swept, form))
+                picture = picture_path(form, self.source.folder)
+            except SpecError as e:
+                self.module.report(*e.diagnostics)
+        expectations = self.gates(declaration, None if len(variants) == 1 else "several rows", bool(variants))
         if len(self.module.errors) > before:
             return None
-        kind: QueryKind = declaration.kind  # type: ignore[assignment]
-        return QueryPlan(declaration.name, kind, tuple(variants), tuple(expectations))
+        return SpectrumQuery(declaration.name, tuple(variants), expectations, picture, declaration.span)
 
-    def reports(self, plans: Mapping[str, QueryPlan]) -> list[ReportPlan]:
+    def matrix(self, name: str, swept: Swept, form: Spectrum) -> SpectrumPlan:
+        """Raises SpecError."""
+        of = form.of.value
+        found = self.resolve(of.network, ("network",), Network)
+        network = None if found is None else self.network(found[1], found[0] or f"{name}.network")
+        if network is None:
+            raise SpecError()
+        gate = spectra.check_matrix(form, network.plan.architecture)
+        data = None
+        if of.input is not None and of.frame is not None:
+            index = of.input.value.index
+            held = check.resolve(self.module, of.input, ("input", "dataset"))
+            if held is None:
+                raise SpecError()
+            if not (isinstance(held[2], Input) or (index is not None and isinstance(index.value, int))):
+                raise SpecError(d.one_sample_needed(of.input.span, "a dataset"))
+            data = self.data(held[2], network, index)
+            if of.frame.value >= frames_of(data):
+                raise SpecError(d.out_of_range(of.frame.span, "the frame", str(of.frame.value), f"below {frames_of(data)}, the input's frames"))
+        frame = None if of.frame is None else of.frame.value
+        layer, reverse = form.layer.value, form.direction.value == "backward"
+        shown = spectra.written(of, network.plan)
+        return SpectrumPlan(swept, shown, network.plan, gate, data, frame, layer, reverse, form.eps.value, form.points.value, form.of.span)
+
+    def reports(self, plans: Mapping[str, QueryPlan | SpectrumQuery], matrices: Sequence[SpectrumQuery]) -> list[ReportPlan]:
         typed = [(x, check.typed(self.module, x.kind, x.span, x.entries)) for x in self.module.declarations if x.kind == "report"]
         forms = [(x, form) for x, form in typed if isinstance(form, Report)]
         # What a report may not overwrite, besides other reports: the text files that the spec reads.
         named = [n.vocabulary.value for n in self._networks if n.vocabulary is not None]
         named += [y.value.path for _, form in forms for y in form.of.value if y.value.path is not None]
         read, written = {(self.source.folder / name).resolve() for name in named}, set[Path]()
+        for query in (q for q in matrices if q.picture is not None):
+            path = Path(str(query.picture)).resolve()
+            if path in written or path in read:
+                self.module.report(d.same_output(query.span, path.name, "written by another query" if path in written else "read by this spec"))
+            written.add(path)
         found: list[ReportPlan] = []
         for x, form in forms:
             plan = self.attempt(partial(reports.lower, self.module, x, form, plans, self.source.folder))
@@ -204,12 +261,25 @@ class _Lowering:
 
     def network(self, form: Network, name: str) -> LoweredNetwork | None:
         if form not in self._networks:
+            self._networks[form] = None  # while it is looked for
             try:
-                self._networks[form] = networks.read(form, name, self.source.folder)
+                self._networks[form] = self._derived(form, name) if form.from_ is not None else networks.read(form, name, self.source.folder)
             except SpecError as e:
                 self.module.report(*e.diagnostics)
-                self._networks[form] = None
+            finally:
+                self._deriving.discard(form)
         return self._networks[form]
+
+    def _derived(self, form: Network, name: str) -> LoweredNetwork | None:
+        assert form.from_ is not None
+        self._deriving.add(form)
+        found = self.resolve(form.from_, ("network",), Network)
+        if found is None:
+            return None
+        if found[1] in self._deriving:
+            raise SpecError(d.derived_from_itself(form.from_.span, name))
+        base = self.network(found[1], found[0] or f"{name}.from")
+        return None if base is None else networks.derive(form, name, base)
 
     def target(self, query: Query, network: NetworkPlan) -> TargetPlan:
         target = query.target.value

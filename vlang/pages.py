@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vlang.gates import judge_over
-from vlang.join import Record, listing, pivot, records, value_of
-from vlang.plan import DatasetInput, Plan, QueryPlan, ReportPlan
-from vlang.report import Bracket, Heat, Page, QueryResult, Results, Row, size_of
+from vlang.join import Answered, Record, listing, pivot, records, value_of
+from vlang.plan import DatasetInput, Plan, QueryPlan, ReportPlan, SpectrumQuery
+from vlang.report import Bracket, Heat, Page, QueryResult, Results, Row, SpectrumResult, size_of
 
 #: What the numbers of each kind are called under a picture.
 MEASURES: Mapping[str, str] = {"radius": "certified radius", "attack": "nearest attack", "estimate": "estimate, not proved"}
@@ -18,11 +18,13 @@ PEN = 4
 
 
 def make(plan: Plan, results: Results) -> tuple[Page, ...]:
-    answered = {q.name: (q, r) for q, r in zip(plan.queries, results.queries, strict=True)}
+    answered: dict[str, tuple[QueryPlan | SpectrumQuery, QueryResult | SpectrumResult]] = {}
+    answered |= {q.name: (q, r) for q, r in zip(plan.queries, results.queries, strict=True)}
+    answered |= {q.name: (q, r) for q, r in zip(plan.spectra, results.spectra, strict=True)}
     return tuple(_page(plan, report, answered, results) for report in plan.reports)
 
 
-def _page(plan: Plan, report: ReportPlan, answered: Mapping[str, tuple[QueryPlan, QueryResult]], results: Results) -> Page:
+def _page(plan: Plan, report: ReportPlan, answered: Answered, results: Results) -> Page:
     found = records(report, answered)
     gates = tuple(judge_over(g, [r.fields for r in found]) for g in report.expectations)
     return Page(
@@ -36,11 +38,12 @@ def _page(plan: Plan, report: ReportPlan, answered: Mapping[str, tuple[QueryPlan
         report.formats,
         report.path,
         report.note,
+        tuple(x for name in report.queries if isinstance(x := answered[name][1], SpectrumResult) and report.picture != "none"),
     )
 
 
 def _brackets(found: Sequence[Record]) -> Iterator[Bracket]:
-    for record in found:
+    for record in (r for r in found if r.rows):
         sizes = {kind: [x for n, k in record.kinds.items() if k == kind and (x := size_of(record.rows[n])) is not None] for kind in MEASURES}
         told = [f"{k.split('.')[-1]} {v}" for k, v in record.swept.items()]
         about = f"{record.attributes['label']}, target {record.attributes['target']}"
@@ -48,12 +51,14 @@ def _brackets(found: Sequence[Record]) -> Iterator[Bracket]:
         yield Bracket(title, max(sizes["radius"], default=None), next(iter(sizes["estimate"]), None), min(sizes["attack"], default=None))
 
 
-def _heats(report: ReportPlan, answered: Mapping[str, tuple[QueryPlan, QueryResult]]) -> Iterator[Heat]:
+def _heats(report: ReportPlan, answered: Answered) -> Iterator[Heat]:
     """A picture for each sample and sweep point of which every frame was asked about alone."""
     if report.picture == "none":
         return
     for name in report.queries:
         plan, result = answered[name]
+        if not isinstance(plan, QueryPlan) or not isinstance(result, QueryResult):
+            continue
         groups: dict[tuple[object, ...], list[Row]] = {}
         for row in result.rows:
             groups.setdefault((row.swept, row.sample, row.target), []).append(row)
@@ -81,7 +86,7 @@ def _heat(picture: str, plan: QueryPlan, rows: Sequence[Row], title: str) -> Hea
     return None
 
 
-def _provenance(plan: Plan, report: ReportPlan, answered: Mapping[str, tuple[QueryPlan, QueryResult]], results: Results) -> Iterator[tuple[str, str]]:
+def _provenance(plan: Plan, report: ReportPlan, answered: Answered, results: Results) -> Iterator[tuple[str, str]]:
     e = results.engine
     yield "spec", f"{Path(plan.path).name}, sha256 {plan.sha256}"
     if plan.params:
@@ -89,11 +94,15 @@ def _provenance(plan: Plan, report: ReportPlan, answered: Mapping[str, tuple[Que
     yield "computed by", f"rspec-verify {e.version}, torch {e.torch}, {e.device}, {e.dtype}"
     variants = [v for name in report.queries for v in answered[name][0].variants]
     for network in dict.fromkeys(v.network for v in variants):
-        yield f"network {network.name}", f"{Path(network.checkpoint).name}, sha256 {_sha256(network.checkpoint)}"
+        scaled = "" if network.normalize is None else f", recurrent matrices scaled to a spectral radius of {float(network.normalize):g}"
+        yield f"network {network.name}", f"{Path(network.checkpoint).name}, sha256 {_sha256(network.checkpoint)}{scaled}"
     for path in dict.fromkeys(v.input.inputs.path for v in variants if isinstance(v.input, DatasetInput)):
         yield "data", f"{Path(path).name}, sha256 {_sha256(path)}"
     for name in report.queries:
         query, result = answered[name]
+        if isinstance(query, SpectrumQuery):
+            yield f"spectrum {name}", f"{len(result.rows)} matrices, {result.seconds:.1f} s; ordinary floating point, not proved"
+            continue
         methods, seeds, semantics = (
             ", ".join(dict.fromkeys(str(x) for x in values))
             for values in ([v.method for v in query.variants], [v.engine.seed for v in query.variants], [v.engine.semantics for v in query.variants])

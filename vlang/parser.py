@@ -191,9 +191,10 @@ class _Build(Transformer):  # type: ignore[type-arg]
         return s.Name(span, str(items[0]))
 
     def call(self, span: Span, items: list[Any], meta: Any) -> s.Call:
-        args = [x for x in items[1:] if x is not None]
-        positional = tuple(x for x in args if not isinstance(x, s.Pair))
-        return s.Call(span, str(items[0]), positional, tuple(x for x in args if isinstance(x, s.Pair)))
+        return s.Call(span, str(items[0]), *_arguments(items[1:]))
+
+    def method(self, span: Span, items: list[Any], meta: Any) -> s.Method:
+        return s.Method(span, items[0], str(items[1]), *_arguments(items[2:]))
 
     def list_(self, span: Span, items: list[Any], meta: Any) -> s.Items:
         return s.Items(span, tuple(x for x in items if x is not None))
@@ -203,6 +204,12 @@ class _Build(Transformer):  # type: ignore[type-arg]
 
     def record(self, span: Span, items: list[Any], meta: Any) -> s.Record:
         return s.Record(span, items[0])
+
+
+def _arguments(items: list[Any]) -> tuple[tuple[s.Expr, ...], tuple[s.Pair, ...]]:
+    """Those in order, and those by name."""
+    args = [x for x in items if x is not None]
+    return tuple(x for x in args if not isinstance(x, s.Pair)), tuple(x for x in args if isinstance(x, s.Pair))
 
 
 def _span(meta: Any) -> Span:

@@ -64,12 +64,15 @@ class Architecture:
 
 @dataclass(frozen=True)
 class NetworkPlan:
+    """normalize: the spectral radius to which every recurrent matrix is scaled; None leaves them as they are."""
+
     name: str = field(compare=False)
     checkpoint: str
     format: Literal["safetensors", "torch"]
     architecture: Architecture
     labels: tuple[str, ...]
     span: Span = field(compare=False)
+    normalize: Fraction | None = None
 
     def label_name(self, index: int) -> str | int:
         """The class's name, or its number where classes have no names."""
@@ -233,6 +236,42 @@ class QueryPlan:
 
 
 @dataclass(frozen=True)
+class SpectrumPlan:
+    """One recurrent matrix. gate: its number, of a gated cell's weights. input, frame: where the step's Jacobian is taken; None for weights.
+
+    of: the matrix as written. points: a side of the picture's grid.
+    """
+
+    swept: Swept
+    of: str
+    network: NetworkPlan
+    gate: int | None
+    input: InputPlan | None
+    frame: int | None
+    layer: int
+    reverse: bool
+    eps: tuple[Fraction, ...]
+    points: int
+    span: Span = field(compare=False)
+
+
+@dataclass(frozen=True)
+class SpectrumQuery:
+    """picture: the file that it is drawn to; span: of it. drawn: whether that or some report shows a picture."""
+
+    name: str
+    variants: tuple[SpectrumPlan, ...]
+    expectations: tuple[Expectation, ...]
+    picture: str | None
+    span: Span
+    drawn: bool = False
+
+    @property
+    def kind(self) -> Literal["spectrum"]:
+        return "spectrum"
+
+
+@dataclass(frozen=True)
 class Reported:
     """Figures from elsewhere, e.g. a paper: a table whose columns are attributes of the rows, or numbers. name: the file's."""
 
@@ -276,3 +315,4 @@ class Plan:
     params: Swept
     queries: tuple[QueryPlan, ...]
     reports: tuple[ReportPlan, ...] = ()
+    spectra: tuple[SpectrumQuery, ...] = ()

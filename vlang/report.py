@@ -78,6 +78,64 @@ class QueryResult:
 
 
 @dataclass(frozen=True)
+class Pseudospectrum:
+    """How far the epsilon-pseudospectrum reaches: from the origin, and to the right."""
+
+    eps: float
+    radius: float
+    abscissa: float
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """The smallest singular value of zI - A on a grid, and the numerical range's border: what is drawn. shape: values [len(y)][len(x)]."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    values: tuple[tuple[float, ...], ...]
+    border: tuple[complex, ...]
+
+
+@dataclass(frozen=True)
+class SpectrumRow:
+    """What is known of one matrix. Nothing here is proved; an interval (low, high) says what a method leaves open.
+
+    power_radius: the spectral radius again, by power iteration. henrici: departure from normality, Frobenius norm. kreiss: of powers, infinite
+    for an unstable matrix. growth: the largest norm of a power; growth_at: which. product_growth: of the Jacobians' products along the
+    trajectory up to the frame. defective: to the nearest matrix found that cannot be diagonalised.
+    """
+
+    of: str
+    size: int
+    eigenvalues: tuple[complex, ...]
+    spectral_radius: float
+    power_radius: float
+    spectral_norm: float
+    numerical_radius: float
+    henrici: float
+    eigenvalue_condition: float
+    eigenvector_condition: float
+    pseudospectra: tuple[Pseudospectrum, ...]
+    kreiss: tuple[float, float]
+    growth: tuple[float, float]
+    growth_at: int
+    product_growth: float | None
+    defective: float
+    landscape: Landscape | None = None
+    swept: Swept = ()
+
+
+@dataclass(frozen=True)
+class SpectrumResult:
+    """complete: False where the run was interrupted before all rows. network names are those in `of`."""
+
+    name: str
+    seconds: float
+    rows: tuple[SpectrumRow, ...]
+    complete: bool = True
+
+
+@dataclass(frozen=True)
 class EngineInfo:
     version: str
     torch: str
@@ -91,6 +149,7 @@ class Results:
 
     engine: EngineInfo
     queries: tuple[QueryResult, ...]
+    spectra: tuple[SpectrumResult, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,6 +158,15 @@ class JudgedQuery:
     method: str
     semantics: str
     expectations: tuple[GateResult, ...]
+
+
+@dataclass(frozen=True)
+class JudgedSpectrum:
+    """picture: the file that it is drawn to."""
+
+    result: SpectrumResult
+    expectations: tuple[GateResult, ...]
+    picture: str | None
 
 
 @dataclass(frozen=True)
@@ -149,6 +217,7 @@ class Page:
     formats: tuple[str, ...]
     path: str | None
     note: str | None = None
+    spectra: tuple[SpectrumResult, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -160,3 +229,4 @@ class Report:
     verdict: Overall
     queries: tuple[JudgedQuery, ...]
     pages: tuple[Page, ...] = ()
+    spectra: tuple[JudgedSpectrum, ...] = ()

@@ -15,7 +15,7 @@ from vlang import syntax as s
 from vlang.check import Module
 from vlang.conditions import Scope, check, check_value, written
 from vlang.diagnostics import Diagnostic, SpecError
-from vlang.plan import CellPlan, Expectation, QueryPlan, Reported, ReportPlan, Variant
+from vlang.plan import CellPlan, Expectation, QueryPlan, Reported, ReportPlan, SpectrumPlan, SpectrumQuery, Variant
 from vlang.signatures import ATTRIBUTES, ROW_FIELDS, Report
 from vlang.source import Span
 from vlang.types import article
@@ -24,20 +24,30 @@ from vlang.types import article
 SUFFIXES: Mapping[str, str] = {"text": ".txt", "markdown": ".md", "latex": ".tex", "csv": ".csv", "html": ".html", "svg": ".svg"}
 #: Formats that make no sense on standard output.
 FILES_ONLY = ("html", "svg")
+#: Formats that hold pictures.
+PICTURED = ("html", "svg")
 #: The name under which figures from elsewhere are mentioned.
 REPORTED = "reported"
 SEVERAL = "several rows"
 #: Points of a report's joined sweeps; more are a mistake.
 MOST_RECORDS = 10_000
 Question = tuple[object, ...]
+Asked = QueryPlan | SpectrumQuery
 
 
-def question(v: Variant) -> Question:
-    """What a variant asks about: rows of variants with one question can stand side by side."""
-    return v.network, v.input, v.perturbation, v.target
+def question(v: Variant | SpectrumPlan) -> Question:
+    """What a variant asks about: rows of variants with one question can stand side by side. A matrix is its network's."""
+    return (v.network,) if isinstance(v, SpectrumPlan) else (v.network, v.input, v.perturbation, v.target)
 
 
-def lower(module: Module, declaration: s.Declaration, form: Report, plans: Mapping[str, QueryPlan], folder: Path) -> ReportPlan:
+def alike(one: Asked, other: Asked) -> bool:
+    """Whether some of their rows can stand side by side."""
+    matrices = isinstance(one, SpectrumQuery) or isinstance(other, SpectrumQuery)
+    asked = ({question(v)[: 1 if matrices else None] for v in q.variants} for q in (one, other))
+    return bool(next(asked) & next(asked))
+
+
+def lower(module: Module, declaration: s.Declaration, form: Report, plans: Mapping[str, Asked], folder: Path) -> ReportPlan:
     """Raises SpecError."""
     queries, reported, wrong = _sources(module, form, plans, folder)
     if wrong:
@@ -87,8 +97,8 @@ def lower(module: Module, declaration: s.Declaration, form: Report, plans: Mappi
     )
 
 
-def _sources(module: Module, form: Report, plans: Mapping[str, QueryPlan], folder: Path) -> tuple[list[QueryPlan], Reported | None, list[Diagnostic]]:
-    queries: list[QueryPlan] = []
+def _sources(module: Module, form: Report, plans: Mapping[str, Asked], folder: Path) -> tuple[list[Asked], Reported | None, list[Diagnostic]]:
+    queries: list[Asked] = []
     wrong: list[Diagnostic] = []
     reported = None
     met: set[str] = set()
@@ -105,7 +115,7 @@ def _sources(module: Module, form: Report, plans: Mapping[str, QueryPlan], folde
                 wrong += e.diagnostics
         elif name is not None and name in plans:
             plan = plans[name]
-            if queries and not {question(v) for v in queries[0].variants} & {question(v) for v in plan.variants}:
+            if queries and not alike(queries[0], plan):
                 wrong.append(d.different_rows(source.span, queries[0].name, plan.name))
             queries.append(plan)
         elif name is not None and not _is_broken(module, name):
@@ -159,7 +169,7 @@ def number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _joined_points(queries: Sequence[QueryPlan]) -> int:
+def _joined_points(queries: Sequence[Asked]) -> int:
     """How many points the queries' sweeps have together, of one question and one sample: at most as many as this, counted without joining rows."""
     sizes: dict[Question, int] = {}
     seen: set[str] = set()
@@ -182,12 +192,12 @@ def _cell(module: Module, name: str | None, cell: s.Expr, scope: Scope, wrong: l
         return None
 
 
-def _distances(query: QueryPlan) -> list[str]:
+def _distances(query: Asked) -> list[str]:
     """The fields that stand in a table unless it says otherwise."""
-    return [f for f in ("radius", "estimate", "margin") if f in ROW_FIELDS[query.kind]][:1]
+    return [f for f in ("radius", "estimate", "margin", "spectral_radius") if f in ROW_FIELDS[query.kind]][:1]
 
 
-def _default(query: QueryPlan, field: str) -> CellPlan:
+def _default(query: Asked, field: str) -> CellPlan:
     name = f"{query.name}.{field}"
     here = Span(1, 1)
     return CellPlan(name, s.Call(here, "mean", (s.Name(here, name),), ()))
@@ -202,7 +212,7 @@ def _gate(module: Module, gate: s.Gate, scope: Scope, wrong: list[Diagnostic]) -
     return Expectation(gate.kind, gate.text, condition, gate.because, gate.span.line, gate.span.column)
 
 
-def _with_soundness(gates: list[Expectation], queries: Sequence[QueryPlan], span: Span) -> tuple[Expectation, ...]:
+def _with_soundness(gates: list[Expectation], queries: Sequence[Asked], span: Span) -> tuple[Expectation, ...]:
     """No certified radius may be above an attack: asked in every report that holds both, whether or not it says so."""
     found = list(gates)
     for certified in (q for q in queries if q.kind == "radius"):

@@ -24,6 +24,9 @@ from vlang.types import (
     ListType,
     Located,
     LocatedType,
+    MatrixReference,
+    MatrixType,
+    NormalizeType,
     NormType,
     NumberType,
     Pick,
@@ -43,16 +46,35 @@ ATTACK_WORDS = ("pgd", "fgsm", "cw", "words")
 FORMAT_WORDS = ("text", "markdown", "latex", "csv", "html", "svg")
 PICTURE_WORDS = ("auto", "words", "strokes", "none")
 #: What tells a query's rows apart besides what it sweeps.
-ATTRIBUTES = ("network", "sample", "label", "target", "frames", "norm")
+ATTRIBUTES = ("network", "sample", "label", "target", "frames", "norm", "matrix")
+#: A cell's gates in the order of its weights; none where it has one recurrent matrix.
+GATE_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType({"rnn_tanh": (), "rnn_relu": (), "gru": ("r", "z", "n"), "lstm": ("i", "f", "g", "o")})
 CELL_WORDS = ("rnn", "rnn_tanh", "rnn_relu", "lstm", "gru")
 HEAD_WORDS = ("relu", "tanh", "sigmoid", "none")
 ROW_FIELDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
-        "radius": {"radius": "number"},
-        "verify": {"certified": "condition", "falsified": "condition", "unknown": "condition", "margin": "number"},
-        "bounds": {"margin": "number"},
-        "attack": {"radius": "number", "found": "condition"},
-        "estimate": {"estimate": "number"},
+        "radius": {"radius": "number", "correct": "condition"},
+        "verify": {"certified": "condition", "falsified": "condition", "unknown": "condition", "margin": "number", "correct": "condition"},
+        "bounds": {"margin": "number", "correct": "condition"},
+        "attack": {"radius": "number", "found": "condition", "correct": "condition"},
+        "estimate": {"estimate": "number", "correct": "condition"},
+        "spectrum": dict.fromkeys(
+            (
+                "spectral_radius",
+                "spectral_norm",
+                "numerical_radius",
+                "henrici",
+                "eigenvalue_condition",
+                "eigenvector_condition",
+                "pseudospectral_radius",
+                "pseudospectral_abscissa",
+                "kreiss",
+                "growth",
+                "product_growth",
+                "defective",
+            ),
+            "number",
+        ),
     }
 )
 
@@ -64,13 +86,21 @@ AGGREGATES = ("min", "max", "mean", "median", "quantile", "count", "rate", "all"
 @dataclass(frozen=True)
 class Network:
     span: Span
-    checkpoint: Located[str]
+    checkpoint: Located[str] | None
+    from_: Located[Reference] | None
+    normalize: Located[Fraction] | None
     cell: Located[str] | None
     activation: Located[str] | None
     readout: Located[str] | None
     head: Located[tuple[str, ...]] | None
     vocabulary: Located[str] | None
     labels: Located[tuple[str | int, ...]] | None
+
+    @property
+    def source(self) -> Located[str]:
+        """The checkpoint of a network that is not derived."""
+        assert self.checkpoint is not None
+        return self.checkpoint
 
 
 @dataclass(frozen=True)
@@ -128,6 +158,17 @@ class Query:
     restarts: Located[int] | None = None
     samples: Located[int] | None = None
     batches: Located[int] | None = None
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    span: Span
+    of: Located[MatrixReference]
+    eps: Located[tuple[Fraction, ...]]
+    layer: Located[int]
+    direction: Located[str]
+    points: Located[int]
+    picture: Located[str] | None
 
 
 @dataclass(frozen=True)
@@ -194,7 +235,9 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
         "network": Signature(
             Network,
             {
-                "checkpoint": Key(TextType(), "a .safetensors file, or a torch state dict", required=True),
+                "checkpoint": Key(TextType(), "a .safetensors file, or a torch state dict"),
+                "from": Key(ReferenceType(("network",)), "a network that this one is derived from, in place of a checkpoint"),
+                "normalize": Key(NormalizeType(), "what a derived network's recurrent matrices are scaled to"),
                 "cell": Key(WordType(CELL_WORDS), "an assertion about the cell; it is read from the weights"),
                 "activation": Key(WordType(("tanh", "relu")), "of an nn.RNN"),
                 "readout": Key(WordType(("last", "mean", "max")), "how frames become one vector"),
@@ -272,6 +315,23 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
                 "picture": Key(WordType(PICTURE_WORDS), "a heat map of words, or of a pen's strokes", _word("auto")),
                 "note": Key(TextType(), "what a reader should know, printed under the title"),
             },
+            gated=True,
+        ),
+        "spectrum": Signature(
+            Spectrum,
+            {
+                "of": Key(MatrixType(), "a recurrent matrix: net.weight_hh, net.gate(f).weight_hh or net.jacobian(input, frame)", required=True),
+                "eps": Key(
+                    ListType(NumberType(Fraction(0), strict=True), "a list of numbers > 0", lone=True),
+                    "of the pseudospectra",
+                    _number(Fraction(1, 100)),
+                ),
+                "layer": Key(IntegerType(0, 10_000), "which layer", _number(0)),
+                "direction": Key(WordType(("forward", "backward")), "which direction of a bidirectional layer", _word("forward")),
+                "points": Key(IntegerType(8, 2000), "a side of the picture's grid", _number(200)),
+                "picture": Key(TextType(), "a .svg or .png file for the pseudospectra"),
+            },
+            query=True,
             gated=True,
         ),
         "estimate": Signature(

@@ -65,6 +65,16 @@ class Field(Expr):
 
 
 @dataclass(frozen=True)
+class Method(Expr):
+    """base.name(args)."""
+
+    base: Expr
+    name: str
+    args: tuple[Expr, ...]
+    keywords: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
 class Index(Expr):
     base: Expr
     index: Expr  # a Slice for d[0:10]

@@ -9,8 +9,8 @@ import numpy as np
 
 from vlang.runtime.spectra.arrays import Matrix, checked
 
-#: Powers at most.
-MOST = 10_000
+#: Powers at most, and a spectral radius so near to 1 is 1.
+MOST, NEARLY = 10_000, 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,14 +24,19 @@ class Growth:
 
 
 def power_growth(a: Matrix, most: int = MOST) -> Growth:
-    """The largest |A^k|, k >= 0. Once some |A^k| <= 1, later powers repeat products of earlier ones and exceed none of them."""
+    """The largest |A^k|, k >= 0; infinite where the spectral radius exceeds 1.
+
+    Once some |A^k| <= 1, later powers repeat products of earlier ones and exceed none of them.
+    """
     a = checked(a)
+    if float(abs(np.linalg.eigvals(a)).max()) > 1 + NEARLY:
+        return Growth(np.inf, most, True, np.array([1.0]))
     norms, power, final = [1.0], np.eye(len(a)), False
     for _ in range(most):
         power = power @ a
-        norms.append(float(np.linalg.norm(power, 2)) if np.isfinite(power).all() else np.inf)
+        norms.append(float(np.linalg.norm(power, 2)))
         final = norms[-1] <= 1
-        if final or norms[-1] > 1e150:
+        if final:
             break
     return _grown(norms, final)
 

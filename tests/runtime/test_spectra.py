@@ -230,7 +230,8 @@ def test_growth_of_powers_and_products() -> None:
     growth = power_growth(a)
     assert growth.largest == pytest.approx(2.7**5)
     assert (growth.at, growth.final) == (5, True)
-    assert not power_growth(1.1 * np.eye(2), 50).final
+    assert power_growth(1.1 * np.eye(2)).largest == math.inf
+    assert not power_growth(np.array([[1.0, 5.0], [0.0, 0.2]]), 50).final
     steps = [some(4, k) for k in range(6)]
     product = np.linalg.multi_dot(steps[::-1])
     assert product_growth(steps).norms[-1] == pytest.approx(np.linalg.norm(product, 2))

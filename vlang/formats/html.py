@@ -23,6 +23,7 @@ def render(page: Page) -> str:
         page=page,
         gate_words=GATE_WORDS,
         heats=[(h, None if h.kind == "words" else Markup(pictures.heat(h)), _marked(h)) for h in page.heats],
+        spectra=[(x.name, Markup(pictures.spectrum(x))) for x in page.spectra if x.rows],
         brackets=page.brackets[:MOST_ROWS],
         most=max((x for b in page.brackets for x in (b.certified, b.estimate, b.attack) if x is not None and x < 1e300), default=1.0) or 1.0,
         share=_share,

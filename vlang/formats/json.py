@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from vlang.report import GateResult, JudgedQuery, Page, Report, Row
+from vlang.report import GateResult, JudgedQuery, JudgedSpectrum, Page, Report, Row, SpectrumRow
 
 SCHEMA = "rspec-report/1"
 
@@ -28,6 +28,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "spec": _present(path=path, sha256=report.sha256, params=dict(report.params) or None),
         "engine": {"version": e.version, "torch": e.torch, "device": e.device, "dtype": e.dtype, "method": methods},
         "queries": [_query(q) for q in report.queries],
+        **({"spectra": [_spectrum(x) for x in report.spectra]} if report.spectra else {}),
         **({"reports": [_page(p) for p in report.pages]} if report.pages else {}),
     }
 
@@ -51,6 +52,40 @@ def _query(query: JudgedQuery) -> dict[str, Any]:
         "rows": [_row(r, result.kind) for r in result.rows],
         "expectations": _gates(query.expectations),
     }
+
+
+def _spectrum(found: JudgedSpectrum) -> dict[str, Any]:
+    result = found.result
+    return {
+        "name": result.name,
+        "seconds": round(result.seconds, 3),
+        "rows": [_matrix(r) for r in result.rows],
+        "expectations": _gates(found.expectations),
+        **({} if result.complete else {"complete": False}),
+    }
+
+
+def _matrix(row: SpectrumRow) -> dict[str, Any]:
+    """Infinite numbers are absent: no Kreiss constant, no bound of growth."""
+    return _present(
+        of=row.of,
+        size=row.size,
+        eigenvalues=[[v.real, v.imag] for v in row.eigenvalues],
+        spectral_radius=row.spectral_radius,
+        power_radius=row.power_radius,
+        spectral_norm=row.spectral_norm,
+        numerical_radius=row.numerical_radius,
+        henrici=row.henrici,
+        eigenvalue_condition=row.eigenvalue_condition,
+        eigenvector_condition=row.eigenvector_condition,
+        pseudospectra=[{"eps": p.eps, "radius": p.radius, "abscissa": p.abscissa} for p in row.pseudospectra],
+        kreiss=_finite(row.kreiss),
+        growth=_finite(row.growth),
+        growth_at=row.growth_at,
+        product_growth=row.product_growth,
+        defective=row.defective,
+        sweep=dict(row.swept) or None,
+    )
 
 
 def _row(row: Row, kind: str) -> dict[str, Any]:

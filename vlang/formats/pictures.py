@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from vlang.report import Bracket, Heat
+from vlang.report import Bracket, Heat, SpectrumResult, SpectrumRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +19,8 @@ COLOURS = "viridis"
 MARKED = 3
 #: Words to a line, and brackets to a chart.
 WORDS_A_LINE, MOST_BRACKETS = 8, 60
+#: Matrices side by side.
+PANELS_ACROSS = 3
 #: A pen's arrows: one every so many moves.
 MOVES_AN_ARROW = 3
 
@@ -36,18 +38,70 @@ def brackets(found: tuple[Bracket, ...], title: str) -> str:
     return _svg(lambda figure: _brackets(figure, shown, title), 6.4, 1.2 + 0.28 * len(shown))
 
 
+def pseudospectra(found: SpectrumResult, suffix: str) -> bytes:
+    """A panel a matrix, as a file's contents: .svg or .png."""
+    return _drawn(*_panels(found), suffix.removeprefix("."))
+
+
+def spectrum(found: SpectrumResult) -> str:
+    """The same as an SVG element."""
+    return _svg(*_panels(found))
+
+
+def _panels(found: SpectrumResult) -> tuple[Callable[[Figure], None], float, float]:
+    """What draws them, width and height."""
+    across = min(len(found.rows), PANELS_ACROSS)
+    down = -(-len(found.rows) // across)
+
+    def draw(figure: Figure) -> None:
+        for i, row in enumerate(found.rows):
+            _pseudospectrum(figure.add_subplot(down, across, i + 1), row)
+
+    return draw, 4.6 * across, 4.4 * down
+
+
 def _svg(draw: Callable[[Figure], None], width: float, height: float) -> str:
+    svg = _drawn(draw, width, height, "svg").decode()
+    svg = svg[svg.index("<svg") :]
+    return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'width="100%"', svg, count=1)
+
+
+def _drawn(draw: Callable[[Figure], None], width: float, height: float, kind: str) -> bytes:
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context({"svg.hashsalt": "rspec", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10}):
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
-    return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'width="100%"', svg, count=1)
+        raw = io.BytesIO()
+        metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+        figure.savefig(raw, format=kind, transparent=kind == "svg", dpi=150, metadata=metadata)
+    return raw.getvalue()
+
+
+def _pseudospectrum(axes: Axes, row: SpectrumRow) -> None:
+    """Level curves of the smallest singular value of zI - A, eigenvalues, the unit circle and the border of the numerical range."""
+    import numpy as np
+
+    assert row.landscape is not None
+    land = row.landscape
+    levels = sorted({p.eps for p in row.pseudospectra})
+    values = np.log10(np.maximum(np.array(land.values), 1e-300))
+    lines = axes.contour(land.x, land.y, values, [float(np.log10(e)) for e in levels], cmap=COLOURS, linewidths=1.4)
+    axes.clabel(lines, fmt={float(np.log10(e)): f"{e:g}" for e in levels}, fontsize=7)
+    circle = np.exp(1j * np.linspace(0, 2 * np.pi, 241))
+    axes.plot(circle.real, circle.imag, "--", color="#999999", linewidth=1, label="unit circle")
+    border = np.array([*land.border, land.border[0]])
+    axes.plot(border.real, border.imag, ":", color="#2a7fb8", linewidth=1.4, label="numerical range")
+    eigenvalues = np.array(row.eigenvalues)
+    axes.plot(eigenvalues.real, eigenvalues.imag, ".", color="#d62728", markersize=5, label="eigenvalues")
+    axes.set_aspect("equal")
+    axes.set_xlim(land.x[0], land.x[-1])
+    axes.set_ylim(land.y[0], land.y[-1])
+    axes.set_title("\n".join([row.of, *(f"{k.split('.')[-1]} = {v}" for k, v in row.swept if k != "of")]).replace("$", r"\$"), fontsize=9)
+    legend = axes.legend(loc="lower right", frameon=False, fontsize=7)
+    for text in (axes.title, *axes.get_xticklabels(), *axes.get_yticklabels(), *legend.get_texts()):
+        text.set_color("#777777")
 
 
 def _words(figure: Figure, found: Heat) -> None:

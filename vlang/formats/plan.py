@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from vlang.constants import shown
 from vlang.cost import cost, frames_of, samples_of
-from vlang.plan import NetworkPlan, PerturbationPlan, Plan, QueryPlan, TargetPlan, TextInput, Variant
+from vlang.plan import NetworkPlan, PerturbationPlan, Plan, QueryPlan, SpectrumQuery, TargetPlan, TextInput, Variant
 
+#: Vectors of state, where there is more than one.
+STATES = {"lstm": 2}
 UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -13,6 +15,8 @@ def show_plan(plan: Plan) -> None:
     print(f"{plan.path}  sha256 {plan.sha256[:16]}" + "".join(f", {k} = {v}" for k, v in plan.params))
     for query in plan.queries:
         print("\n".join(_query(query)))
+    for spectrum in plan.spectra:
+        print("\n".join(_spectrum(spectrum)))
 
 
 def _query(query: QueryPlan) -> list[str]:
@@ -31,6 +35,15 @@ def _query(query: QueryPlan) -> list[str]:
     )
     lines += [f"  {e.kind} {e.text}" for e in query.expectations]
     return lines
+
+
+def _spectrum(query: SpectrumQuery) -> list[str]:
+    lines = [f"\nspectrum {query.name}"]
+    for v in query.variants:
+        n = v.network.architecture.hidden
+        size = n * STATES.get(v.network.architecture.cell, 1) if v.input is not None else n
+        lines.append(f"    {v.of}, {size} x {size}, eps {', '.join(shown(e) for e in v.eps)}")
+    return [*lines, *(f"  {e.kind} {e.text}" for e in query.expectations)]
 
 
 def _variant(v: Variant) -> list[str]:
@@ -53,7 +66,8 @@ def _network(network: NetworkPlan) -> str:
     layers = f"{a.layers} layer" + ("s" if a.layers > 1 else "") + (", bidirectional" if a.bidirectional else "")
     head = " -> ".join(a.head)
     size = f"{a.hidden} units, {a.input_size} inputs a frame"
-    return f"network {network.name}: {a.cell}, {layers}, {size}, readout {a.readout}, head {head}, {a.classes} classes"
+    scaled = "" if network.normalize is None else f", recurrent matrices of spectral radius {shown(network.normalize)}"
+    return f"network {network.name}: {a.cell}, {layers}, {size}, readout {a.readout}, head {head}, {a.classes} classes{scaled}"
 
 
 def _input(v: Variant) -> str:

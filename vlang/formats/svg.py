@@ -1,4 +1,4 @@
-"""A report's picture: its first heat map, or where it has none the brackets of its rows."""
+"""A report's picture: its first heat map, else its first pseudospectra, else the brackets of its rows."""
 
 from __future__ import annotations
 
@@ -7,5 +7,10 @@ from vlang.report import Page
 
 
 def render(page: Page) -> str:
-    drawn = pictures.heat(page.heats[0]) if page.heats else pictures.brackets(page.brackets, page.name)
+    if page.heats:
+        drawn = pictures.heat(page.heats[0])
+    elif page.spectra and page.spectra[0].rows:
+        drawn = pictures.spectrum(page.spectra[0])
+    else:
+        drawn = pictures.brackets(page.brackets, page.name)
     return '<?xml version="1.0" encoding="utf-8" standalone="no"?>\n' + drawn

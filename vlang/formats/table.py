@@ -20,7 +20,7 @@ from rich.text import Text
 
 from vlang.join import frames_of_row
 from vlang.numbers import down, up
-from vlang.report import GateResult, JudgedQuery, Page, Report, Row, size_of
+from vlang.report import GateResult, JudgedQuery, JudgedSpectrum, Page, Report, Row, SpectrumRow, size_of
 
 #: Longer tables are shown by their summary and their most fragile rows.
 MOST_ROWS = 24
@@ -55,17 +55,64 @@ def show(report: Report, console: Console) -> None:
     plain = not console.is_terminal
     for query in report.queries:
         console.print(_query(query, plain))
+    for matrices in report.spectra:
+        console.print(_spectrum(matrices, plain))
     for page in report.pages:
         console.print(_page(page, plain))
-    seconds = sum(q.result.seconds for q in report.queries)
+    seconds = sum(q.result.seconds for q in report.queries) + sum(x.result.seconds for x in report.spectra)
     e = report.engine
     verdict = Text(report.verdict.upper(), VERDICT_STYLE[report.verdict])
     late = [q.result.name for q in report.queries if not all(r.complete for r in q.result.rows)]
+    late += [x.result.name for x in report.spectra if not x.result.complete]
     if late:
         verdict.append(f"  (cut short: {', '.join(late)})")
     if report.params:
         console.print(Text("params " + ", ".join(f"{k} = {v}" for k, v in report.params), "dim"))
     console.print(Text.assemble(verdict, f"  {report.path}  ({seconds:.1f} s, {e.device}, {e.dtype}, rspec-verify {e.version}, torch {e.torch})"))
+
+
+#: What is shown of a matrix.
+QUANTITIES: Mapping[str, Callable[[SpectrumRow], str]] = MappingProxyType(
+    {
+        "size": lambda r: str(r.size),
+        "spectral radius": lambda r: f"{r.spectral_radius:.6g}",
+        "spectral norm": lambda r: f"{r.spectral_norm:.6g}",
+        "numerical radius": lambda r: f"{r.numerical_radius:.6g}",
+        "departure from normality (Henrici)": lambda r: f"{r.henrici:.6g}",
+        "largest condition of an eigenvalue": lambda r: f"{r.eigenvalue_condition:.4g}",
+        "condition of the eigenvectors": lambda r: f"{r.eigenvector_condition:.4g}",
+        "Kreiss constant": lambda r: _between(*r.kreiss),
+        "largest norm of a power": lambda r: _between(*r.growth) + ("" if math.isinf(r.growth[0]) else f" (power {r.growth_at})"),
+        "largest norm of a product along the trajectory": lambda r: "" if r.product_growth is None else f"{r.product_growth:.6g}",
+        "a defective matrix is as near as": lambda r: f"{r.defective:.4g}",
+    }
+)
+
+
+def _between(low: float, high: float) -> str:
+    if high > low:
+        return f"{down(low)} or more" if math.isinf(high) else f"{down(low)} to {up(high)}"
+    return f"{low:.6g}"
+
+
+def _spectrum(found: JudgedSpectrum, plain: bool) -> RenderableType:
+    """A column a matrix, a line a quantity."""
+    result = found.result
+    many = f"{len(result.rows)} matri{'x' if len(result.rows) == 1 else 'ces'}"
+    parts: list[RenderableType] = [Text.assemble(("spectrum", "dim"), " ", (result.name, "bold"), f"  {many}, {result.seconds:.2f} s, not proved")]
+    table = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=not plain, show_edge=False)
+    table.add_column("", no_wrap=True)
+    for row in result.rows:
+        table.add_column(Text("\n".join([row.of, *(f"{k.split('.')[-1]} = {v}" for k, v in row.swept if k != "of")])), justify="right")
+    for name, shown in QUANTITIES.items():
+        cells = [shown(r) for r in result.rows]
+        if any(cells):
+            table.add_row(name, *cells)
+    for i, p in enumerate(result.rows[0].pseudospectra if result.rows else ()):
+        for what in ("radius", "abscissa"):
+            table.add_row(f"pseudospectral {what}, eps = {p.eps:g}", *(f"{getattr(r.pseudospectra[i], what):.6g}" for r in result.rows))
+    parts.append(table)
+    return Group(*parts, *(_gate(g) for g in found.expectations), Text(""))
 
 
 def _page(page: Page, plain: bool) -> RenderableType:
