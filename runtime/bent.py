@@ -15,6 +15,8 @@ from torch import Tensor
 from vlang.runtime.graph import Ref
 from vlang.runtime.relaxations import Args, Parabolas
 
+#: More than products of motions lose to underflow, over the relative rounding that `size` is charged for.
+UNDERFLOWN = 1e-290
 #: The share of a neuron's reach at which the cross term of motion and residual is split evenly.
 TYPICAL = 0.45
 TINY = 1e-30
@@ -65,7 +67,7 @@ class Bent:
         for i in order:
             typical = (TYPICAL * torch.stack([(k[i][j] * steps[j]) ** 2 for j in order]).sum(0).sqrt()).clamp(min=TINY)
             taus.append(residual[i] / typical)
-            constant = constant + residual[i] * typical / 2 + k[i][i].clamp(min=0) * residual[i] ** 2 / 2
+            constant = constant + residual[i] * typical / 2 + k[i][i].clamp(min=0) * residual[i] * residual[i] / 2
         if len(motions) == 2:
             constant = constant + k[0][1].abs() * residual[0] * residual[1]
         weights = [k[i][j] + torch.stack([taus[q] * k[q][i] * k[q][j] for q in order]).sum(0) for i, j in pairs]
@@ -79,6 +81,6 @@ class Bent:
             left, right = jacobians[i], jacobians[j]
             product = left[..., row] * right[..., column]
             products.append(product if i == j else product + left[..., column] * right[..., row])
-            norm = torch.linalg.vector_norm(left, dim=-1) * torch.linalg.vector_norm(right, dim=-1)
+            norm = torch.linalg.vector_norm(left, dim=-1) * torch.linalg.vector_norm(right, dim=-1) + dimension * UNDERFLOWN
             size = size + entry * norm * (1 if i == j else 2)
         return cls(tuple(weights), constant, size, tuple(products), dimension)

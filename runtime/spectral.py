@@ -228,6 +228,7 @@ def _chosen(which: Tensor, one: Iterable[Tensor], other: Iterable[Tensor]) -> li
 def _proved(form: Tensor, error: Tensor, room: Room, multipliers: Tensor, linear: Tensor) -> Tensor:
     """The bound that these multipliers give, rounded up; infinite where M is not proved to be positive semidefinite up to a known slack."""
     n, dtype = form.shape[-1], form.dtype
+    multipliers = multipliers.clamp(min=0)
     m = _matrix(form, room, multipliers)
     factor, failed = torch.linalg.cholesky_ex(m)
     # M + dM = R'R for some |dM| <= gamma |R'||R|, whose norm is at most gamma trace(M); and M's own diagonal was rounded.
@@ -236,7 +237,7 @@ def _proved(form: Tensor, error: Tensor, room: Room, multipliers: Tensor, linear
     radius, shift = room.limits(n)
     dual = (multipliers * radius * radius).sum(-1) / 2
     slope, size = linear, dual
-    norm_g = torch.linalg.vector_norm(linear, dim=-1)
+    norm_g = torch.linalg.vector_norm(linear, dim=-1) + n * UNDERFLOW
     if room.normals is not None:
         reach = reach + torch.linalg.vector_norm(shift[..., :n], dim=-1)
         rows = multipliers @ room.members(n).mT
@@ -253,7 +254,7 @@ def _proved(form: Tensor, error: Tensor, room: Room, multipliers: Tensor, linear
     u = torch.cholesky_solve(slope[..., None], factor)[..., 0]
     image = (m @ u[..., None])[..., 0]
     # slope . z - 1/2 z' M z with z = u + v is  slope . u - 1/2 u' M u + (slope - M u) . v - 1/2 v' M v.
-    norm_u, norm_m = (torch.linalg.vector_norm(x, dim=-1) for x in (u, m.flatten(-2)))
+    norm_u, norm_m = (torch.linalg.vector_norm(x, dim=-1) + n * UNDERFLOW for x in (u, m.flatten(-2)))
     at_u = (slope * u).sum(-1) - (u * image).sum(-1) / 2
     lost = rounding.gamma(2 * n + 16, dtype) * (norm_g + norm_m * norm_u)
     residual = torch.linalg.vector_norm(slope - image, dim=-1) + lost

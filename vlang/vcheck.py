@@ -582,6 +582,7 @@ class Proof:
     def __init__(self, nodes: list[Node], region: Region, arrays: dict[str, Array], rows: Array) -> None:
         self.nodes, self.region, self.arrays, self.rows = nodes, region, arrays, rows
         self.live: list[bool] = []
+        self.claimed: set[int] = set()  # the nodes whose boxes are stated
         self.boxes: list[list[Interval]] = []
         #: Upper and lower planes by node: stated, those of the parabolas, constant.
         self.planes: dict[int, tuple[Plane, Plane]] = {}
@@ -611,6 +612,7 @@ class Proof:
                 value = self.walk(i, diagonal([ONE] * node.width), self.ranges)
                 self.boxes[i] = [(v, v) for v in value.constant.entries()] if value else []
             if self.live[i] and i in asked:
+                self.claimed.add(i)
                 box = self.array(f"{i}.box", 2, node.width)
                 self.boxes[i] = list(zip(vector(box[0]), vector(box[1]), strict=True))
                 if not node.op:  # a walk from later nodes may end here; one from this node goes on
@@ -622,7 +624,7 @@ class Proof:
         ctx.prec = BITS
         if self.parabolas:
             self.follow(len(nodes) - 1, rows)
-        self.todo = [i for i in range(len(nodes)) if i in self.planes or (self.live[i] and i in asked)] + [len(nodes)]
+        self.todo = range(len(nodes) + 1)  # all of them: what a certificate leaves out must not hide what it states
 
     def array(self, name: str, *shape: int) -> Array:
         if name not in self.arrays or self.arrays[name].shape != shape:
@@ -756,7 +758,7 @@ class Proof:
             for u, (k, c, r, (lo, hi)) in enumerate(zip(m.known, m.centre, m.residual, self.boxes[i], strict=True)):
                 if not k and not (c - r <= lo and hi <= c + r):
                     raise InvalidError(f"{node.name}, unit {u}: its motion does not hold its box")
-        if f"{i}.box" in self.arrays:
+        if i in self.claimed:
             claimed = [hi for _, hi in self.boxes[i]] + [-lo for lo, _ in self.boxes[i]]
             for row in self.bounded(i, stacked(diagonal([ONE] * node.width)), claimed, True):
                 raise InvalidError(f"{node.name}, unit {row % node.width}: its {'upper' if row < node.width else 'lower'} bound is not proved")

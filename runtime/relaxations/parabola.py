@@ -115,7 +115,7 @@ def offset(f: Nonlinearity, lo: Args, hi: Args, centre: Args, slopes: Args, curv
     square = [k for k, (i, j) in zip(curvature, pairs, strict=True) if i == j]
     for (start, end), bend, k in zip(ends, bends, square, strict=True):
         width = (end - start) * (1 + 1e-12)
-        gap = gap + (k - bend[0]).clamp(min=0) * width**2 * (0.125 * (1 + 1e-12))
+        gap = gap + (k - bend[0]).clamp(min=0) * width * width * (0.125 * (1 + 1e-12))  # in this order: the square alone may underflow
     low, high = f.range(lo, hi)
     size = torch.maximum(low.abs(), high.abs())
     reach = [torch.maximum((h - c).abs(), (x - c).abs()) for x, h, c in zip(lo, hi, centre, strict=True)]
@@ -123,7 +123,9 @@ def offset(f: Nonlinearity, lo: Args, hi: Args, centre: Args, slopes: Args, curv
         size = size + s.abs() * torch.maximum(x.abs(), h.abs())
     for k, (i, j) in zip(curvature, pairs, strict=True):
         size = size + k.abs() * reach[i] * reach[j]
-    return rounding.up(gap.flatten(0, arity - 1).amax(0), size)
+    # A computed sigmoid is 0 where the true one is smaller than any number, and so is its product with the other argument.
+    lost = torch.stack([torch.maximum(x.abs(), h.abs()) for x, h in zip(lo, hi, strict=True)]).sum(0) * (4 * torch.finfo(size.dtype).tiny)
+    return rounding.up(gap.flatten(0, arity - 1).amax(0), size) + lost
 
 
 def _lowest(f: Nonlinearity, lo: Args, hi: Args, moved: Moved) -> tuple[Args, Args]:

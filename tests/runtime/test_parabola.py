@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from fractions import Fraction
 
 import flint
 import pytest
@@ -66,6 +67,21 @@ def test_no_point_leaves_its_parabolas(op: str, scale: float) -> None:
     assert excess(op, lo, hi, relaxed) <= 0
     for p in (relaxed.upper, relaxed.lower):
         assert all(bool(x.isfinite().all()) for x in (*p.slopes, *p.curvature, p.offset))
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-160, 1e-170, 1e-250])
+def test_boxes_whose_width_squared_is_no_number(scale: float) -> None:
+    """Of relu, in exact rational numbers: where the square of a width underflows, a curvature times it need not."""
+    g = torch.Generator().manual_seed(0)
+    (lo,), (hi,), (centre,), (residual,) = ((torch.rand(200, generator=g, dtype=DTYPE) * scale * sign,) for sign in (-1, 1, 0.3, 0))
+    relaxed = parabolas(RELAXATIONS["relu"], (lo,), (hi,), Moved((centre,), (residual,), torch.ones(200, dtype=DTYPE)))
+    for i in range(200):
+        c = Fraction(float(relaxed.centre[0][i]))
+        for t in range(98):  # between the vertices of the grid
+            y = Fraction(float(lo[i])) + (Fraction(float(hi[i])) - Fraction(float(lo[i]))) * Fraction(t, 97)
+            for sign, p in ((1, relaxed.upper), (-1, relaxed.lower)):
+                slope, k, offset = (Fraction(float(x[i])) for x in (p.slopes[0], p.curvature[0], p.offset))
+                assert sign * (max(y, Fraction(0)) - slope * y - offset - k * (y - c) ** 2 / 2) <= 0
 
 
 def proved(op: str, scale: float, change: float = 0.0) -> None:

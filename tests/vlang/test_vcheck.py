@@ -306,6 +306,8 @@ CHANGES: dict[str, Callable[[Claim, Arrays], None]] = {
 }
 #: Where a parabola's offset is, by how many rows it has: after its slopes, before its curvature.
 OFFSET_ROW = {3: 1, 6: 2}
+#: Rows of a parabola by how many arguments it has.
+ROWS = {1: 3, 2: 6}
 PLANES = {"planes dropped": drop("upper")}
 FORMS: dict[str, Callable[[Claim, Arrays], None]] = {
     "motions surer": arrays_of("motion", lambda a: a * [[1], [0.9], [1]]),
@@ -542,3 +544,30 @@ def test_a_full_disk_leaves_no_half_certificate(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert list((tmp_path / "proofs").iterdir()) == []
     assert not (tmp_path / "r.json").exists()
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_a_forged_proof_by_constants_is_refused(cell: str, tmp_path: Path) -> None:
+    """Every state said to be what it is at the centre, whatever moves: by planes, by parabolas, or by both, on boxes as wide as one likes."""
+    make_network(tmp_path / "net.safetensors", cell, seed=1)
+    assert certify(tmp_path, "frames = all, norm = 2", "quadratic").certificate
+    claim, arrays = load(tmp_path)
+    tensors = vcheck.read(str(tmp_path / "net.safetensors"))[0]
+    nodes = vcheck.unroll(tensors, claim["network"], 3)
+    still = vcheck.Region(arrays["input"], {}, None, 3, None, None, None, 0 * arrays["input"], (0.0, 0.0))
+    values = [np.array([float(lo.mid()) for lo, _ in box]) for box in vcheck.Proof(nodes, still, {}, np.zeros((1, 3))).boxes]
+    asked = {r[0] for node in nodes for r in node.args}
+    for sides in (("upper", "lower"), ("above", "below"), ("upper", "lower", "above", "below")):
+        forged: Arrays = {"input": arrays["input"]}
+        for i, node in enumerate(nodes):
+            for side in sides if node.op else ():
+                k = len(node.args)
+                rows = k + 1 if side in ("upper", "lower") else ROWS[k]
+                forged[f"0.{i}.{side}"] = np.zeros((rows, node.width))
+                forged[f"0.{i}.{side}"][k] = values[i]
+            if i in asked:
+                forged[f"0.{i}.box"] = np.stack([values[i] - 1e6, values[i] + 1e6])
+                forged[f"0.{i}.motion"] = np.stack([values[i], 2e6 + 0 * values[i], 0 * values[i]])
+        seal(tmp_path, claim | {"eps": "100", "method": "quadratic"}, forged)
+        with pytest.raises((InvalidError, UnreadableError), match=r"does not hold on its box|missing"):
+            check(tmp_path, "m.cert")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import cmath
 import io
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -81,20 +83,19 @@ def _drawn(draw: Callable[[Figure], None], width: float, height: float, kind: st
 
 def _pseudospectrum(axes: Axes, row: SpectrumRow) -> None:
     """Level curves of the smallest singular value of zI - A, eigenvalues, the unit circle and the border of the numerical range."""
-    import numpy as np
-
     assert row.landscape is not None
     land = row.landscape
     levels = sorted({p.eps for p in row.pseudospectra})
-    values = np.log10(np.maximum(np.array(land.values), 1e-300))
-    lines = axes.contour(land.x, land.y, values, [float(np.log10(e)) for e in levels], cmap=COLOURS, linewidths=1.4)
-    axes.clabel(lines, fmt={float(np.log10(e)): f"{e:g}" for e in levels}, fontsize=7)
-    circle = np.exp(1j * np.linspace(0, 2 * np.pi, 241))
-    axes.plot(circle.real, circle.imag, "--", color="#999999", linewidth=1, label="unit circle")
-    border = np.array([*land.border, land.border[0]])
-    axes.plot(border.real, border.imag, ":", color="#2a7fb8", linewidth=1.4, label="numerical range")
-    eigenvalues = np.array(row.eigenvalues)
-    axes.plot(eigenvalues.real, eigenvalues.imag, ".", color="#d62728", markersize=5, label="eigenvalues")
+    values = [[math.log10(max(v, 1e-300)) for v in line] for line in land.values]
+    lines = axes.contour(land.x, land.y, values, list(map(math.log10, levels)), cmap=COLOURS, linewidths=1.4)
+    axes.clabel(lines, fmt={math.log10(e): f"{e:g}" for e in levels}, fontsize=7)
+    circle = [cmath.exp(2j * math.pi * k / 240) for k in range(241)]
+    for points, line, colour, label in (
+        (circle, "--", "#999999", "unit circle"),
+        ((*land.border, land.border[0]), ":", "#2a7fb8", "numerical range"),
+        (row.eigenvalues, ".", "#d62728", "eigenvalues"),
+    ):
+        axes.plot([z.real for z in points], [z.imag for z in points], line, color=colour, linewidth=1.2, markersize=5, label=label)
     axes.set_aspect("equal")
     axes.set_xlim(land.x[0], land.x[-1])
     axes.set_ylim(land.y[0], land.y[-1])
