@@ -14,8 +14,8 @@ from vlang.runtime.spectra.arrays import Matrix, checked, triangular
 
 #: Rows of the triangle that are solved one by one, and shifts at once.
 BLOCK, AT_ONCE = 32, 512
-#: Lanczos steps, and the relative change at which they end.
-STEPS, SETTLED = 60, 1e-4
+#: Lanczos steps, and the relative change at which they end; for grids, which are drawn.
+STEPS, SETTLED, GRID_SETTLED = 60, 1e-4, 5e-3
 #: A grid reaches this share beyond the spectrum and the largest epsilon on every side.
 MARGIN = 0.25
 
@@ -39,7 +39,7 @@ def grid(a: Matrix, x: Matrix, y: Matrix) -> Grid:
     a = checked(a)
     t = triangular(a)
     rows = np.unique(abs(y)) if not np.iscomplexobj(a) else np.asarray(y)
-    found = _of_triangle(t, (np.asarray(x)[None] + 1j * rows[:, None]).ravel(), SETTLED).reshape(len(rows), -1)
+    found = _of_triangle(t, (np.asarray(x)[None] + 1j * rows[:, None]).ravel(), GRID_SETTLED).reshape(len(rows), -1)
     where = np.searchsorted(rows, abs(y)) if not np.iscomplexobj(a) else np.arange(len(y))
     return Grid(np.asarray(x), np.asarray(y), found[where])
 
