@@ -18,11 +18,13 @@ from vlang.runtime.spectra.eigen import eigen
 from vlang.runtime.spectra.field import numerical_radius
 
 #: Evaluations of the pseudospectral radius at most.
-MOST = 400
+MOST = 250
 #: A spectral (numerical) radius so near to 1 is 1.
 NEARLY = 1e-12
+#: An eigenvalue of so large a condition cannot be told from a defective one.
+DEFECTIVE = 1e6
 #: The smallest epsilon that is tried, relative to the norm. Below it the quotient is taken to have reached its limit.
-LEAST = 1e-8
+LEAST = 1e-5
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Kreiss:
     epsilon: float
 
 
-def kreiss(a: Matrix, tolerance: float = 1e-2) -> Kreiss:
+def kreiss(a: Matrix, tolerance: float = 2e-2) -> Kreiss:
     """To a relative tolerance, unless MOST evaluations do not suffice: then what is known.
 
     Infinite where the spectral radius exceeds 1, or an eigenvalue of modulus 1 is defective: as epsilon falls to 0 the quotient rises to the largest
@@ -43,7 +45,7 @@ def kreiss(a: Matrix, tolerance: float = 1e-2) -> Kreiss:
     a = checked(a)
     found = eigen(a)
     limit = float(found.conditions[abs(found.values) >= 1 - NEARLY].max(initial=1.0))
-    if found.radius > 1 + NEARLY or limit >= 1 / LEAST**0.5:
+    if found.radius > 1 + NEARLY or limit >= DEFECTIVE:
         return Kreiss(np.inf, np.inf, 0.0)
     excess = numerical_radius(a) - 1
     if excess <= NEARLY:
