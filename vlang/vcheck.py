@@ -771,7 +771,7 @@ class Proof:
             open_.difference_update([r for r, v in values if (v <= claimed[r] if twice else v < 0)])
 
         for planes, lifts in ((self.planes, f"{i}.lifts"), (self.ranges, "")):
-            walked = self.walk(i, rows, planes)
+            walked = self.walk(i, rows, planes) if open_ else None
             settle(enumerate(self.supports(walked.inputs, lifts, walked.constant)) if walked else [])
         if i in self.walked and (open_ or i in self.motions):
             self.add_forms(i, open_, settle)
