@@ -13,9 +13,12 @@ import numpy as np
 import scipy.optimize
 
 from vlang.runtime.spectra.arrays import Matrix, checked
+from vlang.runtime.spectra.resolvent import smallest_singular_values
 
-#: Pairs of nearest eigenvalues that are tried, points on the segment between them, and how orthogonal u and v must be at a saddle.
-PAIRS, POINTS, ORTHOGONAL = 24, 33, 1e-6
+#: Nearest pairs of eigenvalues looked at, points between each, how many of the lowest are climbed, and how orthogonal u and v are at a saddle.
+PAIRS, POINTS, CLIMBED, ORTHOGONAL = 200, 31, 8, 1e-6
+#: The relative change at which singular values between eigenvalues are near enough.
+ROUGH = 1e-2
 #: Singular values so close, relative to themselves, are one.
 DOUBLE = 1e-6
 
@@ -33,19 +36,21 @@ def nearest_defective(a: Matrix) -> Defective:
     a = checked(a)
     values = np.linalg.eigvals(a)
     pairs = sorted(itertools.combinations(range(len(values)), 2), key=lambda p: abs(values[p[0]] - values[p[1]]))[:PAIRS]
-    best = Defective(np.inf, complex(np.nan))
-    for i, j in pairs:
-        best = min(best, _between(a, complex(values[i]), complex(values[j])), key=lambda d: d.distance)
-    return best
+    if not pairs:
+        return Defective(np.inf, complex(np.nan))
+    ends = np.array([[values[i], values[j]] for i, j in pairs])
+    between = ends[:, :1] + (ends[:, 1:] - ends[:, :1]) * np.linspace(0, 1, POINTS + 2)[1:-1]
+    heights = smallest_singular_values(a, between.ravel(), ROUGH).reshape(between.shape)
+    lowest = np.argsort(heights.max(1))[:CLIMBED]
+    found = [_between(a, complex(ends[k, 0]), complex(ends[k, 1]), complex(between[k, heights[k].argmax()])) for k in lowest]
+    return min(found, key=lambda d: d.distance)
 
 
-def _between(a: Matrix, one: complex, other: complex) -> Defective:
+def _between(a: Matrix, one: complex, other: complex, start: complex) -> Defective:
     """The saddle found from the highest point between two eigenvalues."""
     if abs(one - other) <= np.finfo(float).eps * max(abs(one), abs(other)):
         u, sigma, v = _lowest(a, one)
         return Defective(sigma, one) if abs(u.conj() @ v) < ORTHOGONAL else Defective(np.inf, one)
-    points = one + (other - one) * np.linspace(0, 1, POINTS)[1:-1]
-    start = max(points, key=lambda z: _lowest(a, z)[1])
 
     def slope(xy: Matrix) -> Matrix:
         """u' v, whose parts are sigma's derivatives."""
@@ -56,8 +61,7 @@ def _between(a: Matrix, one: complex, other: complex) -> Defective:
     found = scipy.optimize.root(slope, [start.real, start.imag], method="hybr", options={"xtol": 1e-13})
     z = complex(*found.x)
     u, sigma, v = _lowest(a, z)
-    smooth = Defective(sigma, z) if abs(u.conj() @ v) < ORTHOGONAL else Defective(np.inf, z)
-    return min(smooth, _ridge(a, one, other), key=lambda d: d.distance)
+    return Defective(sigma, z) if abs(u.conj() @ v) < ORTHOGONAL else _ridge(a, one, other)
 
 
 def _ridge(a: Matrix, one: complex, other: complex) -> Defective:

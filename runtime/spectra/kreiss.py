@@ -17,8 +17,8 @@ from vlang.runtime.spectra.crisscross import pseudospectral_radius
 from vlang.runtime.spectra.eigen import eigen
 from vlang.runtime.spectra.field import numerical_radius
 
-#: Evaluations of the pseudospectral radius at most.
-MOST = 250
+#: Evaluations of the pseudospectral radius at most, for matrices up to a size; each takes the cube of it.
+MOST, LEAST_EVALUATIONS, SIZE = 250, 8, 64
 #: A spectral (numerical) radius so near to 1 is 1.
 NEARLY = 1e-12
 #: An eigenvalue of so large a condition cannot be told from a defective one.
@@ -37,7 +37,7 @@ class Kreiss:
 
 
 def kreiss(a: Matrix, tolerance: float = 2e-2) -> Kreiss:
-    """To a relative tolerance, unless MOST evaluations do not suffice: then what is known.
+    """To a relative tolerance, unless too many evaluations would be needed: then what is known.
 
     Infinite where the spectral radius exceeds 1, or an eigenvalue of modulus 1 is defective: as epsilon falls to 0 the quotient rises to the largest
     condition of an eigenvalue of modulus 1, and without bound where there is none.
@@ -61,11 +61,12 @@ def kreiss(a: Matrix, tolerance: float = 2e-2) -> Kreiss:
         return found
 
     scale = float(np.linalg.norm(a, 2))
+    most = max(LEAST_EVALUATIONS, min(MOST, int(MOST * (SIZE / len(a)) ** 2)))
     first = LEAST * scale
     last = max(2 * first, excess / tolerance)  # beyond, the quotient is within tolerance of 1
     # Largest bound first. An interval's bound rests on g at its right end.
     queue = [(-(1 + max(g(last), 0.0) / first), first, last, max(g(last), 0.0))]
-    while queue and -queue[0][0] > best * (1 + tolerance) and count < MOST:
+    while queue and -queue[0][0] > best * (1 + tolerance) and count < most:
         _, low, high, top = heapq.heappop(queue)
         middle = (low * high) ** 0.5
         at_middle = max(g(middle), 0.0)

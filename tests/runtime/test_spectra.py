@@ -171,6 +171,17 @@ def test_power_iteration_agrees_with_eigenvalues(name: str) -> None:
     assert dominant(MATRICES[name]) == pytest.approx(eigen(MATRICES[name]).radius, rel=1e-4, abs=1e-12)
 
 
+def test_pseudospectra_of_toeplitz_matrices_fill_their_symbols() -> None:
+    """A large triangular Toeplitz matrix has its diagonal as its only eigenvalue, and every z inside its symbol's curve in a small pseudospectrum."""
+    n = 60
+    a = np.diag(np.ones(n - 1), 1) + 0.25 * np.diag(np.ones(n - 2), 2)  # symbol e^iw + e^2iw / 4
+    inside = 0.7 * np.exp(1j * np.linspace(0, 2 * np.pi, 12))
+    assert float(smallest_singular_values(a, inside).max()) < 1e-3
+    assert eigen(a).radius < 1e-6
+    assert float(smallest_singular_values(a, np.array([1.3])).min()) > 1e-3
+    assert pseudospectral_radius(a, 1e-6) > 0.7
+
+
 def test_conditions_of_frank_matrices() -> None:
     """Eigenvalues come in reciprocal pairs; the smallest are the worst conditioned. Conditions are the derivatives under perturbations."""
     found = eigen(frank(9))
