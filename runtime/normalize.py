@@ -9,13 +9,22 @@ import torch
 from vlang.runtime.cells import CellWeights
 from vlang.runtime.network import Network
 
+#: A spectral radius below this share of the norm is rounding.
+NILPOTENT = 1e-6
+
 
 def normalized(network: Network, radius: float) -> Network:
-    """The network with every recurrent matrix (of gated cells: every gate's) scaled to a spectral radius. A matrix of radius 0 stays as it is."""
+    """The network with every recurrent matrix (of gated cells: every gate's) scaled to a spectral radius.
+
+    A matrix whose radius is that of rounding stays as it is.
+    """
 
     def scaled(w: CellWeights) -> CellWeights:
         blocks = torch.split(w.hh, w.hidden)
         found = [float(torch.linalg.eigvals(b).abs().max()) for b in blocks]
-        return replace(w, hh=torch.cat([b * (radius / r) if r > 0 else b for b, r in zip(blocks, found, strict=True)]))
+        return replace(
+            w,
+            hh=torch.cat([b * (radius / r) if r > NILPOTENT * float(torch.linalg.matrix_norm(b)) else b for b, r in zip(blocks, found, strict=True)]),
+        )
 
     return replace(network, layers=tuple(tuple(map(scaled, layer)) for layer in network.layers))

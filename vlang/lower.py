@@ -160,6 +160,8 @@ class _Lowering:
 
     def spectrum(self, declaration: s.Declaration) -> SpectrumQuery | None:
         before, variants, picture = len(self.module.errors), [], None
+        for sweep in (e for e in declaration.entries if isinstance(e, s.Sweep) and e.path[0] in ("picture", "points")):
+            self.module.report(d.unknown_sweep(sweep.span, ".".join(sweep.path), ["of", "eps", "layer", "direction"]))
         for swept, entries in check.sweep_points(self.module, declaration):
             form = check.typed(self.module, declaration.kind, declaration.span, entries)
             if not isinstance(form, Spectrum):
@@ -196,7 +198,9 @@ class _Lowering:
         frame = None if of.frame is None else of.frame.value
         layer, reverse = form.layer.value, form.direction.value == "backward"
         shown = spectra.written(of, network.plan)
-        return SpectrumPlan(swept, shown, network.plan, gate, data, frame, layer, reverse, form.eps.value, form.points.value, form.of.span)
+        return SpectrumPlan(
+            swept, shown, network.plan, gate, data, frame, layer, reverse, tuple(dict.fromkeys(form.eps.value)), form.points.value, form.of.span
+        )
 
     def reports(self, plans: Mapping[str, QueryPlan | SpectrumQuery], matrices: Sequence[SpectrumQuery]) -> list[ReportPlan]:
         typed = [(x, check.typed(self.module, x.kind, x.span, x.entries)) for x in self.module.declarations if x.kind == "report"]

@@ -16,6 +16,8 @@ PICTURES = (".svg", ".png")
 def check_matrix(form: Spectrum, a: Architecture) -> int | None:
     """The gate's number, of a gated cell's weights. Raises SpecError."""
     of, gates, wrong = form.of.value, GATE_WORDS[a.cell], []
+    if not form.eps.value:
+        wrong.append(d.wrong_type(form.eps.span, "eps", "a list of numbers > 0", "an empty list"))
     if form.layer.value >= a.layers:
         wrong.append(d.out_of_range(form.layer.span, "layer", str(form.layer.value), f"below {a.layers}, the network's layers"))
     if form.direction.value == "backward" and not a.bidirectional:
@@ -45,6 +47,6 @@ def picture_path(form: Spectrum, folder: Path) -> str | None:
     if form.picture is None:
         return None
     name = form.picture.value
-    if not name.endswith(PICTURES) or not Path(name).stem:
+    if Path(name).suffix not in PICTURES:
         raise SpecError(d.wrong_type(form.picture.span, "picture", "a file ending in .svg or .png", f"'{name}'"))
     return str(folder / name)

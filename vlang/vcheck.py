@@ -198,6 +198,11 @@ def unroll(tensors: dict[str, Array], claim: dict[str, Any], frames: int) -> lis
 
     if cell not in ("rnn_tanh", "rnn_relu", "gru", "lstm") or claim["readout"] not in ("last", "mean", "max"):
         raise InvalidError(f"cell {cell!r} with readout {claim['readout']!r} is not known")
+    known = ["h0", "c0"][: 2 if cell == "lstm" else 1]  # named so, with the prefix or without: any other tensor has another role
+    if claim["initial"] and (
+        len(claim["initial"]) != len(known) or any(n not in (k, prefix + k) for n, k in zip(claim["initial"], known, strict=True))
+    ):
+        raise InvalidError(f"its initial states are not {known}")
     sequence = [[add(f"frame {t}", tensor(f"{prefix}weight_ih_l0").shape[1], frame=t)] for t in range(frames)]
     final: list[Ref] = []
     for layer in range(claim["layers"]):

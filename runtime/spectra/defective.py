@@ -49,8 +49,10 @@ def nearest_defective(a: Matrix) -> Defective:
 def _between(a: Matrix, one: complex, other: complex, start: complex) -> Defective:
     """The saddle found from the highest point between two eigenvalues."""
     if abs(one - other) <= np.finfo(float).eps * max(abs(one), abs(other)):
-        u, sigma, v = _lowest(a, one)
-        return Defective(sigma, one) if abs(u.conj() @ v) < ORTHOGONAL else Defective(np.inf, one)
+        left, values, right = np.linalg.svd(a - one * np.eye(len(a)))
+        several = bool(values[-2] <= DOUBLE * max(float(np.linalg.norm(a)), np.finfo(float).tiny))  # any direction of the eigenvectors may be taken
+        orthogonal = bool(abs(left[:, -1].conj() @ right[-1].conj()) < ORTHOGONAL)
+        return Defective(float(values[-1]), one) if several or orthogonal else Defective(np.inf, one)
 
     def slope(xy: Matrix) -> Matrix:
         """u' v, whose parts are sigma's derivatives."""

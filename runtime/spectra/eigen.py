@@ -11,6 +11,8 @@ from vlang.runtime.spectra.arrays import Matrix, checked, triangular
 
 #: Steps of the subspace iteration, columns of its basis, and the relative change at which it ends.
 STEPS, COLUMNS, SETTLED = 20_000, 4, 1e-12
+#: How far a Ritz vector may be from an eigenvector, relative to the matrix.
+RESIDUAL = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,19 +44,26 @@ def eigen(a: Matrix) -> Eigen:
 
 
 def dominant(a: Matrix, seed: int = 0) -> float:
-    """The spectral radius by power iteration on a few vectors at once, with Rayleigh quotients (a pair of complex values needs two vectors)."""
+    """The spectral radius by power iteration on a few vectors at once, with Rayleigh quotients (a pair of complex values needs two vectors).
+
+    NaN where they do not settle, as with more values of one modulus than vectors.
+    """
     a = checked(a)
+    last, settled = np.inf, False
     basis = np.linalg.qr(np.random.default_rng(seed).standard_normal((len(a), min(COLUMNS, len(a)))))[0].astype(a.dtype)
-    last = np.inf
     for step in range(STEPS):
         image = a @ basis
         if step % 10 == 0:
-            found = float(abs(np.linalg.eigvals(basis.conj().T @ image)).max())
-            if abs(found - last) <= SETTLED * max(found, np.finfo(float).tiny):
+            values, vectors = np.linalg.eig(basis.conj().T @ image)
+            k = int(abs(values).argmax())
+            found, ritz = float(abs(values[k])), basis @ vectors[:, k]
+            away = float(np.linalg.norm(image @ vectors[:, k] - values[k] * ritz))
+            settled = abs(found - last) <= SETTLED * max(found, np.finfo(float).tiny) and away <= RESIDUAL * float(np.linalg.norm(a))
+            if settled:
                 break
             last = found
         basis = np.linalg.qr(image)[0]
-    return found
+    return found if settled else np.nan
 
 
 def departure(a: Matrix) -> float:

@@ -16,6 +16,7 @@ from vlang.runtime.spectra.arrays import Matrix, checked
 from vlang.runtime.spectra.crisscross import pseudospectral_radius
 from vlang.runtime.spectra.eigen import eigen
 from vlang.runtime.spectra.field import numerical_radius
+from vlang.runtime.spectra.resolvent import smallest_singular_values
 
 #: Evaluations of the pseudospectral radius at most, for matrices up to a size; each takes the cube of it.
 MOST, LEAST_EVALUATIONS, SIZE = 250, 8, 64
@@ -23,8 +24,11 @@ MOST, LEAST_EVALUATIONS, SIZE = 250, 8, 64
 NEARLY = 1e-12
 #: An eigenvalue of so large a condition cannot be told from a defective one.
 DEFECTIVE = 1e6
-#: The smallest epsilon that is tried, relative to the norm. Below it the quotient is taken to have reached its limit.
-LEAST = 1e-5
+#: The smallest epsilon that is tried where the spectral radius is 1, relative to the norm. Below it the quotient is taken to have reached its limit,
+#: if it is so near to it.
+LEAST, STEADY = 1e-5, 0.05
+#: Points of the unit circle from which the distance to it is guessed.
+RING = 720
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,10 @@ def kreiss(a: Matrix, tolerance: float = 2e-2) -> Kreiss:
     scale = float(np.linalg.norm(a, 2))
     most = max(LEAST_EVALUATIONS, min(MOST, int(MOST * (SIZE / len(a)) ** 2)))
     first = LEAST * scale
+    if found.radius < 1 - NEARLY:  # the quotient is negative until the pseudospectrum meets the unit circle
+        first = float(smallest_singular_values(a, np.exp(1j * np.linspace(0, 2 * np.pi, RING, endpoint=False))).min())
+        while pseudospectral_radius(a, first) > 1 and first > np.finfo(float).tiny:
+            first /= 2
     last = max(2 * first, excess / tolerance)  # beyond, the quotient is within tolerance of 1
     # Largest bound first. An interval's bound rests on g at its right end.
     queue = [(-(1 + max(g(last), 0.0) / first), first, last, max(g(last), 0.0))]
@@ -73,4 +81,6 @@ def kreiss(a: Matrix, tolerance: float = 2e-2) -> Kreiss:
         for start, end, height in ((low, middle, at_middle), (middle, high, top)):
             heapq.heappush(queue, (-(1 + height / start), start, end, height))
     upper = max([best, 1 + excess / last, *(-bound for bound, *_ in queue)])
+    if found.radius >= 1 - NEARLY and abs(1 + g(first) / first - limit) > STEADY * limit:
+        upper = np.inf  # what lies between the limit and the smallest epsilon is not known
     return Kreiss(best, upper, where)

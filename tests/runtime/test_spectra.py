@@ -166,6 +166,10 @@ def test_numerical_ranges_hold_every_quotient() -> None:
     assert numerical_radius(jordan(8)) == pytest.approx(math.cos(math.pi / 9))
 
 
+def test_power_iteration_says_when_it_does_not_settle() -> None:
+    assert math.isnan(dominant(np.roll(np.eye(6), 1, 0)))
+
+
 @pytest.mark.parametrize("name", MATRICES)
 def test_power_iteration_agrees_with_eigenvalues(name: str) -> None:
     assert dominant(MATRICES[name]) == pytest.approx(eigen(MATRICES[name]).radius, rel=1e-4, abs=1e-12)
@@ -237,6 +241,16 @@ def test_kreiss_constants_at_the_border_of_stability() -> None:
     assert power_growth(a, 200).largest >= found.lower * (1 - 1e-9)
 
 
+@pytest.mark.parametrize("gap", [1e-1, 2**-10, 1e-4, 1e-6])
+def test_kreiss_constants_next_to_the_unit_circle(gap: float) -> None:
+    """[[1 - d, 1], [0, 1 - d]]: about 1 / 4d, reached at epsilons far below the norm."""
+    found = kreiss(np.array([[1 - gap, 1.0], [0.0, 1 - gap]]))
+    assert found.lower <= found.upper <= 1.1 * found.lower
+    assert found.lower == pytest.approx(max(1.0, 1 / (4 * gap)), rel=0.3)
+    power = power_growth(np.array([[1 - gap, 1.0], [0.0, 1 - gap]]), 100) if gap < 1e-2 else None
+    assert power is None or power.largest <= math.e * 2 * found.upper
+
+
 def test_growth_of_powers_and_products() -> None:
     a = 0.9 * jordan(6) * 3
     growth = power_growth(a)
@@ -264,6 +278,7 @@ def test_a_defective_matrix_is_as_near_as_is_said() -> None:
     assert two[1] < 1e-4  # a double eigenvalue, up to the square root of rounding
     assert eigen(near).vectors > 1e6
     assert nearest_defective(jordan(4)).distance == 0
+    assert nearest_defective(np.zeros((3, 3))).distance == nearest_defective(np.diag([1.0, 1.0, 0.5])).distance == 0
     assert nearest_defective(np.array([[2.0]])).distance == math.inf
 
 

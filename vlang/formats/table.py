@@ -108,9 +108,10 @@ def _spectrum(found: JudgedSpectrum, plain: bool) -> RenderableType:
         cells = [shown(r) for r in result.rows]
         if any(cells):
             table.add_row(name, *cells)
-    for i, p in enumerate(result.rows[0].pseudospectra if result.rows else ()):
+    found_at = [{p.eps: p for p in r.pseudospectra} for r in result.rows]
+    for eps in sorted({e for at in found_at for e in at}):
         for what in ("radius", "abscissa"):
-            table.add_row(f"pseudospectral {what}, eps = {p.eps:g}", *(f"{getattr(r.pseudospectra[i], what):.6g}" for r in result.rows))
+            table.add_row(f"pseudospectral {what}, eps = {eps:g}", *(f"{getattr(at[eps], what):.6g}" if eps in at else "" for at in found_at))
     parts.append(table)
     return Group(*parts, *(_gate(g) for g in found.expectations), Text(""))
 
