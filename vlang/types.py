@@ -387,7 +387,7 @@ class NormalizeType(Type[Fraction]):
     def convert(self, key: str, expr: s.Expr, params: Params) -> Fraction:
         match expr:
             case s.Call(name="spectral_radius", args=(radius,), keywords=()):
-                return NumberType(Fraction(0), strict=True).convert("the spectral radius", fold(radius, params), params)
+                return NumberType(Fraction(0), strict=True, most=Fraction(1000)).convert("the spectral radius", fold(radius, params), params)
         raise self.fail(key, expr)
 
 
