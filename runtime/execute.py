@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
+from torch import Tensor
 
 from vlang.plan import DataError, InputPlan, NetworkPlan, Plan, Problem, QueryPlan, SpectrumPlan, SpectrumQuery
 from vlang.report import EngineInfo, QueryResult, Results, Row, SpectrumResult
@@ -44,13 +45,6 @@ def execute(
     networks: dict[tuple[NetworkPlan, str], Network] = {}
     samples: dict[tuple[InputPlan, NetworkPlan, str], Samples] = {}
     devices: dict[str, None] = {}
-
-    def matrix_network(asked: SpectrumPlan) -> Network:
-        key = (asked.network, "cpu")
-        if key not in networks:
-            networks[key] = load.network(asked.network, DTYPE, torch.device("cpu"))
-        return networks[key]
-
     loaded: list[tuple[QueryPlan, list[Loaded]]] = []
     problems: list[Problem] = []
     with torch.no_grad():
@@ -71,30 +65,32 @@ def execute(
                 except DataError as e:
                     problems.extend(p for p in e.problems if p not in problems)
             loaded.append((query, variants))
-        for plan_ in (p for q in plan.spectra for p in q.variants):
+        cpu, matrices = torch.device("cpu"), {}
+        for asked in (v for q in plan.spectra for v in q.variants):
+            devices[str(cpu)] = None
             try:
-                devices["cpu"] = None
-                matrix_network(plan_)
-                if plan_.input is not None:
-                    load.samples(plan_.input, matrix_network(plan_))
+                if (asked.network, str(cpu)) not in networks:
+                    networks[asked.network, str(cpu)] = load.network(asked.network, DTYPE, cpu)
+                network = networks[asked.network, str(cpu)]
+                matrices[asked] = network, None if asked.input is None else load.samples(asked.input, network)[0][0]
             except DataError as e:
                 problems.extend(p for p in e.problems if p not in problems)
     if problems:
         raise DataError(*problems)
     info = EngineInfo(version, torch.__version__, ", ".join(devices), str(DTYPE).removeprefix("torch."))
     answers = tuple(_answer(query, variants, progress, stopped, by if query.kind in CERTIFIED else None, witnesses) for query, variants in loaded)
-    return Results(info, answers, _spectra(plan.spectra, matrix_network, stopped))
+    return Results(info, answers, _spectra(plan.spectra, matrices, stopped))
 
 
 def _spectra(
-    queries: tuple[SpectrumQuery, ...], network: Callable[[SpectrumPlan], Network], stopped: Callable[[], bool]
+    queries: tuple[SpectrumQuery, ...], loaded: Mapping[SpectrumPlan, tuple[Network, Tensor | None]], stopped: Callable[[], bool]
 ) -> tuple[SpectrumResult, ...]:
     if not queries:
         return ()
     from vlang.runtime import spectrum  # scipy takes its time to load
 
     with torch.no_grad():
-        return tuple(spectrum.answer(query, network, stopped) for query in queries)
+        return tuple(spectrum.answer(query, loaded, stopped) for query in queries)
 
 
 def _answer(

@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
+from torch import Tensor
 
 from vlang.plan import SpectrumPlan, SpectrumQuery
 from vlang.report import Landscape, Pseudospectrum, SpectrumResult, SpectrumRow
-from vlang.runtime import load, spectra
+from vlang.runtime import spectra
 from vlang.runtime.network import Network
 from vlang.runtime.spectra.arrays import Matrix
 from vlang.runtime.spectra.matrices import jacobians, recurrent
 from vlang.runtime.spectra.resolvent import around
 
 
-def answer(query: SpectrumQuery, network: Callable[[SpectrumPlan], Network], stopped: Callable[[], bool]) -> SpectrumResult:
-    """A row per point of the sweeps, until somebody wants an end."""
+def answer(query: SpectrumQuery, loaded: Mapping[SpectrumPlan, tuple[Network, Tensor | None]], stopped: Callable[[], bool]) -> SpectrumResult:
+    """A row per point of the sweeps, until somebody wants an end. loaded: each one's network, and its input [m, n] where it has one."""
     start, rows = time.perf_counter(), []
     for plan in query.variants:
         if stopped():
             break
-        rows.append(_row(plan, network(plan), query.drawn))
+        rows.append(_row(plan, *loaded[plan], query.drawn))
     return SpectrumResult(query.name, time.perf_counter() - start, tuple(rows), len(rows) == len(query.variants))
 
 
-def _row(plan: SpectrumPlan, network: Network, drawn: bool) -> SpectrumRow:
+def _row(plan: SpectrumPlan, network: Network, x: Tensor | None, drawn: bool) -> SpectrumRow:
     product = None
-    if plan.input is None or plan.frame is None:
+    if x is None or plan.frame is None:
         a = recurrent(network, plan.layer, plan.reverse, plan.gate or 0).cpu().numpy()
     else:
-        inputs, _, _ = load.samples(plan.input, network)
-        steps = jacobians(network, inputs[0], plan.layer, plan.reverse, plan.frame)
+        steps = jacobians(network, x, plan.layer, plan.reverse, plan.frame)
         a, product = steps[-1], spectra.product_growth(steps).largest
     found, growth, kreiss = spectra.eigen(a), spectra.power_growth(a), spectra.kreiss(a)
     sizes = [float(e) for e in plan.eps]

@@ -197,19 +197,14 @@ def _run(plan: Plan, source: Source, args: argparse.Namespace) -> tuple[int, Rep
     if not plan.queries and not plan.spectra:
         print(f"{plan.path}: the spec has no query; nothing was evaluated", file=sys.stderr)
         return 5, Report(plan.path, plan.sha256, plan.params, EngineInfo(__version__, "", "", ""), "empty", ())
-    for page in plan.reports:
-        if page.path is None:
-            continue
+    written = [(x.span, f"{x.path}{SUFFIXES[word]}") for x in plan.reports if x.path is not None for word in x.formats]
+    written += [(x.span, x.picture) for x in plan.spectra if x.picture is not None]
+    for span, path in written:
         try:
-            output.folder(str(Path(page.path).parent))
-            for word in page.formats:
-                output.probe(f"{page.path}{SUFFIXES[word]}")
+            output.folder(str(Path(path).parent))
+            output.probe(path)
         except SpecError as e:  # here a place in the spec is to blame
-            raise SpecError(*(replace(x, span=page.span) for x in e.diagnostics)) from None
-    for spectrum in plan.spectra:
-        if spectrum.picture is not None:
-            output.folder(str(Path(spectrum.picture).parent))
-            output.probe(spectrum.picture)
+            raise SpecError(*(replace(x, span=span) for x in e.diagnostics)) from None
     with live(enabled=sys.stderr.isatty() and not args.no_progress) as progress, interruptible() as stopped:
         from vlang.runtime.execute import execute
 

@@ -51,6 +51,7 @@ from vlang.types import Located, Reference
 T = TypeVar("T")
 #: Errors that no missing line can cause.
 LOCAL_CODES = frozenset({"R201", "R202", "R203", "R204", "R207", "R208", "R209", "R210", "R215", "R217", "R218", "R223", "R405", "R417"})
+SEVERAL = reports.SEVERAL
 #: A larger spec file is a mistake.
 LARGEST_SPEC = 16 * 2**20
 
@@ -140,18 +141,18 @@ class _Lowering:
                 continue
             variants.append(variant)
             sizes.append(size)
-        expectations = self.gates(declaration, None if sizes == [1] else "several rows", bool(variants))
+        expectations = self.gates(declaration, Scope.of_query(declaration.kind, None if sizes == [1] else SEVERAL), bool(variants))
         if len(self.module.errors) > before:
             return None
         kind: QueryKind = declaration.kind  # type: ignore[assignment]
         return QueryPlan(declaration.name, kind, tuple(variants), expectations)
 
-    def gates(self, declaration: s.Declaration, many: str | None, known: bool) -> tuple[Expectation, ...]:
+    def gates(self, declaration: s.Declaration, scope: Scope, known: bool) -> tuple[Expectation, ...]:
         """What is expected of a query's rows. known: whether it has any; without, their number is not known, and its errors would mislead."""
         expectations = []
         for gate in (e for e in declaration.entries if isinstance(e, s.Gate)):
             try:
-                condition = check_condition(gate.condition, Scope.of_query(declaration.kind, many), self.module.params, self.module.broken)
+                condition = check_condition(gate.condition, scope, self.module.params, self.module.broken)
             except SpecError as e:
                 self.module.report(*(x for x in e.diagnostics if known or x.code != "R213"))
                 continue
@@ -159,7 +160,7 @@ class _Lowering:
         return tuple(expectations)
 
     def spectrum(self, declaration: s.Declaration) -> SpectrumQuery | None:
-        before, variants, picture = len(self.module.errors), [], None
+        before, variants, picture, span = len(self.module.errors), [], None, declaration.span
         for sweep in (e for e in declaration.entries if isinstance(e, s.Sweep) and e.path[0] in ("picture", "points")):
             self.module.report(d.unknown_sweep(sweep.span, ".".join(sweep.path), ["of", "eps", "layer", "direction"]))
         for swept, entries in check.sweep_points(self.module, declaration):
@@ -168,13 +169,17 @@ class _Lowering:
                 continue
             try:
                 variants.append(self.matrix(declaration.name, swept, form))
-                picture = picture_path(form, self.source.folder)
+                if form.picture is not None:
+                    picture, span = picture_path(form.picture, self.source.folder), form.picture.span
             except SpecError as e:
                 self.module.report(*e.diagnostics)
-        expectations = self.gates(declaration, None if len(variants) == 1 else "several rows", bool(variants))
+        scope = Scope.of_query(declaration.kind, None if len(variants) == 1 else SEVERAL)
+        if any(v.frame is None for v in variants):  # a weight has no trajectory
+            scope = replace(scope, fields={k: v for k, v in scope.fields.items() if k != "product_growth"})
+        expectations = self.gates(declaration, scope, bool(variants))
         if len(self.module.errors) > before:
             return None
-        return SpectrumQuery(declaration.name, tuple(variants), expectations, picture, declaration.span)
+        return SpectrumQuery(declaration.name, tuple(variants), expectations, picture, span)
 
     def matrix(self, name: str, swept: Swept, form: Spectrum) -> SpectrumPlan:
         """Raises SpecError."""

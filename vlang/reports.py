@@ -85,7 +85,7 @@ def lower(module: Module, declaration: s.Declaration, form: Report, plans: Mappi
         declaration.name,
         tuple(q.name for q in queries),
         reported,
-        rows or ("sample", "frames"),
+        rows or (("network", "matrix") if all(isinstance(q, SpectrumQuery) for q in queries) else ("sample", "frames")),
         cols,
         tuple(c for c in cells if c is not None),
         formats,

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from vlang import syntax as s
+from vlang.matrix_types import MatrixReference, MatrixType, NormalizeType
 from vlang.report_types import AttributeType, CellsType, Source, SourceType
 from vlang.source import Span
 from vlang.types import (
@@ -24,9 +25,6 @@ from vlang.types import (
     ListType,
     Located,
     LocatedType,
-    MatrixReference,
-    MatrixType,
-    NormalizeType,
     NormType,
     NumberType,
     Pick,

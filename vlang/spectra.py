@@ -6,9 +6,10 @@ from pathlib import Path
 
 from vlang import diagnostics as d
 from vlang.diagnostics import SpecError
+from vlang.matrix_types import MatrixReference
 from vlang.plan import Architecture, NetworkPlan
 from vlang.signatures import GATE_WORDS, Spectrum
-from vlang.types import MatrixReference
+from vlang.types import Located
 
 PICTURES = (".svg", ".png")
 
@@ -42,11 +43,8 @@ def written(of: MatrixReference, network: NetworkPlan) -> str:
     return f"{network.name}.weight_hh" if of.gate is None else f"{network.name}.gate({of.gate.value}).weight_hh"
 
 
-def picture_path(form: Spectrum, folder: Path) -> str | None:
+def picture_path(picture: Located[str], folder: Path) -> str:
     """Raises SpecError."""
-    if form.picture is None:
-        return None
-    name = form.picture.value
-    if Path(name).suffix not in PICTURES:
-        raise SpecError(d.wrong_type(form.picture.span, "picture", "a file ending in .svg or .png", f"'{name}'"))
-    return str(folder / name)
+    if Path(picture.value).suffix not in PICTURES:
+        raise SpecError(d.wrong_type(picture.span, "picture", "a file ending in .svg or .png", f"'{picture.value}'"))
+    return str(folder / picture.value)

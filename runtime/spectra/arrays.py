@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
+#: A modulus so near to 1 is 1.
+NEARLY_ONE = 1e-12
 Matrix = np.ndarray[Any, np.dtype[Any]]
 
 

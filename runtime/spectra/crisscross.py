@@ -10,12 +10,10 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import scipy.linalg
 
 from vlang.runtime.spectra.arrays import Matrix, checked
+from vlang.runtime.spectra.circle import ON, arcs, unimodular
 
-#: An eigenvalue so near to the axis or circle, relative to the matrix, is on it.
-ON = 1e-7
 #: Rounds at most, and the relative gain at which they end.
 ROUNDS, SETTLED = 40, 1e-13
 
@@ -51,9 +49,7 @@ def pseudospectral_radius(a: Matrix, epsilon: float) -> float:
         farthest = max([best, *(_rightmost(np.exp(-1j * angle) * a, 0.0, epsilon) for angle in angles)])
         done = farthest - best <= SETTLED * max(1.0, farthest)
         best = farthest
-        crossings = np.sort(_on_circle(a, best, epsilon))
-        around = zip(crossings, [*crossings[1:], *(crossings[:1] + 2 * np.pi)], strict=True)
-        angles = [(u + v) / 2 for u, v in around if _inside(a, best * np.exp(0.5j * (u + v)), epsilon)]
+        angles = [float(w) for w in arcs(_on_circle(a, best, epsilon)) if _inside(a, best * np.exp(1j * w), epsilon)]
         if done or not angles:
             break
     return best
@@ -84,7 +80,4 @@ def _on_circle(a: Matrix, r: float, epsilon: float) -> Matrix:
     eye, zero = np.eye(n), np.zeros((n, n))
     left = np.block([[a, -epsilon * eye], [zero, r * eye]])
     right = np.block([[r * eye, zero], [-epsilon * eye, a.conj().T]])
-    alpha, beta = scipy.linalg.eig(left, right, right=False, homogeneous_eigvals=True)
-    on = abs(abs(alpha) - abs(beta)) <= ON * np.maximum(abs(alpha), abs(beta))
-    angles: Matrix = np.angle(alpha[on] * beta[on].conj())
-    return angles
+    return unimodular(left, right)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.linalg
 
 from vlang.runtime.spectra.arrays import Matrix, checked
+from vlang.runtime.spectra.circle import arcs, unimodular
 
-#: First directions for the radius, and rounds of its level sets.
-DIRECTIONS, ROUNDS = 16, 40
-#: An eigenvalue so near to the unit circle is on it; the relative gain at which rounds end.
-ON, SETTLED = 1e-7, 1e-13
+#: First directions for the radius, rounds of its level sets, and the relative gain at which they end.
+DIRECTIONS, ROUNDS, SETTLED = 16, 40, 1e-13
 
 
 def numerical_range(a: Matrix, directions: int = 180) -> Matrix:
@@ -31,9 +29,7 @@ def numerical_radius(a: Matrix) -> float:
     a = checked(a)
     best = max(_top(a, angle) for angle in np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False))
     for _ in range(ROUNDS):
-        crossings = np.sort(_on_level(a, best))
-        around = zip(crossings, [*crossings[1:], *(crossings[:1] + 2 * np.pi)], strict=True)
-        higher = max([_top(a, (u + v) / 2) for u, v in around], default=best)
+        higher = max([_top(a, float(w)) for w in arcs(_on_level(a, best))], default=best)
         if higher - best <= SETTLED * max(higher, np.finfo(float).tiny):
             break
         best = higher
@@ -58,7 +54,4 @@ def _on_level(a: Matrix, r: float) -> Matrix:
     # w = e^-i angle: (w A + A' / w) / 2 - r singular; companion form in (v, w v).
     left = np.block([[zero, eye], [-a.conj().T, 2 * r * eye]])
     right = np.block([[eye, zero], [zero, a]])
-    alpha, beta = scipy.linalg.eig(left, right, right=False, homogeneous_eigvals=True)
-    on = abs(abs(alpha) - abs(beta)) <= ON * np.maximum(abs(alpha), abs(beta))
-    angles: Matrix = -np.angle(alpha[on] * beta[on].conj())
-    return angles
+    return -unimodular(left, right)

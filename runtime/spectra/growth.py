@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vlang.runtime.spectra.arrays import Matrix, checked
+from vlang.runtime.spectra.arrays import NEARLY_ONE, Matrix, checked
 
-#: Powers at most, and a spectral radius so near to 1 is 1.
-MOST, NEARLY = 10_000, 1e-12
+#: Powers at most.
+MOST = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ def power_growth(a: Matrix, most: int = MOST) -> Growth:
     Once some |A^k| <= 1, later powers repeat products of earlier ones and exceed none of them.
     """
     a = checked(a)
-    if float(abs(np.linalg.eigvals(a)).max()) > 1 + NEARLY:
+    if float(abs(np.linalg.eigvals(a)).max()) > 1 + NEARLY_ONE:
         return Growth(np.inf, most, True, np.array([1.0]))
     norms, power, final = [1.0], np.eye(len(a)), False
     for _ in range(most):

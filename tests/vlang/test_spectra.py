@@ -114,6 +114,22 @@ def test_pictures_are_written(world: Path) -> None:
     assert code == 2
 
 
+def test_a_picture_that_cannot_be_written_is_blamed_on_its_line(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (world / "taken.svg").mkdir()
+    code, _ = run(world, 'spectrum w {\n of = rnn.weight_hh\n picture = "taken.svg"\n}\n')
+    assert code == 2
+    assert "s.rspec:8:12: error[R308]" in capsys.readouterr().err
+
+
+def test_a_report_of_matrices_alone(world: Path) -> None:
+    body = 'spectrum w { sweep of in [rnn.weight_hh, stable.weight_hh] }\nreport r { of = w, format = [html, markdown, svg], path = "alone" }\n'
+    code, report = run(world, body)
+    assert code == 0
+    assert [line[0] for line in report["reports"][0]["lines"]] == ["rnn.weight_hh", "stable.weight_hh"]
+    code, report = run(world, "spectrum w { of = rnn.weight_hh }\nreport r { of = w }\n")
+    assert [line[:2] for line in report["reports"][0]["lines"]] == [["rnn", "rnn.weight_hh"]]
+
+
 def test_derived_networks_have_witnesses_but_no_certificates(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     body = """
 perturbation p { frames = all, norm = 2 }
