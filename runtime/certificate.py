@@ -76,7 +76,7 @@ def _exact_eps(loaded: Loaded, row: Row, back: float) -> Fraction:
 
 def refuse(variant: Variant) -> None:
     """Raises DataError where there is no certificate for what is asked."""
-    p, network = variant.perturbation, variant.network
+    network = variant.network
     if network.format != "safetensors":
         raise DataError(Problem("no_certificate", network.span, ("a checkpoint that is not safetensors", "save it as safetensors")))
     if network.normalize is not None:
@@ -85,8 +85,6 @@ def refuse(variant: Variant) -> None:
         raise DataError(
             Problem("no_certificate", variant.engine.span, ("semantics = deployed32", "use semantics = real, or leave out --certificates"))
         )
-    if p.clip is not None and p.norm is not None:
-        raise DataError(Problem("no_certificate", p.span, ("a clip with a finite norm", "leave out the clip, or --certificates")))
 
 
 def _proofs(by: Certificates, loaded: Loaded, query: str, method: str, sizes: dict[Case, Fraction]) -> dict[Case, bytes]:

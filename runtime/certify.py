@@ -136,13 +136,11 @@ def sliced(asked: Asked) -> Margins:
             return worst
         cuts, weights = cutting_directions(asked, index[owner], eps[owner])
         position = torch.zeros_like(index).scatter(0, owner, torch.arange(len(owner), device=index.device))
-        # In units of eps: the directions' support on the unit ball is at most 1, so [-1, 1] covers every ball.
-        low, high = torch.full_like(weights, -1.0), torch.full_like(weights, 1.0)
+        low, high = spanned(asked.ball.rows(index[owner]).scaled(eps[owner, None]), cuts)
         worst[owner] = torch.inf
         for left in range(ROUNDS, 0, -1):
             owner, low, high = halved(owner, low, high, weights[position[owner]])
-            size, at = eps[owner, None], position[owner]
-            values = asked.relax(bounds, index[owner], size[:, 0], (cuts[at], _outward(low * size, -1), _outward(high * size, 1)))
+            values = asked.relax(bounds, index[owner], eps[owner], (cuts[position[owner]], _outward(low, -1), _outward(high, 1)))
             values = torch.where(values.isnan(), -torch.inf, values)
             floor = torch.full_like(worst, torch.inf).scatter_reduce(0, owner, values, "amin")
             again = ~(values > 0) & (floor > -HOPELESS_PIECE * left * nominal[index])[owner] & (left > 1)
@@ -153,6 +151,12 @@ def sliced(asked: Asked) -> Margins:
         return worst
 
     return margins
+
+
+def spanned(ball: Ball, directions: Tensor) -> tuple[Tensor, Tensor]:
+    """The least and the largest direction . delta on the sets, rounded outward: what a clip cuts off needs no piece. shape: -> [A, K]."""
+    low, high = (sign * ball.support({k: sign * directions[:, :, k] for k in ball.frames}) for sign in (-1, 1))
+    return low, high
 
 
 def halved(owner: Tensor, low: Tensor, high: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:

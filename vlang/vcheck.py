@@ -457,15 +457,35 @@ class Region:
         self.group = self.width if round_ or self.chart is not None else 1
 
     def gain(self, k: int, a: Vector) -> arb:
-        """max of a . delta_k."""
+        """max of a . delta_k. In a clip |delta_i| <= bound_i, and for every split |a| = b + c it is at most radius |b|_q + c . bound."""
         r = self.radii[k]
-        if self.clip is not None and self.norm is None:
-            room = (((self.clip[0] - v).max(-r), (self.clip[1] - v).min(r)) for v in vector(self.x[k]))
-            return total((c * lo).max(c * hi) for c, (lo, hi) in zip(a, room, strict=True))
+        if self.clip is None:
+            return r * self.dual(a)
+        ways = ((c, self.clip[1] - v, v - self.clip[0]) for c, v in zip(a, vector(self.x[k]), strict=True))
+        bound = [(up if c > 0 else down if c < 0 else up.max(down)).min(r) for c, up, down in ways]
+        size, most = list(map(abs, a)), dot(map(abs, a), bound)
+        if self.norm is None:
+            return most
+        b = [s.min(arb(v)) for s, v in zip(size, self.guess(np.array(size, float), np.array(bound, float), float(r)), strict=True)]
+        return most.min(r * self.dual(size)).min(r * self.dual(b) + dot(map(operator.sub, size, b), bound))
+
+    def dual(self, a: Vector) -> arb:
+        """The norm that is dual to the balls'."""
         if self.norm is None or self.norm == 1:
-            return r * (total(map(abs, a)) if self.norm is None else largest(map(abs, a)))
+            return total(map(abs, a)) if self.norm is None else largest(map(abs, a))
         q = exact(self.norm / (self.norm - 1))
-        return r * (norm2(a) if self.norm == 2 else total(c.abs_upper() ** q for c in a if not c.is_zero()) ** (1 / q))
+        return norm2(a) if self.norm == 2 else total(c.abs_upper() ** q for c in a if not c.is_zero()) ** (1 / q)
+
+    def guess(self, size: Array, bound: Array, r: float) -> Array:
+        """A good b for `gain`: that of the best d = min(bound, what a multiplier of its norm leaves of it), by bisection; any b >= 0 is sound."""
+        p, share = float(self.norm or 1), bound / r
+        weight = (share > 0).astype(float) if p == 1 else share ** (p - 1)
+        low, high = 0.0, float((size[weight > 0] / weight[weight > 0]).max(initial=0.0))
+        for _ in range(100):
+            middle = (low + high) / 2
+            within = share[size > middle] if p == 1 else np.minimum((size / max(middle, 1e-300)) ** (1 / (p - 1)), share) ** p
+            low, high = (middle, high) if within.sum() > 1 else (low, middle)
+        return np.minimum(size, high * weight)
 
     def support(self, a: dict[int, Vector], lift: float = 0.0) -> arb:
         """max of the sum of a_k . (delta_k - offset_k); lift: what is moved from a onto the direction (any is sound)."""
@@ -500,8 +520,10 @@ class Region:
             if g is not None:
                 (normal,), (lost,) = self.slots({k: matrix(g[k][None]) for k in frames}, 1)
                 at = total(dot(vector(g[k]), vector(self.offset[k])) for k in frames)
-                low = self.ends[0] - at - total(self.gain(k, vector(g[k])) for k in rest) - lost
-                high = self.ends[1] - at + total(self.gain(k, vector(-g[k])) for k in rest) + lost
+                beyond = lost + total(
+                    self.radii[k] * self.dual(vector(g[k])) for k in rest
+                )  # either way, without the clip: multipliers fit the middle
+                low, high = self.ends[0] - at - beyond, self.ends[1] - at + beyond
                 slabs.append((normal, (low + high) / 2, (high - low) / 2))
             places = [max(i, j) * (max(i, j) + 1) // 2 + min(i, j) for i in range(d) for j in range(d)]
             self.rooms[d] = [self.reach[k] for k in frames for _ in range(self.width // self.group)], shift, slabs, places

@@ -14,7 +14,7 @@ from tests.helpers import DTYPE, attacked_margins, largest_certified, random_net
 from vlang.runtime.attacks.base import project
 from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal, Region, Relaxed
-from vlang.runtime.certify import BOUNDS, CHEAP, METHODS, PLANES, Asked, Bounds, _outward, cutting_directions, halved, nearest_boundary
+from vlang.runtime.certify import BOUNDS, CHEAP, METHODS, PLANES, Asked, Bounds, _outward, cutting_directions, halved, nearest_boundary, spanned
 from vlang.runtime.concrete import trajectory
 from vlang.runtime.piece import Piece
 from vlang.runtime.quadratic import Quadratic
@@ -83,10 +83,10 @@ Halve = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]
 def holes(question: Asked, directions: Tensor, weights: Tensor, eps: float, halve: Halve) -> int:
     """How many of many points of the balls are in no piece."""
     ball = question.ball.scaled(eps)
-    owner, low, high = torch.arange(3), torch.full_like(weights, -1.0), torch.full_like(weights, 1.0)
+    owner, (low, high) = torch.arange(3), spanned(ball, directions)
     for _ in range(4):
         owner, low, high = halve(owner, low, high, weights[owner])
-    low, high = _outward(low * eps, -1), _outward(high * eps, 1)
+    low, high = _outward(low, -1), _outward(high, 1)
     g = torch.Generator().manual_seed(1)
     tried = [project(torch.randn(question.centre.inputs.shape, generator=g, dtype=DTYPE) * 10.0 ** (i % 5 - 2), ball) for i in range(40)]
     for direction in directions.unbind(1):

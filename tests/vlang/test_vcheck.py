@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,8 @@ def test_every_precision_of_weights_is_read_exactly(dtype: torch.dtype, tmp_path
         "frames = [1], norm = 2",
         "frames = [1, 2], norm = 2, weights = [1, 2, 1/3]",
         "frames = any(2), norm = 2",
-        "frames = all, norm = inf, clip = [0, 1]",
+        *(f"frames = all, norm = {norm}, clip = [0, 1]" for norm in ("1", "5/4", "2", "4", "inf")),
+        "frames = any(2), norm = 2, clip = [0, 1], weights = [1, 1/2, 2]",
     ],
 )
 def test_every_kind_of_set_is_proved_again(perturbation: str, tmp_path: Path) -> None:
@@ -160,6 +162,23 @@ def test_every_kind_of_set_is_proved_again(perturbation: str, tmp_path: Path) ->
     for method in ("planes", "quadratic", "sliced"):
         assert certify(tmp_path, perturbation, method).certificate
         check(tmp_path)
+
+
+@pytest.mark.parametrize("p", [1.0, 1.25, 2.0, 4.0])
+def test_what_a_clip_leaves_of_a_ball_is_bounded(p: float) -> None:
+    """The checker's largest value of a . delta: above that of every point of the set, and reached by one."""
+    rng = np.random.default_rng(int(4 * p))
+    for radius in (0.05, 0.3, 1.0, 5.0) * 5:
+        x, a = rng.random((1, 4)), rng.normal(size=4) * rng.integers(0, 3, 4)
+        whole = vcheck.Region(x, {0: vcheck.arb(radius)}, Fraction(p), 1, (vcheck.ZERO, vcheck.ONE), None, None, 0 * x, (0.0, 0.0))
+        found = float(whole.gain(0, vcheck.vector(a)))
+        most = np.where(a > 0, 1 - x[0], np.where(a < 0, x[0], 0.0)).clip(max=radius)
+        points = [np.minimum((np.abs(a) / lam) ** (1 / (p - 1)), most) for lam in np.geomspace(1e-6, 1e3, 4000)] if p > 1 else []
+        order = np.argsort(-np.abs(a))  # for p = 1 the largest coefficients first
+        points.append(np.diff(np.cumsum(most[order]).clip(max=radius), prepend=0.0)[np.argsort(order)])
+        points += list(rng.random((200, 4)) * most)
+        best = max(float(np.abs(a) @ d) * min(1.0, radius / max(float((d**p).sum() ** (1 / p)), 1e-300)) for d in points)
+        assert best * (1 - 1e-12) <= found <= best * (1.01 if p > 1 else 1 + 1e-12)
 
 
 @pytest.mark.parametrize("norm", ["2", "inf"])
@@ -517,7 +536,7 @@ def test_what_has_no_certificate_is_said_first(tmp_path: Path, capsys: pytest.Ca
     spec = tmp_path / "q.rspec"
     spec.write_text(
         'rspec 1\nnetwork net { checkpoint = "net.safetensors" }\ndataset d { inputs = "x.npy" }\n'
-        "radius q { network = net, input = d, perturbation = { frames = all, norm = 2, clip = [-9, 9] } }\n"
+        "radius q { network = net, input = d, perturbation = { frames = all, norm = 2 }, engine = { semantics = deployed32 } }\n"
     )
     assert vrun(["run", str(spec), "--certificates", str(tmp_path / "proofs")]) == 2
     assert "R504" in capsys.readouterr().err
