@@ -200,7 +200,7 @@ def _answered(row: Row, query: str) -> Fields:
 
 
 def fields_of_spectrum(row: SpectrumRow) -> Fields:
-    """The pseudospectral numbers are those of the largest eps; what was only bounded is an interval."""
+    """The pseudospectral numbers are those of the largest eps; what was only bounded is an interval; weights have no trajectory to grow along."""
     widest = max(row.pseudospectra, key=lambda p: p.eps)
     exact = {
         "spectral_radius": row.spectral_radius,
@@ -212,12 +212,12 @@ def fields_of_spectrum(row: SpectrumRow) -> Fields:
         "pseudospectral_radius": widest.radius,
         "pseudospectral_abscissa": widest.abscissa,
     }
-    product = (0.0, math.inf) if row.product_growth is None else (row.product_growth, row.product_growth)
+    along = {} if row.product_growth is None else {"product_growth": (row.product_growth, row.product_growth)}
     return {k: (v, v) for k, v in exact.items()} | {
         "kreiss": row.kreiss,
         "growth": row.growth,
-        "product_growth": product,
         "defective": (0.0, row.defective),
+        **along,
     }
 
 

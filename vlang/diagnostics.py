@@ -266,6 +266,20 @@ def different_rows(span: Span, one: str, other: str) -> Diagnostic:
     )
 
 
+def same_rows(span: Span, name: str, one: str, other: str) -> Diagnostic:
+    return Diagnostic(
+        "R232", f"'{one}' and '{other}' ask the same question, and '{name}' is both", "give each a name of its own: rows are told apart by it", span
+    )
+
+
+def different_kinds(span: Span, name: str, one: str, other: str) -> Diagnostic:
+    return Diagnostic("R232", f"'{name}' holds rows of {one} and of {other}", "put queries of one kind under a name", span)
+
+
+def misnamed_figures(span: Span, name: str) -> Diagnostic:
+    return Diagnostic("R237", f"figures from elsewhere stand under '{name}'", 'write reported = reported("figures.csv")', span)
+
+
 def unknown_attribute(span: Span, name: str, known: Iterable[str]) -> Diagnostic:
     return Diagnostic("R233", f"these rows have no attribute '{name}'", _suggest(name, known), span)
 

@@ -11,7 +11,8 @@ from vlang.conditions import Fields, Interval, as_float, evaluate, fields_of, fi
 from vlang.numbers import down, near, up
 from vlang.plan import CellPlan, QueryPlan, Reported, ReportPlan, SpectrumQuery
 from vlang.report import QueryResult, Row, SpectrumResult, SpectrumRow, Table
-from vlang.reports import REPORTED, Question, number, question
+from vlang.report_types import REPORTED
+from vlang.reports import Question, number, question
 from vlang.signatures import ATTRIBUTES
 
 #: How a number may be rounded where all it is made of are lower bounds, or upper ones.
@@ -52,14 +53,17 @@ def records(plan: ReportPlan, queries: Answered) -> list[Record]:
     Matrices come last, each beside every row about its network.
     """
     joined: list[Record] = []
-    for name in sorted(plan.queries, key=lambda n: isinstance(queries[n][0], SpectrumQuery)):
-        query, result = queries[name]
-        if isinstance(query, SpectrumQuery) and isinstance(result, SpectrumResult):
-            joined = _beside(joined, list(_of_spectrum(query, result)))
+    for name, sources in sorted(plan.sources.items(), key=lambda x: isinstance(queries[x[1][0]][0], SpectrumQuery)):
+        new: list[Record] = []
+        matrices: list[Record] = []
+        for query, result in (queries[x] for x in sources):
+            if isinstance(query, SpectrumQuery) and isinstance(result, SpectrumResult):
+                matrices += _of_spectrum(name, query, result)
+            elif isinstance(query, QueryPlan) and isinstance(result, QueryResult):
+                new += _of_query(name, query, result)
+        if matrices:
+            joined = _beside(joined, matrices)
             continue
-        assert isinstance(query, QueryPlan)
-        assert isinstance(result, QueryResult)
-        new = list(_of_query(query, result))
         shared = {k for r in joined for k in r.swept} & {k for r in new for k in r.swept}
         waiting: dict[tuple[object, ...], list[Record]] = {}
         for record in new:
@@ -96,13 +100,13 @@ def _beside(joined: list[Record], matrices: list[Record]) -> list[Record]:
     return found + [m for m in matrices if id(m) not in met]
 
 
-def _of_spectrum(plan: SpectrumQuery, result: SpectrumResult) -> Iterator[Record]:
+def _of_spectrum(name: str, plan: SpectrumQuery, result: SpectrumResult) -> Iterator[Record]:
     for variant, row in zip(plan.variants, result.rows, strict=False):  # an interrupted run has fewer rows
         attributes = {"network": variant.network.name, "matrix": variant.of}
-        yield Record(question(variant), attributes, dict(row.swept), {}, {plan.name: plan.kind}, {}, {plan.name: row})
+        yield Record(question(variant), attributes, dict(row.swept), {}, {name: plan.kind}, {}, {name: row})
 
 
-def _of_query(plan: QueryPlan, result: QueryResult) -> Iterator[Record]:
+def _of_query(name: str, plan: QueryPlan, result: QueryResult) -> Iterator[Record]:
     variants = {v.swept: v for v in plan.variants}
     for row in result.rows:
         variant = variants[row.swept]
@@ -114,9 +118,7 @@ def _of_query(plan: QueryPlan, result: QueryResult) -> Iterator[Record]:
             "frames": frames_of_row(row),
             "norm": str(row.norm),
         }
-        yield Record(
-            (*question(variant), row.sample, row.target, row.frames), attributes, dict(row.swept), {plan.name: row}, {plan.name: plan.kind}, {}
-        )
+        yield Record((*question(variant), row.sample, row.target, row.frames), attributes, dict(row.swept), {name: row}, {name: plan.kind}, {})
 
 
 def _key(record: Record, shared: Iterable[str]) -> tuple[object, ...]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
@@ -290,10 +291,13 @@ class CellPlan:
 
 @dataclass(frozen=True)
 class ReportPlan:
-    """rows, cols: attributes that make the table's lines and columns. path: the file without its suffix, None for standard output; span: of it."""
+    """sources: queries by the name that mentions their rows. rows, cols: attributes that make the table's lines and columns.
+
+    path: the file without its suffix, None for standard output; span: of it.
+    """
 
     name: str
-    queries: tuple[str, ...]
+    sources: Mapping[str, tuple[str, ...]]
     reported: Reported | None
     rows: tuple[str, ...]
     cols: tuple[str, ...]
@@ -304,6 +308,10 @@ class ReportPlan:
     note: str | None
     expectations: tuple[Expectation, ...]
     span: Span
+
+    @property
+    def queries(self) -> tuple[str, ...]:
+        return tuple(name for names in self.sources.values() for name in names)
 
 
 @dataclass(frozen=True)

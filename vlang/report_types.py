@@ -8,14 +8,18 @@ from vlang import diagnostics as d
 from vlang import syntax as s
 from vlang.constants import Params
 from vlang.diagnostics import SpecError
-from vlang.types import Type
+from vlang.types import ListType, Located, LocatedType, Type, each
+
+#: The name under which figures from elsewhere are mentioned.
+REPORTED = "reported"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a report's rows come from: a query, or a file of reported figures."""
+    """Where rows of a report come from: queries whose rows are mentioned by one name, or (path) a file of reported figures."""
 
-    query: str | None
+    name: str
+    queries: tuple[Located[str], ...]
     path: str | None
 
 
@@ -26,14 +30,43 @@ class SourceType(Type[Source]):
     def convert(self, key: str, expr: s.Expr, params: Params) -> Source:
         match expr:
             case s.Name(name=name):
-                return Source(name, None)
+                return Source(name, (Located(name, expr.span),), None)
             case s.Call(name="reported", args=(s.Text(value=path),), keywords=()):
-                return Source(None, path)
+                return Source(REPORTED, (), path)
             case s.Call(name="reported"):
                 raise SpecError(d.bad_arguments(expr.span, "reported", 'reported("figures.csv")'))
             case s.Call(name=name):
                 raise SpecError(d.unknown_function(expr.span, name, ("reported",)))
         raise self.fail(key, expr)
+
+
+@dataclass(frozen=True)
+class SourcesType(Type[tuple[Located[Source], ...]]):
+    """A list of sources, or a record of named ones, each of which may be several queries about different questions."""
+
+    wanted: str = 'a list of queries and reported("figures.csv"), or a record such as { certified = [digits, vowels] }'
+
+    def convert(self, key: str, expr: s.Expr, params: Params) -> tuple[Located[Source], ...]:
+        some = ListType(LocatedType(SourceType()), self.wanted, lone=True)
+        if not isinstance(expr, s.Record):
+            return some.convert(key, expr, params)
+        pairs = [e for e in expr.entries if isinstance(e, s.Pair)]
+        if not pairs or len(pairs) < len(expr.entries):
+            raise SpecError(d.wrong_type(expr.span, key, self.wanted, "an empty record"))
+        hollow = [p for p in pairs if isinstance(p.value, s.Items) and not p.value.items]
+        if hollow:
+            raise SpecError(*(d.wrong_type(p.value.span, p.key, "a query, or a list of some", "an empty list") for p in hollow))
+        members = each(tuple(p.value for p in pairs), lambda value: some.convert(key, value, params))
+        return tuple(_named(pair, found) for pair, found in zip(pairs, members, strict=True))
+
+
+def _named(pair: s.Pair, members: tuple[Located[Source], ...]) -> Located[Source]:
+    """The members as one source. Raises SpecError for figures among queries, or under another name than their own."""
+    figures = [m for m in members if m.value.path is not None]
+    if figures and (len(members) > 1 or pair.key != REPORTED):
+        raise SpecError(d.misnamed_figures(figures[0].span, pair.key))
+    path = figures[0].value.path if figures else None
+    return Located(Source(pair.key, tuple(q for m in members for q in m.value.queries), path), pair.span)
 
 
 @dataclass(frozen=True)

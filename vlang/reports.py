@@ -7,6 +7,7 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from vlang import diagnostics as d
@@ -16,6 +17,7 @@ from vlang.check import Module
 from vlang.conditions import Scope, check, check_value, written
 from vlang.diagnostics import Diagnostic, SpecError
 from vlang.plan import CellPlan, Expectation, QueryPlan, Reported, ReportPlan, SpectrumPlan, SpectrumQuery, Variant
+from vlang.report_types import REPORTED, Source
 from vlang.signatures import ATTRIBUTES, ROW_FIELDS, Report
 from vlang.source import Span
 from vlang.types import article
@@ -26,8 +28,6 @@ SUFFIXES: Mapping[str, str] = {"text": ".txt", "markdown": ".md", "latex": ".tex
 FILES_ONLY = ("html", "svg")
 #: Formats that hold pictures.
 PICTURED = ("html", "svg")
-#: The name under which figures from elsewhere are mentioned.
-REPORTED = "reported"
 SEVERAL = "several rows"
 #: Points of a report's joined sweeps; more are a mistake.
 MOST_RECORDS = 10_000
@@ -35,14 +35,27 @@ Question = tuple[object, ...]
 Asked = QueryPlan | SpectrumQuery
 
 
+@dataclass(frozen=True)
+class Stack:
+    """Queries of one kind about different questions, whose rows are mentioned by one name."""
+
+    name: str
+    kind: str
+    queries: tuple[Asked, ...]
+
+    @property
+    def variants(self) -> tuple[Variant | SpectrumPlan, ...]:
+        return tuple(v for q in self.queries for v in q.variants)
+
+
 def question(v: Variant | SpectrumPlan) -> Question:
     """What a variant asks about: rows of variants with one question can stand side by side. A matrix is its network's."""
     return (v.network,) if isinstance(v, SpectrumPlan) else (v.network, v.input, v.perturbation, v.target)
 
 
-def alike(one: Asked, other: Asked) -> bool:
+def alike(one: Stack, other: Stack) -> bool:
     """Whether some of their rows can stand side by side."""
-    matrices = isinstance(one, SpectrumQuery) or isinstance(other, SpectrumQuery)
+    matrices = "spectrum" in (one.kind, other.kind)
     asked = ({question(v)[: 1 if matrices else None] for v in q.variants} for q in (one, other))
     return bool(next(asked) & next(asked))
 
@@ -50,7 +63,7 @@ def alike(one: Asked, other: Asked) -> bool:
 def lower(module: Module, declaration: s.Declaration, form: Report, plans: Mapping[str, Asked], folder: Path) -> ReportPlan:
     """Raises SpecError."""
     queries, reported, wrong = _sources(module, form, plans, folder)
-    if wrong:
+    if wrong or any(_is_broken(module, q.value, plans) for source in form.of.value for q in source.value.queries):
         raise SpecError(*wrong)
     swept = list(dict.fromkeys(name for q in queries for v in q.variants for name, _ in v.swept))
     known = [*swept, *ATTRIBUTES]
@@ -83,9 +96,9 @@ def lower(module: Module, declaration: s.Declaration, form: Report, plans: Mappi
     rows = tuple(x.value for x in form.rows.value) if form.rows else tuple(x for x in swept if x not in cols)
     return ReportPlan(
         declaration.name,
-        tuple(q.name for q in queries),
+        {q.name: tuple(x.name for x in q.queries) for q in queries},
         reported,
-        rows or (("network", "matrix") if all(isinstance(q, SpectrumQuery) for q in queries) else ("sample", "frames")),
+        rows or (("network", "matrix") if all(q.kind == "spectrum" for q in queries) else ("sample", "frames")),
         cols,
         tuple(c for c in cells if c is not None),
         formats,
@@ -97,40 +110,60 @@ def lower(module: Module, declaration: s.Declaration, form: Report, plans: Mappi
     )
 
 
-def _sources(module: Module, form: Report, plans: Mapping[str, Asked], folder: Path) -> tuple[list[Asked], Reported | None, list[Diagnostic]]:
-    queries: list[Asked] = []
+def _sources(module: Module, form: Report, plans: Mapping[str, Asked], folder: Path) -> tuple[list[Stack], Reported | None, list[Diagnostic]]:
+    stacks: list[Stack] = []
     wrong: list[Diagnostic] = []
     reported = None
     met: set[str] = set()
     for source in form.of.value:
-        name, path = source.value.query, source.value.path
-        if (name or REPORTED) in met:
-            wrong.append(d.named_twice(source.span, name or REPORTED, "a source of the report"))
+        name, path = source.value.name, source.value.path
+        if name in met:
+            wrong.append(d.named_twice(source.span, name, "a source of the report"))
             continue
-        met.add(name or REPORTED)
+        met.add(name)
         if path is not None:
             try:
                 reported = _figures(folder, path, source.span)
             except SpecError as e:
                 wrong += e.diagnostics
-        elif name is not None and name in plans:
-            plan = plans[name]
-            if queries and not alike(queries[0], plan):
-                wrong.append(d.different_rows(source.span, queries[0].name, plan.name))
-            queries.append(plan)
-        elif name is not None and not _is_broken(module, name):
-            other = next((x for x in module.declarations if x.name == name), None)
-            wrong.append(d.not_a_query(source.span, name, None if other is None else article(other.kind), plans))
-    if not queries and not wrong:
-        wrong = [] if any(x.value.query is not None for x in form.of.value) else [d.not_a_query(form.of.span, REPORTED, "a file", plans)]
-        if not wrong:
-            raise SpecError()
-    return queries, reported, wrong
+            continue
+        queries = _queries(module, source.value, plans, wrong)
+        if queries:
+            stack = Stack(name, queries[0].kind, tuple(queries))
+            if stacks and not alike(stacks[0], stack):
+                wrong.append(d.different_rows(source.span, stacks[0].name, name))
+            stacks.append(stack)
+    if all(x.value.path is not None for x in form.of.value) and not wrong:
+        wrong = [d.not_a_query(form.of.span, REPORTED, "a file", plans)]
+    return stacks, reported, wrong
 
 
-def _is_broken(module: Module, name: str) -> bool:
+def _queries(module: Module, source: Source, plans: Mapping[str, Asked], wrong: list[Diagnostic]) -> list[Asked]:
+    """The plans of a source's queries, as far as they can be rows of one name; what is wrong with the others is added."""
+    found: list[Asked] = []
+    for query in source.queries:
+        plan = plans.get(query.value)
+        if plan is None:
+            if not _is_broken(module, query.value, plans):
+                other = next((x for x in module.declarations if x.name == query.value), None)
+                wrong.append(d.not_a_query(query.span, query.value, None if other is None else article(other.kind), plans))
+        elif found and plan.kind != found[0].kind:
+            wrong.append(d.different_kinds(query.span, source.name, article(found[0].kind), article(plan.kind)))
+        elif (twin := next((q for q in found if _asked_by(q) & _asked_by(plan)), None)) is not None:
+            wrong.append(d.same_rows(query.span, source.name, twin.name, plan.name))
+        else:
+            found.append(plan)
+    return found
+
+
+def _asked_by(query: Asked) -> set[Question]:
+    """What tells a query's rows from another's, beside what it sweeps."""
+    return {(*question(v), v.of) if isinstance(v, SpectrumPlan) else question(v) for v in query.variants}
+
+
+def _is_broken(module: Module, name: str, plans: Mapping[str, Asked]) -> bool:
     """Whether a query of that name has errors of its own, so that there is no plan of it."""
-    return any(x.name == name and x.kind in ROW_FIELDS for x in module.declarations)
+    return name not in plans and any(x.name == name and x.kind in ROW_FIELDS for x in module.declarations)
 
 
 def _figures(folder: Path, path: str, span: Span) -> Reported:
@@ -169,7 +202,7 @@ def number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _joined_points(queries: Sequence[Asked]) -> int:
+def _joined_points(queries: Sequence[Stack]) -> int:
     """How many points the queries' sweeps have together, of one question and one sample: at most as many as this, counted without joining rows."""
     sizes: dict[Question, int] = {}
     seen: set[str] = set()
@@ -192,12 +225,12 @@ def _cell(module: Module, name: str | None, cell: s.Expr, scope: Scope, wrong: l
         return None
 
 
-def _distances(query: Asked) -> list[str]:
+def _distances(query: Stack) -> list[str]:
     """The fields that stand in a table unless it says otherwise."""
     return [f for f in ("radius", "estimate", "margin", "spectral_radius") if f in ROW_FIELDS[query.kind]][:1]
 
 
-def _default(query: Asked, field: str) -> CellPlan:
+def _default(query: Stack, field: str) -> CellPlan:
     name = f"{query.name}.{field}"
     here = Span(1, 1)
     return CellPlan(name, s.Call(here, "mean", (s.Name(here, name),), ()))
@@ -212,7 +245,7 @@ def _gate(module: Module, gate: s.Gate, scope: Scope, wrong: list[Diagnostic]) -
     return Expectation(gate.kind, gate.text, condition, gate.because, gate.span.line, gate.span.column)
 
 
-def _with_soundness(gates: list[Expectation], queries: Sequence[Asked], span: Span) -> tuple[Expectation, ...]:
+def _with_soundness(gates: list[Expectation], queries: Sequence[Stack], span: Span) -> tuple[Expectation, ...]:
     """No certified radius may be above an attack: asked in every report that holds both, whether or not it says so."""
     found = list(gates)
     for certified in (q for q in queries if q.kind == "radius"):

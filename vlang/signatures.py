@@ -13,7 +13,7 @@ from typing import Any
 
 from vlang import syntax as s
 from vlang.matrix_types import MatrixReference, MatrixType, NormalizeType
-from vlang.report_types import AttributeType, CellsType, Source, SourceType
+from vlang.report_types import AttributeType, CellsType, Source, SourcesType
 from vlang.source import Span
 from vlang.types import (
     ClipType,
@@ -224,7 +224,6 @@ _ASK = {
     "target": Key(TargetType(), "any (untargeted), a class, each, random(seed=s) or runner_up", _word("any")),
     "engine": Key(ReferenceType(("engine",)), "how to compute"),
 }
-_LIST_OF_SOURCES = ListType(LocatedType(SourceType()), 'a list of queries, and reported("figures.csv")', lone=True)
 _ATTRIBUTES = ListType(LocatedType(AttributeType()), "a list of attributes", lone=True)
 _EPS = Key(NumberType(Fraction(0)), "the radius asked about", required=True)
 
@@ -304,7 +303,7 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
         "report": Signature(
             Report,
             {
-                "of": Key(_LIST_OF_SOURCES, "the queries that it is about", required=True),
+                "of": Key(SourcesType(), "the queries that it is about", required=True),
                 "rows": Key(_ATTRIBUTES, "what makes a line of the table"),
                 "cols": Key(_ATTRIBUTES, "what makes a column"),
                 "cell": Key(CellsType(), "what stands in a cell", raw=True),

@@ -22,6 +22,7 @@ from vlang.judge import EXIT_CODES, judge
 from vlang.lower import compile_spec
 from vlang.parser import parse_expression
 from vlang.report import EngineInfo, Page, QueryResult, Report, Results, Row
+from vlang.runtime.execute import execute
 from vlang.source import Source
 
 SPECS = Path(__file__).parents[2] / "specs"
@@ -365,6 +366,38 @@ report r { of = [cert, near], rows = input }
     report = judge(plan, Results(EngineInfo("0", "0", "cpu", "float64"), tuple(results)))
     assert report.pages[0].table.lines == (("e[1]", "0.5", "0.9001"), ("d[1]", "0.1", "0.2001"))
     assert report.verdict == "passed"
+
+
+def test_rows_of_several_questions_stand_under_one_name(world: Path) -> None:
+    """Each beside its own counterpart; a member that has none leaves its line's cell empty; gates see all of them."""
+    spec = """rspec 1
+network a { checkpoint = "lstm.safetensors" }
+network b { checkpoint = "gru.safetensors" }
+dataset d { source = "data.npz" }
+dataset e { inputs = "unit.npy" }
+perturbation p { frames = all, norm = 2 }
+radius one { network = a, input = d[1], perturbation = p }
+radius two { network = b, input = e[1], perturbation = p }
+attack near { network = a, input = d[1], perturbation = p }
+attack far { network = b, input = d[1], perturbation = p }
+spectrum of_a { of = a.gate(f).weight_hh }
+spectrum of_b { of = b.gate(z).weight_hh }
+report r {
+  of = { certified = [one, two], attacked = [near, far], matrix = [of_a, of_b] }, rows = network
+  cell = { c = median(certified.radius), a = median(attacked.radius), s = max(matrix.henrici) }
+  expect min(certified.radius) > 0.4
+}
+"""
+    plan = compile_spec(Source(str(world / "x.rspec"), spec))
+    assert plan.reports[0].queries == ("one", "two", "near", "far", "of_a", "of_b")
+    sizes = {"one": 0.5, "two": 0.25, "near": 0.75, "far": 1.0}
+    results = tuple(QueryResult(q.name, q.kind, 1.0, (row(1, {}, radius=sizes[q.name]),)) for q in plan.queries)
+    spectra = execute(replace(plan, queries=(), reports=()), "test").spectra
+    report = judge(plan, Results(EngineInfo("0", "0", "cpu", "float64"), results, spectra))
+    lines = report.pages[0].table.lines
+    assert [line[:3] for line in lines] == [("a", "0.5", "0.75"), ("b", "0.25", "1")]
+    assert all(float(line[3]) > 0 for line in lines)
+    assert [g.verdict for g in report.pages[0].expectations] == ["unknown", "passed"]  # the attack on b has no certificate beside it
 
 
 def test_infinities_that_meet_decide_nothing(world: Path) -> None:
