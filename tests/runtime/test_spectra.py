@@ -11,6 +11,9 @@ import scipy.linalg
 import scipy.optimize
 
 from vlang.runtime.spectra import (
+    circle,
+    climb,
+    crisscross,
     departure,
     dominant,
     eigen,
@@ -291,3 +294,25 @@ def test_what_is_no_matrix_is_refused(a: Matrix, word: str) -> None:
             of(a)
     with pytest.raises(ValueError, match=word):
         pseudospectral_radius(a, 0.1)
+
+
+def test_angles_on_the_circle_are_found_with_and_without_a_pole() -> None:
+    """A pencil that has every pole among its eigenvalues is solved as it is."""
+    for angles in (np.array([0.3, -2.0, 1.5]), np.angle(np.array(circle.POLES))):
+        left = np.diag(np.append(np.exp(1j * angles), [0.5, 3.0]))
+        assert (circle._cayley(left, np.eye(len(left)) + 0j)[1] is None) == (len(angles) == len(circle.POLES))
+        assert np.sort(circle.unimodular(left, np.eye(len(left)) + 0j)) == pytest.approx(np.sort(angles), abs=1e-10)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_large_matrices_are_climbed_to_the_same_reach(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start by perturbations of rank one, whatever local maximum it ends at, changes nothing that is found."""
+    a = np.random.default_rng(seed).normal(size=(40, 40)) / 40**0.5 + 0j
+    for epsilon in (1e-3, 0.2):
+        monkeypatch.setattr(crisscross, "LARGE", 1000)
+        plain = pseudospectral_radius(a, epsilon), pseudospectral_abscissa(a, epsilon)
+        monkeypatch.setattr(crisscross, "LARGE", 1)
+        assert (pseudospectral_radius(a, epsilon), pseudospectral_abscissa(a, epsilon)) == pytest.approx(plain, rel=1e-11)
+        top = climb.climb(a, complex(max(np.linalg.eigvals(a), key=abs)), epsilon, np.abs, lambda z: z / abs(z))
+        assert abs(top) > 0.9 * plain[0]
+        assert np.linalg.svd(a - top * np.eye(40), compute_uv=False)[-1] <= epsilon * (1 + 1e-9)
