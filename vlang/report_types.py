@@ -51,7 +51,9 @@ class SourcesType(Type[tuple[Located[Source], ...]]):
         if not isinstance(expr, s.Record):
             return some.convert(key, expr, params)
         pairs = [e for e in expr.entries if isinstance(e, s.Pair)]
-        if not pairs or len(pairs) < len(expr.entries):
+        if len(pairs) < len(expr.entries):
+            raise self.fail(key, expr)
+        if not pairs:
             raise SpecError(d.wrong_type(expr.span, key, self.wanted, "an empty record"))
         hollow = [p for p in pairs if isinstance(p.value, s.Items) and not p.value.items]
         if hollow:
