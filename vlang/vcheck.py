@@ -477,15 +477,26 @@ class Region:
         return norm2(a) if self.norm == 2 else total(c.abs_upper() ** q for c in a if not c.is_zero()) ** (1 / q)
 
     def guess(self, size: Array, bound: Array, r: float) -> Array:
-        """A good b for `gain`: that of the best d = min(bound, what a multiplier of its norm leaves of it), by bisection; any b >= 0 is sound."""
+        """A good b for `gain`, any b >= 0 being sound: the gradient by d of lam |d|_p where size . d is largest, lam the multiplier of |d|_p <= r.
+
+        d_i is bound_i where size_i exceeds lam (bound_i / r)^(p - 1), else size_i is that of d_i: of the coordinates in the order in which lam
+        lets go of their bounds, as many are at theirs as leave the others a norm.
+        """
         p, share = float(self.norm or 1), bound / r
-        weight = (share > 0).astype(float) if p == 1 else share ** (p - 1)
-        low, high = 0.0, float((size[weight > 0] / weight[weight > 0]).max(initial=0.0))
-        for _ in range(100):
-            middle = (low + high) / 2
-            within = share[size > middle] if p == 1 else np.minimum((size / max(middle, 1e-300)) ** (1 / (p - 1)), share) ** p
-            low, high = (middle, high) if within.sum() > 1 else (low, middle)
-        return np.minimum(size, high * weight)
+        with np.errstate(all="ignore"):
+            weight = (share > 0).astype(float) if p == 1 else share ** (p - 1)
+            turn = np.where(weight > 0, size / weight, 0.0)
+            order = np.argsort(-turn)
+            capped = np.cumsum(share[order] ** p)
+            if p == 1:
+                lam = turn[order][(capped >= 1).argmax()] if capped[-1] >= 1 else 0.0
+            else:
+                powers = size[order] ** (p / (p - 1))
+                free = powers[::-1].cumsum()[::-1]
+                lams = (free / (1 - capped + share[order] ** p)) ** (1 - 1 / p)
+                right = lams >= turn[order]
+                lam = lams[right.argmax()] if right.any() else 0.0
+        return np.minimum(size, np.nan_to_num(lam * weight, posinf=0.0))
 
     def support(self, a: dict[int, Vector], lift: float = 0.0) -> arb:
         """max of the sum of a_k . (delta_k - offset_k); lift: what is moved from a onto the direction (any is sound)."""

@@ -159,9 +159,23 @@ def test_every_precision_of_weights_is_read_exactly(dtype: torch.dtype, tmp_path
 )
 def test_every_kind_of_set_is_proved_again(perturbation: str, tmp_path: Path) -> None:
     make_network(tmp_path / "net.safetensors", "gru")
-    for method in ("planes", "quadratic", "sliced"):
+    for method in ("planes", "quadratic") if "clip" in perturbation else ("planes", "quadratic", "sliced"):
         assert certify(tmp_path, perturbation, method).certificate
         check(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("perturbation", "seed", "eps"),
+    [
+        ("frames = any(2), norm = 2, clip = [0, 1], weights = [1, 1/2, 2]", 0, "1/4"),
+        ("frames = all, norm = 1, clip = [0, 1]", 1, "9/8"),  # most of the ball's own span is outside the clip
+    ],
+)
+def test_pieces_of_clipped_balls_are_proved_again(perturbation: str, seed: int, eps: str, tmp_path: Path) -> None:
+    make_network(tmp_path / "net.safetensors", "gru", seed=seed)
+    assert certify(tmp_path, perturbation, "sliced", query="verify", extra=f", eps = {eps}", seed=seed).certificate
+    assert len(load(tmp_path)[0]["pieces"]) > 1
+    check(tmp_path)
 
 
 @pytest.mark.parametrize("p", [1.0, 1.25, 2.0, 4.0])
