@@ -463,7 +463,8 @@ class Region:
             return r * self.dual(a)
         ways = ((c, self.clip[1] - v, v - self.clip[0]) for c, v in zip(a, vector(self.x[k]), strict=True))
         bound = [(up if c > 0 else down if c < 0 else up.max(down)).min(r) for c, up, down in ways]
-        size, most = list(map(abs, a)), dot(map(abs, a), bound)
+        size = list(map(abs, a))
+        most = dot(size, bound)
         if self.norm is None:
             return most
         b = [s.min(arb(v)) for s, v in zip(size, self.guess(np.array(size, float), np.array(bound, float), float(r)), strict=True)]
@@ -531,9 +532,8 @@ class Region:
             if g is not None:
                 (normal,), (lost,) = self.slots({k: matrix(g[k][None]) for k in frames}, 1)
                 at = total(dot(vector(g[k]), vector(self.offset[k])) for k in frames)
-                beyond = lost + total(
-                    self.radii[k] * self.dual(vector(g[k])) for k in rest
-                )  # either way, without the clip: multipliers fit the middle
+                # Either way, and without the clip: the multipliers were chosen for a slab with this middle.
+                beyond = lost + total(self.radii[k] * self.dual(vector(g[k])) for k in rest)
                 low, high = self.ends[0] - at - beyond, self.ends[1] - at + beyond
                 slabs.append((normal, (low + high) / 2, (high - low) / 2))
             places = [max(i, j) * (max(i, j) + 1) // 2 + min(i, j) for i in range(d) for j in range(d)]

@@ -159,7 +159,8 @@ def test_every_precision_of_weights_is_read_exactly(dtype: torch.dtype, tmp_path
 )
 def test_every_kind_of_set_is_proved_again(perturbation: str, tmp_path: Path) -> None:
     make_network(tmp_path / "net.safetensors", "gru")
-    for method in ("planes", "quadratic") if "clip" in perturbation else ("planes", "quadratic", "sliced"):
+    clipped = "clip" in perturbation and "inf" not in perturbation  # whose pieces have a test of their own: radii of them take their time
+    for method in ("planes", "quadratic") if clipped else ("planes", "quadratic", "sliced"):
         assert certify(tmp_path, perturbation, method).certificate
         check(tmp_path)
 
