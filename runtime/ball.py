@@ -16,8 +16,6 @@ from torch import Tensor
 
 from vlang.runtime import rounding
 
-#: Bisection steps for the multiplier of a clipped ball; every multiplier is sound, this many leave a relative error of 1e-9.
-MULTIPLIER_STEPS = 40
 #: Added to a 2-norm against underflow of squares.
 UNDERFLOW = 2.0**-500
 
@@ -68,8 +66,8 @@ class Ball:
         if self.room is None:
             return plain
         down, up = (r[:, frame, None, :] for r in self.room)
-        size = coefficient.abs()
         bound = torch.minimum(torch.where(coefficient > 0, up, down), radius[..., None])
+        size = coefficient.abs().expand_as(bound)
         clipped = self._clipped_gain(size, bound, radius)
         clipped = rounding.up(clipped, 0 * clipped) * (1 + rounding.gamma(2 * n + 64, coefficient.dtype))
         return torch.where(clipped < plain, clipped, plain)  # not minimum: a NaN must not win
@@ -104,27 +102,36 @@ class Ball:
         """max of size . d over 0 <= d <= bound <= radius, ||d||_p <= radius (signs absorbed).
 
         For every split size = b + c it is at most radius ||b||_q + bound . c; b = min(size, lam (bound / radius)^(p-1)) is the optimal
-        family (its stationary point is the maximiser), so any lam >= 0 is sound and bisection on lam finds the tightest.
+        family (its stationary point is the maximiser), so any lam >= 0 is sound.
         """
         if self.norm is None:
             return (size * bound).sum(-1)
-        p, tiny = float(self.norm), torch.finfo(size.dtype).tiny
-        share = bound / radius[..., None].clamp(min=tiny)
-        weight = (bound > 0).to(size) if p == 1 else share ** (p - 1)
-        low = torch.zeros_like(size[..., :1])
-        high = torch.where(weight > 0, size / weight.clamp(min=tiny), 0).clamp(max=torch.finfo(size.dtype).max).amax(-1, keepdim=True)
-        for _ in range(MULTIPLIER_STEPS):
-            lam = (low + high) / 2
-            if p == 1:
-                over = torch.where(size > lam, share, 0).sum(-1, keepdim=True) > 1
-            else:
-                step = torch.minimum((size / lam.clamp(min=tiny)) ** (1 / (p - 1)), share)
-                over = p_norm(step, p)[..., None] > 1
-            low, high = torch.where(over, lam, low), torch.where(over, high, lam)
-        b = torch.minimum(size, high * weight)
+        share = bound / radius[..., None].clamp(min=torch.finfo(size.dtype).tiny)
+        weight = (bound > 0).to(size) if self.norm == 1 else share ** (float(self.norm) - 1)
+        b = torch.minimum(size, self._multiplier(size, share, weight) * weight)
         split = radius * p_norm(b, self.dual) + ((size - b) * bound).sum(-1)
         box = (size * bound).sum(-1)
         return torch.where(split < box, split, box)
+
+    def _multiplier(self, size: Tensor, share: Tensor, weight: Tensor) -> Tensor:
+        """The best lam of `_clipped_gain`, up to rounding. shape: [B, R, n] -> [B, R, 1].
+
+        Coordinates leave their bounds as lam passes size / weight. With those that are still at theirs, the others share what is left of the norm,
+        which fixes lam: it is right where the next coordinate is not at its bound.
+        """
+        p, tiny = float(self.norm or 1), torch.finfo(size.dtype).tiny
+        turn, order = torch.where(weight > 0, size / weight.clamp(min=tiny), torch.inf).sort(-1, descending=True)
+        powers = share.gather(-1, order) ** p
+        capped = powers.cumsum(-1)
+        if p == 1:  # the others have nothing
+            right, lams = capped >= 1, turn
+        else:
+            top = size.amax(-1, keepdim=True).clamp(min=tiny)
+            free = ((size / top).gather(-1, order) ** (p / (p - 1))).flip(-1).cumsum(-1).flip(-1)
+            lams = top * (free / (1 - capped + powers).clamp(min=tiny)) ** (1 - 1 / p)
+            right = lams >= turn
+        lam = lams.gather(-1, right.to(torch.int8).argmax(-1, keepdim=True))
+        return torch.where(right.any(-1, keepdim=True), lam, 0.0).nan_to_num(0.0, 0.0, 0.0)
 
 
 def p_norm(x: Tensor, q: float) -> Tensor:

@@ -29,6 +29,8 @@ FAR = 2.0
 NEARLY_A_BOX = 500
 #: Below this spread, relative to their size, the maxima are one number, and there is nothing to fit.
 FLAT = 1e-9
+#: Shapes of the distribution of maxima that are looked for.
+SHAPES = 1e-3, 1e4
 
 
 @dataclass(frozen=True)
@@ -111,12 +113,21 @@ def _limit(maxima: np.ndarray) -> tuple[float, float]:
         return top, 1.0
 
     def shape_and_scale(end: float) -> tuple[float, float]:
-        shape, _, scale = stats.weibull_min.fit((end - maxima) / spread, floc=0)
-        return float(shape), float(scale)
+        """Where the likelihood's derivatives vanish: one equation for the shape, increasing, then the scale (Johnson et al., 1994, chapter 21)."""
+        gaps = (end - maxima) / float(end - maxima.min())
+        logs = np.log(gaps)
+
+        def slope(shape: float) -> float:
+            powers = gaps**shape
+            return float(powers @ logs / powers.sum() - 1 / shape - logs.mean())
+
+        shape = float(optimize.brentq(slope, *SHAPES)) if slope(SHAPES[1]) > 0 else SHAPES[1]
+        return shape, float((gaps**shape).mean() ** (1 / shape) * (end - maxima.min()))
 
     def loss(end: float) -> float:
         shape, scale = shape_and_scale(end)
-        return -float(stats.weibull_min.logpdf((end - maxima) / spread, shape, 0, scale).sum())
+        return -float(stats.weibull_min.logpdf(end - maxima, shape, 0, scale).sum())
 
     end = float(optimize.minimize_scalar(loss, bounds=(top + spread / len(maxima), top + spread), method="bounded", options={"maxiter": 30}).x)
-    return end, float(stats.kstest((end - maxima) / spread, "weibull_min", (shape_and_scale(end)[0], 0, shape_and_scale(end)[1])).pvalue)
+    shape, scale = shape_and_scale(end)
+    return end, float(stats.kstest(end - maxima, "weibull_min", (shape, 0, scale)).pvalue)

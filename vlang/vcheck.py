@@ -486,7 +486,7 @@ class Region:
         p, share = float(self.norm or 1), bound / r
         with np.errstate(all="ignore"):
             weight = (share > 0).astype(float) if p == 1 else share ** (p - 1)
-            turn = np.where(weight > 0, size / weight, 0.0)
+            turn = np.where(weight > 0, size / weight, np.inf)
             order = np.argsort(-turn)
             capped = np.cumsum(share[order] ** p)
             if p == 1:
