@@ -30,7 +30,8 @@ def spec(world: Path, body: str, name: str = "cli.rspec") -> str:
 
 
 def ask(extra: str = "", kind: str = "radius", p: str = "{ frames = all, norm = 2 }", of: str = "network = net, input = data") -> str:
-    return f"{kind} q {{ {of}, perturbation = {p}\n {extra} }}\n"
+    engine = "" if "engine" in extra else ", engine = { method = planes }"
+    return f"{kind} q {{ {of}, perturbation = {p}{engine}\n {extra} }}\n"
 
 
 @pytest.mark.parametrize(
