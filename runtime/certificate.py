@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import MappingProxyType
+from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -18,16 +20,19 @@ from vlang.report import Row
 from vlang.runtime.bounds import Relaxed
 from vlang.runtime.cases import Case, Loaded, at_least
 from vlang.runtime.certify import METHODS, Proved
+from vlang.runtime.load import named
 from vlang.runtime.piece import Piece
 from vlang.runtime.quadratic import Quadratic
 from vlang.runtime.queries.base import chunks
-from vlang.runtime.statement import statement
+from vlang.runtime.statement import checkpoint_hash, statement
 
 FORMAT = "rspec-certificate/2"
 #: A radius that is not confirmed as it was found is tried again smaller by these shares.
 STEPS_BACK = (0.0, 1e-9, 1e-6, 1e-4, 1e-3, 1e-2)
 #: Slopes that a search had warmed up are found again in several rounds.
 ATTEMPTS = MappingProxyType({"optimized": 10})
+#: Numbers that the checker reads.
+READ_BY_CHECKER = frozenset({"F64", "F32", "F16"})
 UNCONFIRMED = "found, but not confirmed by a second pass: there is no certificate"
 
 
@@ -46,7 +51,7 @@ class Certificates:
         start: the number of the first row.
         """
         numbers = {case: i for i, case in enumerate(loaded.cases)}
-        found = list(rows)
+        found, network = list(rows), self._network(loaded)
         for group in chunks(loaded):
             certified = tuple(c for c in group if rows[numbers[c]].verdict == "certified" and rows[numbers[c]].radius != 0)
             for method in sorted({rows[numbers[c]].method or loaded.variant.engine.method for c in certified}):
@@ -55,7 +60,7 @@ class Certificates:
                     if not left or stopped():
                         break
                     tried = {c: _exact_eps(loaded, rows[numbers[c]], back) for c in left}
-                    proofs = _proofs(self, loaded, query, method, tried)
+                    proofs = _proofs(self, loaded, query, method, tried, network)
                     for case, content in proofs.items():
                         k = numbers[case]
                         name = f"{query}-{start + k}.cert"
@@ -65,6 +70,26 @@ class Certificates:
                 for case in left:
                     found[numbers[case]] = replace(rows[numbers[case]], complete=False, reason=UNCONFIRMED)
         return found
+
+    def _network(self, loaded: Loaded) -> dict[str, str]:
+        """What certificates say of the checkpoint to check them with: its own one, or where the checker does not read that or the network is derived
+        from another, one saved beside them with the weights that were run.
+        """
+        plan = loaded.variant.network
+        own = {"sha256": checkpoint_hash(plan)}
+        if plan.format == "safetensors" and plan.normalize is None and _dtypes(plan.checkpoint) <= READ_BY_CHECKER:
+            return own
+        tensors = {k: x.to("cpu").contiguous().clone() for k, x in named(loaded.network, plan.architecture).items()}
+        content = save(tensors, {"made_from": own["sha256"]})  # one entry: safetensors keeps several in no order
+        sha256 = hashlib.sha256(content).hexdigest()
+        file = f"{plan.name}-{sha256[:8]}.safetensors"
+        self.save(file, content)
+        return {"sha256": sha256, "file": file, "made_from": own["sha256"]}
+
+
+def _dtypes(checkpoint: str) -> set[str]:
+    with safe_open(checkpoint, "pt") as held:
+        return {held.get_slice(name).get_dtype() for name in held.keys()}  # noqa: SIM118
 
 
 def _exact_eps(loaded: Loaded, row: Row, back: float) -> Fraction:
@@ -76,18 +101,13 @@ def _exact_eps(loaded: Loaded, row: Row, back: float) -> Fraction:
 
 def refuse(variant: Variant) -> None:
     """Raises DataError where there is no certificate for what is asked."""
-    network = variant.network
-    if network.format != "safetensors":
-        raise DataError(Problem("no_certificate", network.span, ("a checkpoint that is not safetensors", "save it as safetensors")))
-    if network.normalize is not None:
-        raise DataError(Problem("no_certificate", network.span, ("a network derived from another", "save its weights as a checkpoint of its own")))
     if variant.engine.semantics != "real":
         raise DataError(
             Problem("no_certificate", variant.engine.span, ("semantics = deployed32", "use semantics = real, or leave out --certificates"))
         )
 
 
-def _proofs(by: Certificates, loaded: Loaded, query: str, method: str, sizes: dict[Case, Fraction]) -> dict[Case, bytes]:
+def _proofs(by: Certificates, loaded: Loaded, query: str, method: str, sizes: dict[Case, Fraction], network: dict[str, str]) -> dict[Case, bytes]:
     """Certificates, as files' contents, of those cases that a second pass at the given eps confirms."""
     cases = tuple(sizes)
     proof: list[Proved] = []
@@ -102,7 +122,8 @@ def _proofs(by: Certificates, loaded: Loaded, query: str, method: str, sizes: di
             proof.clear()
             ok = margins(left, eps[left]) > 0
             for i in left[ok].tolist():
-                done[cases[i]] = _document(by, loaded, cases[i], query, step, sizes[cases[i]], [(p, b) for p in proof for b in _own(p, i)])
+                claim = _claim(by, loaded, cases[i], query, step, sizes[cases[i]], network)
+                done[cases[i]] = _document(claim, loaded.inputs[cases[i].position], [(p, b) for p in proof for b in _own(p, i)])
             left = left[~ok]
     return done
 
@@ -112,9 +133,23 @@ def _own(part: Proved, owner: int) -> list[int]:
     return ((part.owners == owner) & (part.margins > 0)).nonzero().flatten().tolist()
 
 
-def _document(by: Certificates, loaded: Loaded, case: Case, query: str, method: str, eps: Fraction, leaves: list[tuple[Proved, int]]) -> bytes:
-    """leaves: the relaxations that prove the row, and its place in each batch: of the whole ball, or of its pieces."""
-    pieces, arrays = [], {"input": loaded.inputs[case.position]}
+def _claim(by: Certificates, loaded: Loaded, case: Case, query: str, method: str, eps: Fraction, network: dict[str, str]) -> dict[str, Any]:
+    said = statement(loaded, case, eps)
+    return {
+        "format": FORMAT,
+        "statement": "real-arithmetic network with exactly these weights",
+        "producer": f"rspec-verify {by.version}",
+        "spec": {"path": by.spec, "sha256": by.sha256},
+        "query": query,
+        "method": method,
+        **said,
+        "network": said["network"] | network,
+    }
+
+
+def _document(claim: dict[str, Any], x: Tensor, leaves: list[tuple[Proved, int]]) -> bytes:
+    """x: the input. leaves: the relaxations that prove the row, and its place in each batch: of the whole ball, or of its pieces."""
+    pieces, arrays = [], {"input": x}
     if not isinstance(leaves[0][0].relaxed.region, Piece):
         leaves = leaves[-1:]
     for j, (part, b) in enumerate(leaves):
@@ -127,17 +162,7 @@ def _document(by: Certificates, loaded: Loaded, case: Case, query: str, method: 
     if isinstance(relaxed, Quadratic) and relaxed.hull.chart is not None:
         arrays["chart.basis"], arrays["chart.scale"] = relaxed.hull.chart.basis, relaxed.hull.chart.scale
     arrays = {name: value.detach().to("cpu", torch.float64).contiguous().clone() for name, value in arrays.items()}
-    claim = {
-        "format": FORMAT,
-        "statement": "real-arithmetic network with exactly these weights",
-        "producer": f"rspec-verify {by.version}",
-        "spec": {"path": by.spec, "sha256": by.sha256},
-        "query": query,
-        "method": method,
-        **statement(loaded, case, eps),
-        "pieces": pieces or None,
-    }
-    text = json.dumps(claim)
+    text = json.dumps(claim | {"pieces": pieces or None})
     return save(arrays, {"certificate": text, "digest": _digest(text, arrays)})
 
 

@@ -63,6 +63,20 @@ def assemble(tensors: Mapping[str, Tensor], a: Architecture, dtype: torch.dtype,
     )
 
 
+def named(network: Network, a: Architecture) -> dict[str, Tensor]:
+    """The tensors that `assemble` makes this network of."""
+    found = {} if network.embedding is None or a.embedding is None else {a.embedding: network.embedding}
+    for k, layer in enumerate(network.layers):
+        for w, reverse in zip(layer, ("", "_reverse"), strict=False):
+            parts = {"weight_ih": w.ih, "weight_hh": w.hh} | ({"bias_ih": w.bias_ih, "bias_hh": w.bias_hh} if a.bias else {})
+            found |= {f"{a.prefix}{part}_l{k}{reverse}": x for part, x in parts.items()}
+    states = [direction for layer in network.initial for direction in layer]
+    found |= {name: torch.stack([s[k] for s in states]) for k, name in enumerate(a.initial)}
+    for name, linear in zip(a.head, network.head, strict=True):
+        found |= {f"{name}.weight": linear.weight, f"{name}.bias": linear.bias}
+    return found
+
+
 def _tensors(plan: NetworkPlan) -> dict[str, Tensor]:
     try:
         if plan.format == "safetensors":

@@ -107,8 +107,7 @@ class Quadratic(Relaxed):
         centre = (above - below) / 2
         residual = torch.maximum(above - centre, centre + below) + lost
         residual = rounding.up(residual, residual + above.abs() + below.abs(), 8)
-        middle = (lo + hi) / 2
-        half = rounding.up(torch.maximum(hi - middle, middle - lo), middle.abs(), 4)
+        middle, half = _middle(lo, hi)
         known = (residual < half) & (z != 0).any(-1)
         self.motions[i] = Motion(torch.where(known, centre, middle), torch.where(known[..., None], z, 0.0), torch.where(known, residual, half))
 
@@ -116,8 +115,8 @@ class Quadratic(Relaxed):
         if ref.node in self.motions:
             return self.motions[ref.node].of(ref)
         lo, hi = self._box(ref)
-        middle = (lo + hi) / 2
-        return Motion(middle, middle.new_zeros(*middle.shape, 0), rounding.up(torch.maximum(hi - middle, middle - lo), middle.abs() * (hi > lo), 4))
+        middle, half = _middle(lo, hi)
+        return Motion(middle, middle.new_zeros(*middle.shape, 0), half)
 
     def _base_walk(self, top: int, rows: Tensor) -> Reached:
         return self._walk(top, rows, self._bases, {**self._error, **self._base_error})
@@ -243,6 +242,13 @@ class Form:
     error: Tensor
     constant: Tensor
     dimension: int
+
+
+def _middle(lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
+    """A box' centre, and how far its ends are from there, rounded up."""
+    middle = (lo + hi) / 2
+    half = torch.maximum(hi - middle, middle - lo)
+    return middle, rounding.up(half, (half + middle.abs()) * (hi > lo), 4)
 
 
 def _correlation(motions: list[Motion]) -> Tensor:

@@ -7,8 +7,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from vlang.plan import TextInput
+from vlang.plan import NetworkPlan, TextInput
 from vlang.runtime.cases import Case, Loaded
+
+
+def checkpoint_hash(network: NetworkPlan) -> str:
+    return hashlib.sha256(Path(network.checkpoint).read_bytes()).hexdigest()
 
 
 def statement(loaded: Loaded, case: Case, eps: Fraction) -> dict[str, Any]:
@@ -18,7 +22,7 @@ def statement(loaded: Loaded, case: Case, eps: Fraction) -> dict[str, Any]:
     return {
         "sample": case.sample,
         "network": {
-            "sha256": hashlib.sha256(Path(v.network.checkpoint).read_bytes()).hexdigest(),
+            "sha256": checkpoint_hash(v.network),
             "cell": a.cell,
             "prefix": a.prefix,
             "layers": a.layers,

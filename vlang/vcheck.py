@@ -898,7 +898,7 @@ def check(path: str, networks: dict[str, Network], spec: str | None = None, proc
 def _check(claim: dict[str, Any], arrays: dict[str, Array], networks: dict[str, Network], spec: str | None, processes: int) -> str:
     x, eps, p, said = arrays["input"], rational(claim["eps"]), claim["perturbation"], claim["network"]
     if said["sha256"] not in networks:
-        raise InvalidError(f"it is about another network (sha256 {said['sha256']!r})")
+        raise InvalidError(f"it is about another network (sha256 {said['sha256']!r}, file {said.get('file')!r})")
     if spec is not None and claim["spec"]["sha256"] != hashlib.sha256(Path(spec).read_bytes()).hexdigest():
         raise InvalidError("it comes from another spec")
     (tensors, metadata), tokens = networks[said["sha256"]], claim["input"]["tokens"]

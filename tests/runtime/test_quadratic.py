@@ -17,7 +17,7 @@ from vlang.runtime.ball import Ball
 from vlang.runtime.bounds import Nominal, Relaxed
 from vlang.runtime.concrete import trajectory
 from vlang.runtime.graph import GraphBuilder
-from vlang.runtime.quadratic import Quadratic
+from vlang.runtime.quadratic import Quadratic, _middle
 from vlang.runtime.relaxations import Parabolas, parabolas
 from vlang.runtime.spectral import FEW_STEPS, Room, Top, largest, largest_on_cross_polytopes
 
@@ -171,6 +171,17 @@ def test_a_set_that_does_not_move_is_bounded() -> None:
     eye = torch.eye(3, dtype=DTYPE)
     out = nominal.graph.output
     assert torch.equal(Quadratic(nominal, ball).upper(out, eye), Relaxed(nominal, ball, "plane").upper(out, eye))
+
+
+def test_a_box_lies_within_its_half_width_of_its_middle() -> None:
+    """In rational numbers: a middle near zero is small beside the ends, and their rounding is not relative to it."""
+    g = torch.Generator().manual_seed(0)
+    size = 10.0 ** torch.randint(-12, 4, (20_000,), generator=g, dtype=DTYPE)
+    lo = -torch.rand(20_000, generator=g, dtype=DTYPE) * size
+    hi = -lo * (1 + torch.randn(20_000, generator=g, dtype=DTYPE) * 10.0 ** torch.randint(-17, 1, (20_000,), generator=g, dtype=DTYPE))
+    lo, hi = torch.minimum(lo, hi), torch.maximum(lo, hi)
+    for a, b, middle, half in zip(*(x.tolist() for x in (lo, hi, *_middle(lo, hi))), strict=True):
+        assert Fraction(middle) - Fraction(half) <= Fraction(a) <= Fraction(b) <= Fraction(middle) + Fraction(half)
 
 
 @pytest.mark.parametrize("what", ["curvature", "base", "residual", "constant"])

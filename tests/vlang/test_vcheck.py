@@ -546,6 +546,52 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "INVALID: " in said
 
 
+@pytest.mark.parametrize("kind", ["torch", "bfloat16", "derived"])
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_networks_that_vcheck_does_not_read_are_saved_beside_their_proofs(
+    cell: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the weights that were run, and no others: their certificates are about that file."""
+    source, proofs = tmp_path / ("net.pt" if kind == "torch" else "net.safetensors"), tmp_path / "proofs"
+    torch.manual_seed(0)
+    bidirectional = kind == "torch"
+    model = KINDS[cell](3, 4, num_layers=2, bias=cell != "gru", bidirectional=bidirectional, batch_first=True)
+    state = {f"rnn.{k}": v.detach() for k, v in model.state_dict().items()} | {"h0": 0.1 * torch.randn(4 if bidirectional else 2, 4)}
+    if cell == "lstm":
+        state["c0"] = 0.1 * torch.randn(4 if bidirectional else 2, 4)
+    state |= {"out.0.weight": torch.randn(5, 8 if bidirectional else 4), "out.2.weight": torch.randn(3, 5), "out.2.bias": torch.randn(3)}
+    if kind == "torch":
+        torch.save(state, source)
+    else:
+        from safetensors.torch import save_file as save
+
+        save({k: v.to(torch.bfloat16 if kind == "bfloat16" else torch.float32).contiguous() for k, v in state.items()}, source)
+    np.save(tmp_path / "x.npy", np.random.default_rng(1).normal(size=(1, 3, 3)))
+    (tmp_path / "q.rspec").write_text(f"""rspec 1
+network net {{ checkpoint = "{source.name}", head = [relu] }}
+network stable {{ from = net, normalize = spectral_radius(1/2) }}
+dataset d {{ inputs = "x.npy" }}
+engine quick {{ method = planes, tolerance = 0.2 }}
+radius q {{ network = {"stable" if kind == "derived" else "net"}, input = d, perturbation = {{ frames = all, norm = 2 }}, engine = quick }}
+""")
+    for _ in range(2):
+        assert vrun(["run", str(tmp_path / "q.rspec"), "--certificates", str(proofs)]) == 0
+    (saved,) = proofs.glob("*.safetensors")
+    capsys.readouterr()
+    assert vcheck.main([str(proofs / "q-0.cert"), "--network", str(saved)]) == 0
+    weights = vcheck.read(str(saved))[0]
+    unscaled = {k: v for k, v in weights.items() if kind != "derived" or "weight_hh" not in k}
+    kept = {k: v.to(torch.bfloat16 if kind == "bfloat16" else torch.float32).double().numpy() for k, v in state.items()}
+    assert all(np.array_equal(v, kept.get(k, np.zeros(1))) or not v.any() for k, v in unscaled.items())
+    assert set(kept) <= set(weights)
+    if kind == "derived":
+        for block in np.split(weights["rnn.weight_hh_l0"], len(weights["rnn.weight_hh_l0"]) // 4):
+            assert abs(np.linalg.eigvals(block)).max() == pytest.approx(0.5)
+    capsys.readouterr()
+    assert vcheck.main([str(proofs / "q-0.cert"), "--network", str(source)]) == (1 if kind == "derived" else 2)
+    assert (saved.name if kind == "derived" else "cannot be read") in capsys.readouterr().out
+
+
 def test_what_has_no_certificate_is_said_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_network(tmp_path / "net.safetensors", "gru")
     certify(tmp_path, "frames = all, norm = 2", "planes")
