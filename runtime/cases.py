@@ -77,6 +77,8 @@ class Loaded:
     variant: Variant
     samples: Samples
     cases: tuple[Case, ...]
+    #: How many samples `where = correct` has left out.
+    left_out: int = 0
 
     @property
     def network(self) -> Network:
@@ -176,7 +178,7 @@ def prepare(variant: Variant, samples: Samples) -> Loaded:
                 cases.append(Case(i, numbers[i], labels[i], predicted[i], target, classes, frames))
     if not cases and variant.target.kind == "class" and keep:
         raise DataError(Problem("target_is_label", variant.target.span, (variant.network.label_name(variant.target.index),)))
-    return Loaded(variant, samples, tuple(cases))
+    return Loaded(variant, samples, tuple(cases), len(numbers) - len(keep))
 
 
 def _targets(variant: Variant, label: int, values: list[float], sample: int) -> list[TargetRow]:

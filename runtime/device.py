@@ -28,7 +28,7 @@ def choose(engine: EnginePlan, asked: str | None) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise DataError(Problem("device", engine.span, (name,)))
+        raise DataError(Problem("device", None if asked else engine.span, (name,)))
     return torch.device(name)
 
 

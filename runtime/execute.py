@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vlang.plan import DataError, InputPlan, NetworkPlan, Plan, Problem, QueryPlan, SpectrumPlan, SpectrumQuery
-from vlang.report import EngineInfo, QueryResult, Results, Row, SpectrumResult
+from vlang.report import EngineInfo, LeftOut, QueryResult, Results, Row, SpectrumResult
 from vlang.runtime import device, load
 from vlang.runtime.cases import Loaded, Samples, prepare
 from vlang.runtime.certificate import Certificates, refuse
@@ -122,4 +122,5 @@ def _answer(
             answered = QUERIES[query.kind](v, Context(finished, deadline, stopped))
             answered = answered if by is None else by.confirm(v, query.name, answered, len(rows), stopped)
             rows += answered if witnesses is None else witnesses.keep(v, query.name, answered, len(rows))
-    return QueryResult(query.name, query.kind, time.perf_counter() - start, tuple(rows))
+    left_out = (LeftOut(v.variant.network.name, v.left_out, len(v.samples.numbers)) for v in variants if v.left_out)
+    return QueryResult(query.name, query.kind, time.perf_counter() - start, tuple(rows), tuple(dict.fromkeys(left_out)))

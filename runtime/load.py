@@ -17,7 +17,6 @@ from vlang.plan import Architecture, ArrayPlan, DataError, DatasetInput, InputPl
 from vlang.runtime.cells import CELLS, CellWeights
 from vlang.runtime.network import Linear, Network
 from vlang.runtime.normalize import normalized
-from vlang.source import Span
 
 
 def network(plan: NetworkPlan, dtype: torch.dtype, device: torch.device) -> Network:
@@ -95,7 +94,8 @@ def samples(plan: InputPlan, network: Network) -> tuple[Tensor, list[int] | None
             return network.embedding[list(ids)][None], None if label is None else [label], (0,)
         case ValuesInput(values=values, label=label, span=span):
             x = torch.tensor(values, dtype=network.dtype, device=network.device)[None]
-            _finite(x, "values", span)
+            if not bool(torch.isfinite(x).all()):
+                raise DataError(Problem("not_finite", span, ("values",)))
             return x, None if label is None else [label], (0,)
         case DatasetInput():
             return _dataset(plan, network)
@@ -107,13 +107,15 @@ def _dataset(plan: DatasetInput, network: Network) -> tuple[Tensor, list[int] | 
     rows = np.stack([held[start : start + plan.frames] for start in plan.starts]) if plan.starts else held[chosen]
     array = rows.reshape(len(chosen), plan.frames, plan.size)
     x = torch.tensor(np.asarray(array, dtype=np.float64), dtype=network.dtype, device=network.device)
-    _finite(x, plan.inputs.path, plan.inputs.span)
+    broken = (~torch.isfinite(x)).flatten(1).any(1).nonzero().flatten().tolist()
+    if broken:
+        raise DataError(Problem("not_finite", plan.inputs.span, (f"sample {chosen[broken[0]]} of {plan.inputs.path}",)))
     if plan.labels is None:
         return x, None, plan.indices
     labels = [int(y) for y in _array(plan.labels)[chosen]]
-    wrong = sorted({y for y in labels if not 0 <= y < network.classes})
-    if wrong:
-        raise DataError(Problem("label_out_of_range", plan.labels.span, (wrong[0], network.classes)))
+    wrong = next((i for i, y in enumerate(labels) if not 0 <= y < network.classes), None)
+    if wrong is not None:
+        raise DataError(Problem("label_out_of_range", plan.labels.span, (labels[wrong], network.classes, chosen[wrong])))
     return x, labels, plan.indices
 
 
@@ -125,8 +127,3 @@ def _array(plan: ArrayPlan) -> np.ndarray:
             return np.asarray(held[plan.key])
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as e:
         raise DataError(Problem("damaged", plan.span, (plan.path, "numpy file", str(e)))) from None
-
-
-def _finite(x: Tensor, what: str, span: Span) -> None:
-    if not bool(torch.isfinite(x).all()):
-        raise DataError(Problem("not_finite", span, (what,)))

@@ -76,18 +76,20 @@ class Witnesses:
         return kept
 
 
-def replay(path: str, checkpoint: str | None = None) -> str:
-    """What the witness shows, in words. Raises UnreadableError or RefutedError."""
+def replay(path: str, checkpoints: Sequence[str] = ()) -> str:
+    """What the witness shows, in words. checkpoints: where its network may be, instead of where it was. Raises UnreadableError or RefutedError."""
+    if not Path(path).is_file():
+        raise UnreadableError("it is a folder: name the files in it" if Path(path).is_dir() else "there is no such file")
     try:
         with safe_open(path, "pt") as f:
-            claim = json.loads((f.metadata() or {})["witness"])
+            text = (f.metadata() or {}).get("witness")
+            if text is None:
+                raise UnreadableError("it is no witness that vrun has saved")
+            claim = json.loads(text)
             arrays = {name: f.get_tensor(name) for name in ("input", "witness")}
         if claim["format"] != FORMAT:
             raise UnreadableError(f"its format is {claim['format']!r}, not {FORMAT!r}")
-        raw = Path(checkpoint or claim["checkpoint"]).read_bytes()
-        if hashlib.sha256(raw).hexdigest() != claim["network"]["sha256"]:
-            raise UnreadableError("the checkpoint is another one (its sha256 differs): name the right one with --network")
-        return _replay(claim, arrays["input"], arrays["witness"], load(raw))
+        return _replay(claim, arrays["input"], arrays["witness"], load(_checkpoint(claim, checkpoints)))
     except (
         OSError,
         SafetensorError,
@@ -100,8 +102,20 @@ def replay(path: str, checkpoint: str | None = None) -> str:
         ArithmeticError,
         RecursionError,
     ) as e:
-        text = str(e).splitlines() or [""]
-        raise UnreadableError(f"a part is missing or damaged ({type(e).__name__}: {text[0]})") from None
+        reason = str(e).splitlines() or [""]
+        raise UnreadableError(f"a part is missing or damaged ({type(e).__name__}: {reason[0]})") from None
+
+
+def _checkpoint(claim: dict[str, Any], given: Sequence[str]) -> bytes:
+    """The contents of the checkpoint that a witness is about."""
+    for path in given or [claim["checkpoint"]]:
+        try:
+            raw = Path(path).read_bytes()
+        except OSError as e:
+            raise UnreadableError(f"the checkpoint {path} cannot be read ({e.strerror}): name it with --network") from None
+        if hashlib.sha256(raw).hexdigest() == claim["network"]["sha256"]:
+            return raw
+    raise UnreadableError("the checkpoint is another one (its sha256 differs): name the right one with --network")
 
 
 def _replay(claim: dict[str, Any], centre: Tensor, point: Tensor, tensors: dict[str, Tensor]) -> str:

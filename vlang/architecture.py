@@ -17,7 +17,12 @@ from vlang.signatures import HEAD_WORDS, Network
 GATES = {1: "rnn", 3: "gru", 4: "lstm"}
 STATES = {"rnn": ("h0",), "gru": ("h0",), "lstm": ("h0", "c0")}
 
-Refuse = Callable[[str], SpecError]
+#: An error of a reason, and of a cure where that is not to name tensors as torch.nn does.
+Refuse = Callable[..., SpecError]
+#: Cures of what no renaming helps.
+HEAD = "the head is linear layers on the recurrent part's last states, both directions together"
+ONE_PART = "one recurrent network to a checkpoint: stacked layers share a prefix and end in _l0, _l1, ..."
+NO_OTHER_PARTS = "normalisation, attention, convolutions and other parts are not supported; leave out tensors that inference does not use"
 
 _RECURRENT = re.compile(r"(?P<prefix>.*?)(?P<part>weight_ih|weight_hh|bias_ih|bias_hh)_l(?P<layer>[0-9]{1,6})(?P<reverse>_reverse)?")
 
@@ -37,8 +42,8 @@ def read(checkpoint: Checkpoint, spec: Network) -> Architecture:
     """The architecture, or SpecError. Every tensor must have a role: one that is not understood could change the function."""
     path, where = spec.source.value, spec.source.span
 
-    def refuse(reason: str) -> SpecError:
-        return SpecError(d.not_recurrent(where, path, reason))
+    def refuse(reason: str, cure: str | None = None) -> SpecError:
+        return SpecError(d.not_recurrent(where, path, reason, cure))
 
     rest = dict(checkpoint.tensors)
     integral = sorted(n for n, t in rest.items() if not t.floating)
@@ -94,9 +99,12 @@ def _recurrent(rest: dict[str, TensorHeader], refuse: Refuse) -> _Recurrent:
             prefixes.add(m["prefix"])
             found.setdefault((int(m["layer"]), bool(m["reverse"])), {})[m["part"]] = rest.pop(name)
     if not found:
-        raise refuse("it has no tensor called ...weight_ih_l0")
+        bare = next((n for n in rest if n.endswith("weight_ih")), None)
+        raise refuse(
+            "it has no tensor called ...weight_ih_l0", bare and f"a cell's own tensors lack the layer: rename {bare} to {bare}_l0, and so on"
+        )
     if len(prefixes) > 1:
-        raise refuse(f"it has several recurrent parts ({', '.join(sorted(repr(p) for p in prefixes))})")
+        raise refuse(f"it has several recurrent parts ({', '.join(sorted(repr(p) for p in prefixes))})", ONE_PART)
     layers = max(layer for layer, _ in found) + 1
     bidirectional = any(reverse for _, reverse in found)
     if layers > len(found):
@@ -112,7 +120,10 @@ def _recurrent(rest: dict[str, TensorHeader], refuse: Refuse) -> _Recurrent:
     rows = first["weight_hh"].shape[0]
     gates = rows // hidden if hidden and rows % hidden == 0 else 0
     if gates not in GATES:
-        raise refuse(f"weight_hh_l0 of shape {list(first['weight_hh'].shape)} is that of no known cell")
+        cure = (
+            "of an RNN it is [hidden, hidden], of a GRU [3 hidden, hidden], of an LSTM [4 hidden, hidden]; projections (proj_size) are not supported"
+        )
+        raise refuse(f"weight_hh_l0 of shape {list(first['weight_hh'].shape)} is that of no known cell", cure)
     if "weight_ih" not in first or len(first["weight_ih"].shape) != 2:
         raise refuse("weight_ih_l0 is missing or no matrix")
     input_size = first["weight_ih"].shape[1]
@@ -187,17 +198,21 @@ def _head(rest: dict[str, TensorHeader], features: int, refuse: Refuse) -> tuple
     for name in names:
         rows, columns = rest.pop(f"{name}.weight").shape
         if columns != width:
-            raise refuse(f"{name}.weight reads {columns} numbers, but the layer before it gives {width}")
+            raise refuse(f"{name}.weight reads {columns} numbers, but the layer before it gives {width}", HEAD)
         bias = rest.pop(f"{name}.bias", None)
         if bias is not None and bias.shape != (rows,):
             raise refuse(f"{name}.bias has shape {list(bias.shape)}, expected [{rows}]")
         width = rows
     if rest:
-        raise refuse(f"the role of tensor '{sorted(rest)[0]}' is not understood" + (f" (and {len(rest) - 1} more)" if len(rest) > 1 else ""))
+        raise refuse(
+            f"the role of tensor '{sorted(rest)[0]}' is not understood" + (f" (and {len(rest) - 1} more)" if len(rest) > 1 else ""), NO_OTHER_PARTS
+        )
     if not names:
-        raise refuse("it has no linear head on the recurrent part")
+        raise refuse("it has no linear head on the recurrent part", HEAD)
     if width < 2:
-        raise refuse(f"its head gives {width} output; a classifier has at least two")
+        raise refuse(
+            f"its head gives {width} output; a classifier has at least two", "give a yes-or-no network two outputs, e.g. rows of zeros for 'no'"
+        )
     return tuple(names), width
 
 

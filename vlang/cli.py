@@ -92,6 +92,7 @@ def _main(argv: list[str]) -> int:
         return _replay(argv[1:])
     args = _parser(command).parse_intermixed_args(argv[argv[0] in COMMANDS :])
     args.command = command
+    _check_files(args.files)
     overrides = dict(_override(x) for x in args.param)
     if command == "run" and args.json is not None:
         output.probe(args.json)
@@ -114,6 +115,14 @@ def _main(argv: list[str]) -> int:
     return next(c for c in PRECEDENCE if c in codes)
 
 
+def _check_files(paths: Sequence[str]) -> None:
+    """A path that is a mistyped or a late command: said before hours go into the other files."""
+    for path in (x for x in paths if not Path(x).exists()):
+        meant = d.nearest(path, COMMANDS)
+        if meant is not None:
+            raise _CallError(f"there is no file '{path}'; did you mean vrun {meant} FILE...?")
+
+
 def _help(option: str) -> int:
     print(f"rspec-verify {__version__}" if option == "--version" else USAGE)
     return 0
@@ -123,7 +132,9 @@ def _parser(command: str) -> argparse.ArgumentParser:
     top = _Arguments(prog=f"vrun {command}", description=COMMANDS[command])
     top.add_argument("files", nargs="+", metavar="FILE")
     top.add_argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="set a param of the spec")
-    top.add_argument("-q", "--query", metavar="NAME", help="only this query")
+    top.add_argument(
+        "-q", "--query", action="append", default=[], metavar="NAME", help="only this query, or report and its queries (several times: only these)"
+    )
     top.add_argument("--debug", action="store_true", help="show a traceback on internal errors")
     if command == "run":
         top.add_argument("--json", metavar="FILE", help="also write the report as JSON ('-' for stdout instead of tables)")
@@ -138,7 +149,7 @@ def _replay(argv: list[str]) -> int:
     """Each file's verdict on its own line; 0 if every witness holds, 1 if one does not, 2 if one cannot be read."""
     top = _Arguments(prog="vrun replay", description=COMMANDS["replay"])
     top.add_argument("files", nargs="+", metavar="WITNESS")
-    top.add_argument("--network", metavar="FILE", help="the checkpoint, where it is not where it was")
+    top.add_argument("--network", action="append", default=[], metavar="FILE", help="a checkpoint that is not where it was (may be given again)")
     top.add_argument("--debug", action="store_true", help="show a traceback on internal errors")
     args = top.parse_intermixed_args(argv)
     from vlang.runtime.replay import RefutedError, UnreadableError, replay
@@ -208,25 +219,37 @@ def _run(plan: Plan, source: Source, args: argparse.Namespace) -> tuple[int, Rep
     with live(enabled=sys.stderr.isatty() and not args.no_progress) as progress, interruptible() as stopped:
         from vlang.runtime.execute import execute
 
+        saved: set[Path] = set()
+
         def saver(folder: str | None) -> Callable[[str, bytes], None] | None:
-            return None if folder is None else lambda name, content: output.write(str(Path(folder) / name), content)
+            def save(name: str, content: bytes) -> None:
+                saved.add(Path(str(folder)) / name)
+                output.write(str(Path(str(folder)) / name), content)
+
+            return None if folder is None else save
 
         try:
             results = execute(plan, __version__, args.device, progress, stopped, saver(args.certificates), saver(args.witnesses))
         except DataError as e:
             raise SpecError(*(_data_problem(p) for p in e.problems)) from None
+    for folder, suffix in ((args.certificates, "cert"), (args.witnesses, "witness")):
+        older = [] if folder is None else sorted(x.name for x in set(Path(folder).glob(f"*.{suffix}")) - saved)
+        if older:
+            print(f"{folder}: {len(older)} other .{suffix} files lie there, of an earlier run: {older[0]} ...", file=sys.stderr)
     report = judge(plan, results)
     if args.json == "-":
         _write_pages(report)
         return EXIT_CODES[report.verdict], report
+    from vlang.formats import PAGES
     from vlang.formats.table import console, show
 
-    show(report, console())
+    show(report, console(), lambda page: "\n".join(PAGES[word](page) for word in page.formats))
     _write_pages(report)
     return EXIT_CODES[report.verdict], report
 
 
 def _write_pages(report: Report) -> None:
+    """The pictures and the pages that have a path."""
     from vlang.formats import PAGES
 
     for spectrum in (x for x in report.spectra if x.picture is not None and x.result.rows):
@@ -236,13 +259,9 @@ def _write_pages(report: Report) -> None:
         output.write(path, pseudospectra(spectrum.result, Path(path).suffix))
         print(f"spectrum {spectrum.result.name}: wrote {path}", file=sys.stderr)
     for page in report.pages:
-        for word in page.formats:
-            if page.path is None:
-                output.write("-", PAGES[word](page))
-            else:
-                path = page.path + SUFFIXES[word]
-                output.write(path, PAGES[word](page))
-                print(f"report {page.name}: wrote {path}", file=sys.stderr)
+        for path, word in ((page.path + SUFFIXES[word], word) for word in page.formats if page.path is not None):
+            output.write(path, PAGES[word](page))
+            print(f"report {page.name}: wrote {path}", file=sys.stderr)
 
 
 #: What the runtime may find wrong with the data, as the language says it.

@@ -185,7 +185,7 @@ def fields_of(row: Row, query: str) -> Fields:
 def _answered(row: Row, query: str) -> Fields:
     if query == "radius":
         assert row.radius is not None
-        return {"radius": (row.radius, row.radius if row.complete else math.inf)}
+        return {"radius": (row.radius, row.radius if row.complete and not row.capped else math.inf)}
     if query == "attack":
         # What an unfinished attack finds can only be nearer.
         radius = math.inf if row.radius is None else row.radius

@@ -252,6 +252,10 @@ def no_file_name(span: Span, path: str) -> Diagnostic:
     return Diagnostic("R239", f"'{path}' names no file", 'give the report\'s file a name, as in path = "reports/table.html"', span)
 
 
+def odd_suffix(span: Span, suffix: str, what: str, cure: str) -> Diagnostic:
+    return Diagnostic("R240", f"'{suffix}' is the suffix {what}", cure, span)
+
+
 def not_a_query(span: Span, name: str, found: str | None, known: Iterable[str]) -> Diagnostic:
     what = f"'{name}' is {found}, not a query" if found else f"no query is called '{name}'"
     return Diagnostic("R231", what, _suggest(name, known), span)
@@ -357,10 +361,9 @@ def empty_path(span: Span | None) -> Diagnostic:
 # -- R4xx shapes and data -------------------------------------------------------------------------------------------------
 
 
-def not_recurrent(span: Span, path: str, reason: str) -> Diagnostic:
-    return Diagnostic(
-        "R401", f"no recurrent network can be read from {path}: {reason}", "tensors must be named as torch.nn names them, e.g. rnn.weight_ih_l0", span
-    )
+def not_recurrent(span: Span, path: str, reason: str, cure: str | None = None) -> Diagnostic:
+    cure = cure or "tensors must be named and shaped as torch.nn's are, e.g. rnn.weight_ih_l0"
+    return Diagnostic("R401", f"no recurrent network can be read from {path}: {reason}", cure, span)
 
 
 def shapes_do_not_fit(span: Span | None, what: str, cure: str) -> Diagnostic:
@@ -385,8 +388,11 @@ def unknown_label(span: Span, label: str, labels: Sequence[str]) -> Diagnostic:
     return Diagnostic("R406", f"no class is called '{label}'", _suggest(label, labels), span)
 
 
-def label_out_of_range(span: Span | None, label: int, classes: int) -> Diagnostic:
-    return Diagnostic("R407", f"class {label} does not exist: the network has {classes} classes", f"classes count from 0 to {classes - 1}", span)
+def label_out_of_range(span: Span | None, label: int, classes: int, sample: int | None = None) -> Diagnostic:
+    where = "" if sample is None else f" (the label of sample {sample})"
+    return Diagnostic(
+        "R407", f"class {label} does not exist{where}: the network has {classes} classes", f"classes count from 0 to {classes - 1}", span
+    )
 
 
 def unknown_token(span: Span, token: str, position: int, near: str | None) -> Diagnostic:
@@ -485,7 +491,7 @@ def unknown_query(name: str, known: Iterable[str]) -> Diagnostic:
 
 
 def unknown_device(span: Span | None, name: str) -> Diagnostic:
-    return Diagnostic("R502", f"device '{name}' is not available here", "use cpu, cuda or auto", span)
+    return Diagnostic("R502", f"{f'--device {name}' if span is None else f'device {name!r}'} is not available here", "use cpu or auto", span)
 
 
 def no_certificate(span: Span | None, what: str, cure: str) -> Diagnostic:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -56,15 +56,15 @@ SEVERAL = reports.SEVERAL
 LARGEST_SPEC = 16 * 2**20
 
 
-def compile_spec(source: Source, overrides: Mapping[str, s.Expr] | None = None, only: str | None = None) -> Plan:
-    """The plan of a spec, or SpecError with every diagnostic. `only`: the one query to keep."""
+def compile_spec(source: Source, overrides: Mapping[str, s.Expr] | None = None, only: Collection[str] = ()) -> Plan:
+    """The plan of a spec, or SpecError with every diagnostic. `only`: the queries and reports to keep; none for all."""
     try:
         return _compile(source, overrides or {}, only)
     except RecursionError:
         raise SpecError(d.too_deep(Span(1, 1))) from None
 
 
-def _compile(source: Source, overrides: Mapping[str, s.Expr], only: str | None) -> Plan:
+def _compile(source: Source, overrides: Mapping[str, s.Expr], only: Collection[str]) -> Plan:
     tree, errors = parse(source)
     module = check.load(tree, overrides)
     if errors:
@@ -84,19 +84,19 @@ def _compile(source: Source, overrides: Mapping[str, s.Expr], only: str | None) 
     shown = {name for p in pages if p.picture != "none" and set(p.formats) & set(reports.PICTURED) for name in p.queries}
     matrices = [replace(x, drawn=x.picture is not None or x.name in shown) for x in matrices]
     names = [*(x.name for x in asked), *(x.name for x in pages)]
-    if only is not None and only not in names:
-        module.report(d.unknown_query(only, names))
+    module.report(*(d.unknown_query(name, names) for name in only if name not in names))
     if module.errors:
         raise SpecError(*sorted(module.errors, key=_place))
     params = tuple((k, check.shown_value(v, module.params)) for k, v in module.params.items())
-    kept = tuple(p for p in pages if only in (None, p.name))
-    needed = {name for p in kept for name in p.queries}
-    chosen = tuple(p for p in plans if p is not None and (only in (None, p.name) or p.name in needed))
-    return Plan(source.path, source.sha256, params, chosen, kept, tuple(x for x in matrices if only in (None, x.name) or x.name in needed))
+    kept = tuple(p for p in pages if not only or p.name in only)
+    needed = {*only, *(name for p in kept for name in p.queries)} if only else set(names)
+    chosen = tuple(p for p in plans if p is not None and p.name in needed)
+    return Plan(source.path, source.sha256, params, chosen, kept, tuple(x for x in matrices if x.name in needed))
 
 
 def _place(x: Diagnostic) -> tuple[int, int]:
-    return (x.span.line, x.span.column) if x.span is not None else (10**9, 0)
+    """What has no place in the spec, a param of the call, comes first: it may be the cause of the others."""
+    return (x.span.line, x.span.column) if x.span is not None else (0, 0)
 
 
 class _Lowering:
@@ -129,20 +129,22 @@ class _Lowering:
 
     def query(self, declaration: s.Declaration) -> QueryPlan | None:
         variants, sizes = [], []
-        before = len(self.module.errors)
+        before, broken = len(self.module.errors), False
         for swept, entries in check.sweep_points(self.module, declaration):
             form = check.typed(self.module, declaration.kind, declaration.span, entries)
             if form is None:
+                broken = True
                 continue
             try:
                 variant, size = self.variant(declaration.name, swept, form)
-            except SpecError as e:
+            except SpecError as e:  # which may have been said already, of another query
                 self.module.report(*e.diagnostics)
+                broken = True
                 continue
             variants.append(variant)
             sizes.append(size)
         expectations = self.gates(declaration, Scope.of_query(declaration.kind, None if sizes == [1] else SEVERAL), bool(variants))
-        if len(self.module.errors) > before:
+        if broken or len(self.module.errors) > before:
             return None
         kind: QueryKind = declaration.kind  # type: ignore[assignment]
         return QueryPlan(declaration.name, kind, tuple(variants), expectations)
@@ -160,12 +162,13 @@ class _Lowering:
         return tuple(expectations)
 
     def spectrum(self, declaration: s.Declaration) -> SpectrumQuery | None:
-        before, variants, picture, span = len(self.module.errors), [], None, declaration.span
+        before, broken, variants, picture, span = len(self.module.errors), False, [], None, declaration.span
         for sweep in (e for e in declaration.entries if isinstance(e, s.Sweep) and e.path[0] in ("picture", "points")):
             self.module.report(d.unknown_sweep(sweep.span, ".".join(sweep.path), ["of", "eps", "layer", "direction"]))
         for swept, entries in check.sweep_points(self.module, declaration):
             form = check.typed(self.module, declaration.kind, declaration.span, entries)
             if not isinstance(form, Spectrum):
+                broken = True
                 continue
             try:
                 variants.append(self.matrix(declaration.name, swept, form))
@@ -173,11 +176,12 @@ class _Lowering:
                     picture, span = picture_path(form.picture, self.source.folder), form.picture.span
             except SpecError as e:
                 self.module.report(*e.diagnostics)
+                broken = True
         scope = Scope.of_query(declaration.kind, None if len(variants) == 1 else SEVERAL)
         if any(v.frame is None for v in variants):  # a weight has no trajectory
             scope = replace(scope, fields={k: v for k, v in scope.fields.items() if k != "product_growth"})
         expectations = self.gates(declaration, scope, bool(variants))
-        if len(self.module.errors) > before:
+        if broken or len(self.module.errors) > before:
             return None
         return SpectrumQuery(declaration.name, tuple(variants), expectations, picture, span)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from vlang.gates import judge_over
 from vlang.join import Answered, Record, listing, pivot, records, value_of
 from vlang.plan import DatasetInput, Plan, QueryPlan, ReportPlan, SpectrumQuery
-from vlang.report import Bracket, Heat, Page, QueryResult, Results, Row, SpectrumResult, size_of
+from vlang.report import Bracket, Heat, Page, QueryResult, Results, Row, SpectrumResult, left_out, size_of
 
 #: What the numbers of each kind are called under a picture.
 MEASURES: Mapping[str, str] = {"radius": "certified radius", "attack": "nearest attack", "estimate": "estimate, not proved"}
@@ -113,6 +113,8 @@ def _provenance(plan: Plan, report: ReportPlan, answered: Answered, results: Res
             else MEASURES.get(query.kind, "")
         )
         yield f"{query.kind} {name}", f"{methods}, seed {seeds}, {len(result.rows)} rows, {result.seconds:.1f} s; {proof}".rstrip("; ")
+        if isinstance(result, QueryResult):
+            yield from ((f"{query.kind} {name}", text) for text in left_out(result))
     if report.reported is not None:
         yield "reported", f"{report.reported.name}: figures from elsewhere, not computed here"
 

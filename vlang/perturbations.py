@@ -27,8 +27,9 @@ def lower_perturbation(form: Perturbation, frames: int, text: bool) -> Perturbat
             raise SpecError(d.no_frames(form.weights.span))
     frame_set = _frames(form.frames, frames)
     if weights is not None:
-        frame_set = FrameSet(tuple(tuple(k for k in row if weights[k]) for row in frame_set.rows), frame_set.at_most)
-        if not all(frame_set.rows):
+        moved = (tuple(k for k in row if weights[k]) for row in frame_set.rows)
+        frame_set = FrameSet(tuple(row for row in moved if row), frame_set.at_most)
+        if not frame_set.rows:
             raise SpecError(d.no_frames(form.frames.span))
     clip = None if form.clip is None else form.clip.value
     return PerturbationPlan(frame_set, form.norm.value, space, clip, weights, (form.clip or form.frames).span)
@@ -56,6 +57,8 @@ def _frames(frames: Located[Frames], count: int) -> FrameSet:
                 raise SpecError(d.no_frames(span))
             return FrameSet((chosen,))
     errors = [d.frame_out_of_range(x.span, x.value, count) for x in value.items if x.value >= count]
+    met = [x.value for x in value.items]
+    errors += [d.named_twice(x.span, str(x.value), "a frame") for i, x in enumerate(value.items) if x.value in met[:i]]
     if errors:
         raise SpecError(*errors)
     return FrameSet((tuple(sorted({x.value for x in value.items})),))

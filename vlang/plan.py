@@ -23,7 +23,7 @@ class Problem:
     """Something wrong with the data, found only when it is loaded. `kind` is a key of the language's DATA_PROBLEMS."""
 
     kind: Literal["not_finite", "label_out_of_range", "outside_clip", "target_is_label", "device", "damaged", "no_certificate", "not_float32"]
-    span: Span
+    span: Span | None
     details: tuple[str | int, ...]
 
 

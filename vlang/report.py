@@ -20,6 +20,7 @@ class Row:
     `complete` is False where a budget ended the search early, so that the true answer of the method may be larger (an attack's: smaller).
     estimate: a number that proves nothing; fit: of its distributions, the least p-value of a Kolmogorov-Smirnov test; points: how many
     were sampled. method: which of `auto`'s methods certified the row. certificate, witness_file: the files that prove or show it.
+    capped: the search ended at max_radius, so that the answer may be larger.
     replaced: the words that stand in for tokens. witness, values: a counterexample, and the sample's own frames (not in the JSON of every kind).
     """
 
@@ -49,6 +50,7 @@ class Row:
     values: tuple[tuple[float, ...], ...] | None = None
     swept: Swept = ()
     complete: bool = True
+    capped: bool = False
 
 
 def size_of(row: Row) -> float | None:
@@ -70,11 +72,26 @@ class GateResult:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Samples that a dataset's `where = correct` left out of a query, at one point of its sweeps: so many, of so many."""
+
+    network: str
+    samples: int
+    of: int
+
+
+@dataclass(frozen=True)
 class QueryResult:
     name: str
     kind: str
     seconds: float
     rows: tuple[Row, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+
+def left_out(result: QueryResult) -> list[str]:
+    """What a reader must know who compares networks: each may have lost other samples."""
+    return [f"{x.samples} of {x.of} samples left out: {x.network} classifies them wrongly (where = correct)" for x in result.left_out]
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,11 @@ def _sources(module: Module, form: Report, plans: Mapping[str, Asked], folder: P
                 wrong.append(d.different_rows(source.span, stacks[0].name, name))
             stacks.append(stack)
     if all(x.value.path is not None for x in form.of.value) and not wrong:
-        wrong = [d.not_a_query(form.of.span, REPORTED, "a file", plans)]
+        wrong = [
+            d.not_a_query(form.of.span, REPORTED, "a file", plans)
+            if form.of.value
+            else d.out_of_range(form.of.span, "of", "[]", "a list of at least one query")
+        ]
     return stacks, reported, wrong
 
 
@@ -163,7 +167,7 @@ def _asked_by(query: Asked) -> set[Question]:
 
 def _is_broken(module: Module, name: str, plans: Mapping[str, Asked]) -> bool:
     """Whether a query of that name has errors of its own, so that there is no plan of it."""
-    return name not in plans and any(x.name == name and x.kind in ROW_FIELDS for x in module.declarations)
+    return name not in plans and (name in module.broken or any(x.name == name and x.kind in ROW_FIELDS for x in module.declarations))
 
 
 def _figures(folder: Path, path: str, span: Span) -> Reported:
@@ -266,7 +270,17 @@ def _output(form: Report, wrong: list[Diagnostic]) -> tuple[tuple[str, ...], str
         wrong += [d.needs_path(form.format.span, f) for f in formats if f in FILES_ONLY and form.format]
     elif not path.strip():
         wrong.append(d.empty_path(form.path.span if form.path else None))
-    elif form.path is not None and (path.endswith(("/", "\\")) or Path(path).name in ("..", *SUFFIXES.values())):
+    elif form.path is not None and (path.endswith(("/", "\\")) or Path(path).name in ("", "..", *SUFFIXES.values())):
         wrong.append(d.no_file_name(form.path.span, path))
+    elif form.path is not None and by_suffix is None and form.format is None and Path(path).suffix:
+        wrong.append(
+            d.odd_suffix(form.path.span, Path(path).suffix, "of no format", f"end it in one of {', '.join(SUFFIXES.values())}, or say format = text")
+        )
+    elif form.path is not None and form.format is not None and by_suffix is not None and by_suffix not in formats:
+        wrong.append(
+            d.odd_suffix(
+                form.path.span, SUFFIXES[by_suffix], f"that of format = {by_suffix}", f"end it in {SUFFIXES[formats[0]]}, or leave format out"
+            )
+        )
     stem = path if path is None or by_suffix is None else path[: -len(SUFFIXES[by_suffix])]
     return formats, stem

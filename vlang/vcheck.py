@@ -60,6 +60,8 @@ class InvalidError(Exception):
 
 def read(path: str) -> tuple[dict[str, Array], dict[str, str], str]:
     """A safetensors file's arrays as float64, its metadata and its sha256 (the library checks all sizes before it allocates)."""
+    if not Path(path).is_file():
+        raise UnreadableError("it is a folder: name the files in it" if Path(path).is_dir() else "there is no such file")
     try:
         with safe_open(path, "numpy") as f:
             found, metadata = {name: f.get_tensor(name) for name in f.keys()}, f.metadata() or {}  # noqa: SIM118
@@ -884,7 +886,9 @@ def check(path: str, networks: dict[str, Network], spec: str | None = None, proc
     ctx.prec = BITS
     arrays, metadata, _ = read(path)
     try:
-        text = metadata["certificate"]
+        text = metadata.get("certificate")
+        if text is None:
+            raise UnreadableError("it is no certificate that vrun has saved")
         claim = json.loads(text)
         if claim["format"] != FORMAT:
             raise ValueError(f"its format is {claim['format']!r}, not {FORMAT!r}")

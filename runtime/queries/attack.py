@@ -71,6 +71,6 @@ def _row(loaded: Loaded, case: Case, centre: Tensor, point: Tensor, far: float, 
     assert plan is not None
     eps = distance(loaded.limits(case), centre, point, far) if far < torch.inf else None
     if eps is None or eps > most or not misclassifies(loaded.graph, point, loaded.rows((case,))[0]):
-        return row(loaded, case, verdict="unknown", reason=f"{plan.method} found no counterexample within {float(most):g}")
+        return row(loaded, case, verdict="unknown", reason=f"{plan.method} found no counterexample up to {float(most):g}; there may be one")
     replaced = None if words is None else tuple(plan.words[int(words[k])] if words[k] >= 0 else "" for k in case.frames)
     return row(loaded, case, verdict="falsified", radius=eps, witness=listed(point), replaced=replaced)

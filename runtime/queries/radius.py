@@ -79,7 +79,9 @@ def _search(loaded: Loaded, cases: tuple[Case, ...], context: Context) -> dict[C
         elif radius == 0:
             reason = "no eps above 0 could be certified"
         verdict = "certified" if radius > 0 else "unknown"
-        answers[case] = row(loaded, case, verdict=verdict, radius=radius, reason=reason, complete=complete, method=methods[i])
+        answers[case] = row(
+            loaded, case, verdict=verdict, radius=radius, reason=reason, complete=complete, capped=bool(result.capped[i]), method=methods[i]
+        )
     return answers
 
 

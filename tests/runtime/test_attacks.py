@@ -104,7 +104,7 @@ def test_max_radius_ends_the_search() -> None:
     head = 'rspec 1\nnetwork net { checkpoint = "checkpoints/digits_rnn.safetensors" }\ndataset d { source = "data/digits_test.npz" }\n'
     (row,) = answered(head + f"attack a {{ {ask}, engine = {{ max_radius = 1e-3 }} }}")["a"].rows
     assert (row.verdict, row.radius) == ("unknown", None)
-    assert row.reason == "pgd found no counterexample within 0.001"
+    assert row.reason == "pgd found no counterexample up to 0.001; there may be one"
 
 
 def test_one_word_is_searched_exhaustively() -> None:
@@ -207,7 +207,16 @@ def test_a_witness_is_replayed_and_an_altered_one_refused(tmp_path: Path, capsys
         with pytest.raises(UnreadableError):
             replay(broken)
     assert cli.main(["replay", altered(checkpoint="/nowhere/x"), "--network", str(SPECS / "checkpoints/digits_lstm.safetensors")]) == 0
-    assert cli.main(["replay", str(tmp_path / "missing.witness")]) == 2
+    networks = [x for cell in ("lstm", "gru") for x in ("--network", str(SPECS / f"checkpoints/digits_{cell}.safetensors"))]
+    assert cli.main(["replay", altered(checkpoint="/nowhere/x"), *networks]) == 0
+    capsys.readouterr()
+    for what, word in (
+        (tmp_path / "missing.witness", "no such file"),
+        (tmp_path, "a folder"),
+        (SPECS / "checkpoints/digits_gru.safetensors", "no witness"),
+    ):
+        assert cli.main(["replay", str(what)]) == 2
+        assert word in capsys.readouterr().out
 
 
 def test_a_tie_is_no_witness() -> None:

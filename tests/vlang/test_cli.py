@@ -106,6 +106,7 @@ def test_params_and_queries_from_the_command_line(world: Path, capsys: pytest.Ca
     assert main([path]) == 0
     assert main([path, "-p", "floor=8/2"]) == 1
     assert main([path, "-p", "floor=4", "-q", "r"]) == 0
+    assert main([path, "-p", "floor=4", "-q", "r", "-q", "q"]) == 1  # no gate is lost
     for bad in (["-p", "flor=1"], ["-p", "floor"], ["-p", "floor=="], ["-p", "floor=abc"], ["-q", "nothing"], ["--jsn", "x"], ["--device", "tpu"]):
         capsys.readouterr()
         assert main([path, *bad]) == 2
@@ -115,6 +116,39 @@ def test_params_and_queries_from_the_command_line(world: Path, capsys: pytest.Ca
     assert main([]) == 2
     assert main([str(world / "cli.rspce")]) == 2
     assert "did you mean" in capsys.readouterr().err
+    for late in (["chek", path], [path, "plan"]):
+        assert main(late) == 2
+        out, err = capsys.readouterr()
+        assert "did you mean vrun" in err
+        assert out == ""
+
+
+def test_samples_left_out_are_told(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Networks that are compared may have lost other samples."""
+    body = """network scaled { from = net, normalize = spectral_radius(5) }
+dataset right { source = "data.npz", where = correct }
+radius q { network = net, input = right, perturbation = { frames = all, norm = 2 }, engine = { method = planes }, sweep network in [net, scaled] }
+report page { of = q, rows = network }
+"""
+    path = spec(world, body)
+    assert main([path]) == 0
+    out = capsys.readouterr().out
+    assert main([path, "--json", "-"]) == 0
+    (query,) = json.loads(capsys.readouterr().out)["queries"]
+    rows = {n: [r["sample"] for r in query["rows"] if r["sweep"]["network"] == n] for n in ("net", "scaled")}
+    assert query["left_out"]
+    for x in query["left_out"]:
+        assert x["samples"] + len(rows[x["network"]]) == x["of"]
+        assert f"{x['samples']} of {x['of']} samples left out: {x['network']} classifies them wrongly" in out
+    assert out.rstrip().split("\n")[-1].startswith("PASSED")  # after the report that has no file
+    assert out.count("report page") == 1
+
+
+def test_a_radius_that_may_be_larger_than_max_radius_decides_nothing_above(world: Path) -> None:
+    engine = "engine = { method = planes, max_radius = 1e-6 }"
+    assert main([spec(world, ask(f"{engine}\n expect max(radius) >= 1e-6"))]) == 0
+    assert main([spec(world, ask(f"{engine}\n expect max(radius) > 1"))]) == 4
+    assert main([spec(world, ask(engine))]) == 0
 
 
 @pytest.mark.parametrize("target", ["missing/report.json", "folder", "locked/report.json"])

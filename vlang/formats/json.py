@@ -50,6 +50,7 @@ def _query(query: JudgedQuery) -> dict[str, Any]:
         "semantics": query.semantics,
         "seconds": round(result.seconds, 3),
         "rows": [_row(r, result.kind) for r in result.rows],
+        **({"left_out": [{"network": x.network, "samples": x.samples, "of": x.of} for x in result.left_out]} if result.left_out else {}),
         "expectations": _gates(query.expectations),
     }
 
@@ -114,6 +115,7 @@ def _row(row: Row, kind: str) -> dict[str, Any]:
         upper=_finite(row.upper),
         witness=None if row.witness is None or kind == "attack" else [list(f) for f in row.witness],
         complete=None if row.complete else False,
+        capped=row.capped or None,
         sweep=dict(row.swept) or None,
     )
 

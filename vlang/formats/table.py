@@ -20,7 +20,7 @@ from rich.text import Text
 
 from vlang.join import frames_of_row
 from vlang.numbers import down, up
-from vlang.report import GateResult, JudgedQuery, JudgedSpectrum, Page, Report, Row, SpectrumRow, size_of
+from vlang.report import GateResult, JudgedQuery, JudgedSpectrum, Page, Report, Row, SpectrumRow, left_out, size_of
 
 #: Longer tables are shown by their summary and their most fragile rows.
 MOST_ROWS = 24
@@ -51,14 +51,15 @@ def console() -> Console:
     return output if output.is_terminal else Output(highlight=False, markup=False, no_color=True, width=160, soft_wrap=True)
 
 
-def show(report: Report, console: Console) -> None:
+def show(report: Report, console: Console, printed: Callable[[Page], str]) -> None:
+    """printed: a page that has no path, in its own formats."""
     plain = not console.is_terminal
     for query in report.queries:
         console.print(_query(query, plain))
     for matrices in report.spectra:
         console.print(_spectrum(matrices, plain))
     for page in report.pages:
-        console.print(_page(page, plain))
+        console.print(_page(page, plain, printed(page) if page.path is None else None))
     seconds = sum(q.result.seconds for q in report.queries) + sum(x.result.seconds for x in report.spectra)
     e = report.engine
     verdict = Text(report.verdict.upper(), VERDICT_STYLE[report.verdict])
@@ -116,16 +117,15 @@ def _spectrum(found: JudgedSpectrum, plain: bool) -> RenderableType:
     return Group(*parts, *(_gate(g) for g in found.expectations), Text(""))
 
 
-def _page(page: Page, plain: bool) -> RenderableType:
-    parts: list[RenderableType] = [Text.assemble(("report", "dim"), " ", (page.name, "bold"))]
-    if page.path is not None:  # otherwise its formats are printed
-        table = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=not plain, show_edge=False)
-        for i, name in enumerate(page.table.head):
-            table.add_column(Text(name), justify="left" if i < page.table.labels else "right")
-        for line in page.table.lines:
-            table.add_row(*map(Text, line))
-        parts.append(table)
-    return Group(*parts, *(_gate(g) for g in page.expectations), Text(""))
+def _page(page: Page, plain: bool, printed: str | None) -> RenderableType:
+    if printed is not None:
+        return Text(printed, no_wrap=True, overflow="ignore")
+    table = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=not plain, show_edge=False)
+    for i, name in enumerate(page.table.head):
+        table.add_column(Text(name), justify="left" if i < page.table.labels else "right")
+    for line in page.table.lines:
+        table.add_row(*map(Text, line))
+    return Group(Text.assemble(("report", "dim"), " ", (page.name, "bold")), table, *(_gate(g) for g in page.expectations), Text(""))
 
 
 def _query(query: JudgedQuery, plain: bool) -> RenderableType:
@@ -146,6 +146,7 @@ def _query(query: JudgedQuery, plain: bool) -> RenderableType:
             rows = sorted(rows, key=_fragility)[:SHOWN_OF_MANY]
             parts.append(Text(f"the {len(rows)} most fragile of {len(result.rows)} rows:", "dim"))
         parts.append(_table(rows, _marked(result.rows), result.kind, plain, any(r.sample for r in result.rows)))
+    parts += [Text(f"  {x}", "yellow") for x in left_out(result)]
     parts += [_gate(g) for g in query.expectations]
     parts.append(Text(""))
     return Group(*parts)
