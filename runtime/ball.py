@@ -126,9 +126,9 @@ class Ball:
         if p == 1:  # the others have nothing
             right, lams = capped >= 1, turn
         else:
-            top = size.amax(-1, keepdim=True).clamp(min=tiny)
-            free = ((size / top).gather(-1, order) ** (p / (p - 1))).flip(-1).cumsum(-1).flip(-1)
-            lams = top * (free / (1 - capped + powers).clamp(min=tiny)) ** (1 - 1 / p)
+            # In logarithms: for p near 1 and infinity powers leave the range of numbers.
+            free = (size.gather(-1, order).log() * (p / (p - 1))).flip(-1).logcumsumexp(-1).flip(-1)
+            lams = ((free - (1 - capped + powers).clamp(min=tiny).log()) * (1 - 1 / p)).exp()
             right = lams >= turn
         lam = lams.gather(-1, right.to(torch.int8).argmax(-1, keepdim=True))
         return torch.where(right.any(-1, keepdim=True), lam, 0.0).nan_to_num(0.0, 0.0, 0.0)

@@ -33,6 +33,7 @@ STEPS_BACK = (0.0, 1e-9, 1e-6, 1e-4, 1e-3, 1e-2)
 ATTEMPTS = MappingProxyType({"optimized": 10})
 #: Numbers that the checker reads.
 READ_BY_CHECKER = frozenset({"F64", "F32", "F16"})
+STOPPED = "found, but the run was ended before its certificate was made"
 UNCONFIRMED = "found, but not confirmed by a second pass: there is no certificate"
 
 
@@ -68,7 +69,8 @@ class Certificates:
                         found[k] = replace(rows[k], radius=None if rows[k].radius is None else float(tried[case]), certificate=name)
                     left = tuple(c for c in left if c not in proofs)
                 for case in left:
-                    found[numbers[case]] = replace(rows[numbers[case]], complete=False, reason=UNCONFIRMED)
+                    reason = STOPPED if stopped() else UNCONFIRMED
+                    found[numbers[case]] = replace(rows[numbers[case]], complete=False, reason=reason)
         return found
 
     def _network(self, loaded: Loaded) -> dict[str, str]:
@@ -123,7 +125,9 @@ def _proofs(by: Certificates, loaded: Loaded, query: str, method: str, sizes: di
             ok = margins(left, eps[left]) > 0
             for i in left[ok].tolist():
                 claim = _claim(by, loaded, cases[i], query, step, sizes[cases[i]], network)
-                done[cases[i]] = _document(claim, loaded.inputs[cases[i].position], [(p, b) for p in proof for b in _own(p, i)])
+                content = _document(claim, loaded.inputs[cases[i].position], [(p, b) for p in proof for b in _own(p, i)])
+                if content is not None:
+                    done[cases[i]] = content
             left = left[~ok]
     return done
 
@@ -135,6 +139,10 @@ def _own(part: Proved, owner: int) -> list[int]:
 
 def _claim(by: Certificates, loaded: Loaded, case: Case, query: str, method: str, eps: Fraction, network: dict[str, str]) -> dict[str, Any]:
     said = statement(loaded, case, eps)
+    clip, x = said["perturbation"]["clip"], loaded.inputs[case.position]
+    if clip is not None:  # an input may be outside by its rounding (`prepare`): the statement is about a range that holds it
+        ends = min(Fraction(clip[0]), Fraction(float(x.min()))), max(Fraction(clip[1]), Fraction(float(x.max())))
+        said["perturbation"]["clip"] = [str(end) for end in ends]
     return {
         "format": FORMAT,
         "statement": "real-arithmetic network with exactly these weights",
@@ -147,8 +155,11 @@ def _claim(by: Certificates, loaded: Loaded, case: Case, query: str, method: str
     }
 
 
-def _document(claim: dict[str, Any], x: Tensor, leaves: list[tuple[Proved, int]]) -> bytes:
-    """x: the input. leaves: the relaxations that prove the row, and its place in each batch: of the whole ball, or of its pieces."""
+def _document(claim: dict[str, Any], x: Tensor, leaves: list[tuple[Proved, int]]) -> bytes | None:
+    """A certificate's contents; None where a number in it is not finite, so that nobody could read it.
+
+    x: the input. leaves: the relaxations that prove the row, and its place in each batch: of the whole ball, or of its pieces.
+    """
     pieces, arrays = [], {"input": x}
     if not isinstance(leaves[0][0].relaxed.region, Piece):
         leaves = leaves[-1:]
@@ -162,6 +173,8 @@ def _document(claim: dict[str, Any], x: Tensor, leaves: list[tuple[Proved, int]]
     if isinstance(relaxed, Quadratic) and relaxed.hull.chart is not None:
         arrays["chart.basis"], arrays["chart.scale"] = relaxed.hull.chart.basis, relaxed.hull.chart.scale
     arrays = {name: value.detach().to("cpu", torch.float64).contiguous().clone() for name, value in arrays.items()}
+    if not all(bool(torch.isfinite(value).all()) for value in arrays.values()):
+        return None
     text = json.dumps(claim | {"pieces": pieces or None})
     return save(arrays, {"certificate": text, "digest": _digest(text, arrays)})
 

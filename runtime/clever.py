@@ -87,7 +87,8 @@ def _steepest(graph: Graph, inputs: Tensor, ball: Ball, row: Tensor, radius: flo
     with torch.enable_grad():
         points = (inputs + delta).requires_grad_()
         (gradient,) = torch.autograd.grad((logits(graph, points) @ row).sum(), points)
-    return np.asarray(p_norm(gradient[:, frames], ball.dual).amax(0).cpu())
+    steepest = p_norm(gradient[:, frames], ball.dual).nan_to_num(torch.inf, torch.inf)  # where nothing can be said, any slope
+    return np.asarray(steepest.amax(0).cpu())
 
 
 def _uniform(count: int, n: int, ball: Ball, generator: np.random.Generator) -> np.ndarray:
@@ -108,7 +109,9 @@ def _limit(maxima: np.ndarray) -> tuple[float, float]:
     """
     from scipy import optimize, stats  # half a second to import, which other queries do not pay
 
-    top, spread = float(maxima.max()), float(maxima.max() - maxima.min())
+    top, spread = float(maxima.max()), float(maxima.max()) - float(maxima.min())
+    if not np.isfinite(top + spread):  # gradients that are too large, or no numbers: any slope
+        return np.inf, 1.0
     if spread <= FLAT * top:
         return top, 1.0
 

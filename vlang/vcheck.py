@@ -198,6 +198,8 @@ def unroll(tensors: dict[str, Array], claim: dict[str, Any], frames: int) -> lis
         ends = np.cumsum([0, *(r[2] for r in refs)])
         return [(r, matrix(weight[:, a:b])) for r, a, b in zip(refs, ends[:-1], ends[1:], strict=True)]
 
+    if type(claim["layers"]) is not int or type(claim["bidirectional"]) is not bool:
+        raise InvalidError("its layers and directions are no number and no truth value")
     if cell not in ("rnn_tanh", "rnn_relu", "gru", "lstm") or claim["readout"] not in ("last", "mean", "max"):
         raise InvalidError(f"cell {cell!r} with readout {claim['readout']!r} is not known")
     known = ["h0", "c0"][: 2 if cell == "lstm" else 1]  # named so, with the prefix or without: any other tensor has another role
@@ -267,7 +269,7 @@ def unroll(tensors: dict[str, Array], claim: dict[str, Any], frames: int) -> lis
 
 
 def sigmoid(v: arb) -> arb:
-    return HALF + HALF * (v / 2).tanh()
+    return 1 / (1 + (-v).exp())
 
 
 VALUES: dict[str, Callable[..., arb]] = {
@@ -313,6 +315,8 @@ def top_of_tanh(k: arb, a: arb, lo: arb, hi: arb) -> arb:
         return ends.max((k - a).abs_upper() * hi.max(ZERO))
     t = (1 - a / k).sqrt()
     x = t.atanh()
+    if not x.is_finite():  # so flat that the maximum is far out: tanh <= 1
+        return ends if hi <= 0 else ends.max(k - a * lo.max(ZERO))
     return ends if x < lo or x > hi else ends.max(k * t - a * x)
 
 
@@ -360,14 +364,15 @@ def is_below(op: str, box: list[Interval], slopes: Vector, top: arb, sign: int) 
 
 
 def second(op: str, lo: arb, hi: arb) -> Interval:
-    """The range of a factor's second derivative, kinks aside. tanh'' = 2 t^3 - 2 t turns where t^2 = 1/3; sigma(y) = 1/2 + 1/2 tanh(y / 2)."""
+    """The range of a factor's second derivative, kinks aside. tanh'' = -2 t (1 - t^2) turns where t^2 = 1/3; sigma(y) = 1/2 + 1/2 tanh(y / 2)."""
     if op == "sigmoid":
         low, high = second("tanh", lo / 2, hi / 2)
         return low / 8, high / 8
     if op != "tanh":
         return ZERO, ZERO
     t, turn = (lo.tanh(), hi.tanh()), (ONE / 3).sqrt()
-    bends = [2 * x * x * x - 2 * x for x in (*t, *(x for x in (-turn, turn) if not (x < t[0] or x > t[1])))]
+    bends = [-2 * x.tanh() / x.cosh() ** 2 for x in (lo, hi)]  # 1 - t^2 without cancellation
+    bends += [-2 * x * (1 - x * x) for x in (-turn, turn) if not (x < t[0] or x > t[1])]
     return -largest(-x for x in bends), largest(bends)
 
 
@@ -494,12 +499,11 @@ class Region:
             if p == 1:
                 lam = turn[order][(capped >= 1).argmax()] if capped[-1] >= 1 else 0.0
             else:
-                powers = size[order] ** (p / (p - 1))
-                free = powers[::-1].cumsum()[::-1]
-                lams = (free / (1 - capped + share[order] ** p)) ** (1 - 1 / p)
+                free = np.logaddexp.accumulate((np.log(size[order]) * (p / (p - 1)))[::-1])[::-1]  # powers may leave the range of numbers
+                lams = np.exp((free - np.log(np.maximum(1 - capped + share[order] ** p, 1e-300))) * (1 - 1 / p))
                 right = lams >= turn[order]
                 lam = lams[right.argmax()] if right.any() else 0.0
-        return np.minimum(size, np.nan_to_num(lam * weight, posinf=0.0))
+            return np.minimum(size, np.nan_to_num(lam * weight, posinf=0.0))
 
     def support(self, a: dict[int, Vector], lift: float = 0.0) -> arb:
         """max of the sum of a_k . (delta_k - offset_k); lift: what is moved from a onto the direction (any is sound)."""

@@ -31,6 +31,8 @@ FARTHEST, FITTING = 0.9, 1.42
 CURVATURE_COST = 1e-3
 #: Vertices along an argument of the grid on which offsets are bounded; programs see every second one.
 VERTICES = {1: 65, 2: 17}
+#: Boxes narrower than this have lines: curvature is divided by their width twice, and would overflow.
+NARROW = 1e-60
 #: Where an argument or a function varies by less than this share of its size over a box there is no curvature: it would be noise.
 FLAT = 1e-9
 #: Boxes at once.
@@ -141,7 +143,7 @@ def _lowest(f: Nonlinearity, lo: Args, hi: Args, moved: Moved) -> tuple[Args, Ar
     low, high = f_at.amin(0), f_at.amax(0)
     size = (high - low) / 2
     curved = size > FLAT * torch.maximum(low.abs(), high.abs())
-    wide = [curved & (h > FLAT * m.abs()) for m, h in zip(middle, half, strict=True)]
+    wide = [curved & (h > FLAT * m.abs()) & (h > NARROW) for m, h in zip(middle, half, strict=True)]
     size = torch.where(size > 0, size, 1.0)
     values = ((f_at - (low + high) / 2) / size).movedim(0, -1)
     mean = [((c - m) / u).clamp(-FARTHEST, FARTHEST) for c, m, u in zip(moved.centre, middle, unit, strict=True)]

@@ -88,6 +88,20 @@ def test_clipped_gain_is_exact(p: Fraction | None) -> None:
             assert float((d * c).sum()) <= gain
 
 
+@pytest.mark.parametrize("p", [Fraction(100001, 100000), Fraction(1001, 1000), Fraction(101, 100)])
+def test_clipped_gain_for_p_near_1_is_near_that_of_1(p: Fraction) -> None:
+    """Whose gain is exact: |d|_1 <= n^(1 - 1/p) |d|_p."""
+    g = torch.Generator().manual_seed(3)
+    n = 5
+    c = torch.randn(1, 200, n, generator=g, dtype=DTYPE) * 10 ** (-4 * torch.rand(1, 200, n, generator=g, dtype=DTYPE))
+    room = (torch.rand(1, 1, n, generator=g, dtype=DTYPE), torch.rand(1, 1, n, generator=g, dtype=DTYPE) * 1e-3)
+    for radius in (0.1, 0.7, 2.0):
+        radii = torch.full((1, 1), radius, dtype=DTYPE)
+        near, one = Ball(radii, p, None, room).gain(0, c), Ball(radii, Fraction(1), None, room).gain(0, c)
+        assert bool((near >= one * (1 - 1e-12)).all())
+        assert bool((near <= one * n ** float(1 - 1 / p) * (1 + 1e-9)).all())
+
+
 def test_at_most_sums_the_largest() -> None:
     gains = [torch.tensor([[1.0, 5.0]]), torch.tensor([[3.0, 0.0]]), torch.tensor([[2.0, 1.0]])]
     radii = torch.ones(1, 3, dtype=DTYPE)

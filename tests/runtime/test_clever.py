@@ -41,6 +41,20 @@ def test_equal_maxima_need_no_fit() -> None:
     assert _limit(np.full(30, 2.0)) == (2.0, 1.0)
 
 
+@pytest.mark.parametrize("value", [np.inf, np.nan, 1.7e308])
+def test_slopes_without_a_number_have_no_end(value: float) -> None:
+    assert _limit(np.array([1.0, value, 2.0]))[0] == np.inf
+
+
+def test_gradients_without_a_number_say_that_nothing_is_known() -> None:
+    rows = torch.tensor([[1e200, 0.0], [0.0, 1e200]], dtype=DTYPE) * 1e200
+    graph = affine_graph(rows, torch.tensor([1.0, 0.0], dtype=DTYPE), 1, 2)
+    found = clever(
+        graph, torch.zeros(1, 1, 2, dtype=DTYPE), Ball(torch.ones(1, 1, dtype=DTYPE), None), torch.tensor([-1.0, 1.0], dtype=DTYPE), 1.0, 8, 20, 0
+    )
+    assert found.value == 0
+
+
 @pytest.mark.parametrize("at_most", [None, 1])
 @pytest.mark.parametrize("norm", [Fraction(1), Fraction(2), None])
 def test_an_affine_margin_is_estimated_exactly(norm: Fraction | None, at_most: int | None) -> None:

@@ -224,3 +224,16 @@ def test_second_derivatives_hold_on_boxes(op: str) -> None:
                 assert second.lower() <= arb(float(high[i])) + arb("1e-9")
     finally:
         flint.ctx.default()
+
+
+@pytest.mark.parametrize("op", sorted(RELAXATIONS))
+def test_boxes_of_hardly_any_width_have_finite_parabolas(op: str) -> None:
+    """Curvature is divided by the width twice."""
+    arity = RELAXATIONS[op].arity
+    for width in (0.0, 5e-324, 4.45e-308, 1e-200, 1e-100, 1e-30):
+        lo, hi = (tuple(torch.full((1, 3), s * width, dtype=DTYPE) for _ in range(arity)) for s in (-1, 1))
+        zero = torch.zeros(1, 3, dtype=DTYPE)
+        found = parabolas(RELAXATIONS[op], lo, hi, Moved((zero,) * arity, (zero,) * arity, zero))
+        for side in (found.lower, found.upper):
+            assert all(bool(x.isfinite().all()) for x in (*side.slopes, side.offset, *side.curvature)), width
+            assert all(bool((x.abs() < 1e150).all()) for x in side.curvature)

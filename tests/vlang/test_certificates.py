@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 
 from tests.vlang.certificates import KINDS, certify, check, load, make_network, proved_by
 from vlang import vcheck
@@ -87,6 +89,34 @@ def test_pieces_of_clipped_balls_are_proved_again(perturbation: str, seed: int, 
     assert certify(tmp_path, perturbation, "sliced", query="verify", extra=f", eps = {eps}", seed=seed).certificate
     assert len(load(tmp_path)[0]["pieces"]) > 1
     check(tmp_path)
+
+
+@pytest.mark.parametrize(("cell", "name", "value"), [("rnn", "bias_hh_l0", 70.0), ("gru", "bias_ih_l0", 30.0), ("lstm", "bias_ih_l0", -30.0)])
+def test_saturated_units_are_proved_again(cell: str, name: str, value: float, tmp_path: Path) -> None:
+    """Slopes and values of 1e-30 and less are no rounding errors of the checker's."""
+    make_network(tmp_path / "net.safetensors", cell)
+    tensors = load_file(tmp_path / "net.safetensors")
+    for k in (1, 4):
+        tensors[f"rnn.{name}"][k % len(tensors[f"rnn.{name}"])] = value
+    save_file(tensors, tmp_path / "net.safetensors")
+    for method in ("planes", "quadratic"):
+        assert certify(tmp_path, "frames = all, norm = 2", method).certificate
+        check(tmp_path)
+
+
+def test_an_input_at_a_rounded_end_of_its_clip_is_proved_again(tmp_path: Path) -> None:
+    """The float64 that 0.9 is read as lies above 9/10; the certificate is about a range that holds it."""
+    make_network(tmp_path / "net.safetensors", "lstm")
+    x = np.full((1, 3, 3), 0.9)
+    assert Fraction(float(x[0, 0, 0])) > Fraction(9, 10)
+    np.save(tmp_path / "x.npy", x)
+    (tmp_path / "q.rspec").write_text("""rspec 1
+network net { checkpoint = "net.safetensors" }
+dataset d { inputs = "x.npy" }
+radius q { network = net, input = d, perturbation = { frames = all, norm = 2, clip = [0, 0.9] }, engine = { method = planes } }
+""")
+    assert vrun(["run", str(tmp_path / "q.rspec"), "--certificates", str(tmp_path / "proofs")]) == 0
+    assert vcheck.main([str(tmp_path / "proofs" / "q-0.cert"), "--network", str(tmp_path / "net.safetensors")]) == 0
 
 
 @pytest.mark.parametrize("norm", ["2", "inf"])

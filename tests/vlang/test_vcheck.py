@@ -41,6 +41,22 @@ def test_what_a_clip_leaves_of_a_ball_is_bounded(p: float) -> None:
         assert best * (1 - 1e-12) <= found <= best * (1.01 if p > 1 else 1 + 1e-12)
 
 
+@pytest.mark.parametrize("p", [Fraction(1), Fraction(1001, 1000), Fraction(101, 100), Fraction(5, 4), Fraction(2), Fraction(50)])
+def test_the_checker_splits_clipped_balls_as_well_as_the_runtime(p: Fraction) -> None:
+    """So that what one proves the other does."""
+    import torch
+
+    from vlang.runtime.ball import Ball
+
+    rng = np.random.default_rng(0)
+    for radius in (0.05, 0.3, 1.0, 5.0) * 5:
+        x, a = rng.random((1, 6)).round(1), rng.normal(size=6) * 10.0 ** rng.integers(-5, 1, 6)
+        room = (torch.tensor(x[None]), torch.tensor(1 - x[None]))
+        ours = float(Ball(torch.full((1, 1), radius, dtype=torch.float64), p, None, room).gain(0, torch.tensor(a[None, None])))
+        whole = vcheck.Region(x, {0: vcheck.arb(radius)}, p, 1, (vcheck.ZERO, vcheck.ONE), None, None, 0 * x, (0.0, 0.0))
+        assert float(whole.gain(0, vcheck.vector(a))) == pytest.approx(ours, rel=1e-9)
+
+
 def changed_network(kind: str) -> Callable[[Claim, Arrays], None]:
     def change(claim: Claim, arrays: Arrays) -> None:
         claim["network"]["sha256"] = kind * 64
