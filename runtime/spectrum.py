@@ -45,7 +45,7 @@ def _row(plan: SpectrumPlan, network: Network, x: Tensor | None, drawn: bool) ->
         spectral_norm=float(np.linalg.norm(a, 2)),
         numerical_radius=spectra.numerical_radius(a),
         henrici=spectra.departure(a),
-        eigenvalue_condition=float(found.conditions.max()),
+        eigenvalue_conditions=tuple(found.conditions.tolist()),
         eigenvector_condition=found.vectors,
         pseudospectra=tuple(Pseudospectrum(e, spectra.pseudospectral_radius(a, e), spectra.pseudospectral_abscissa(a, e)) for e in sizes),
         kreiss=(kreiss.lower, kreiss.upper),

@@ -117,9 +117,10 @@ class Landscape:
 class SpectrumRow:
     """What is known of one matrix. Nothing here is proved; an interval (low, high) says what a method leaves open.
 
-    power_radius: the spectral radius again, by power iteration. henrici: departure from normality, Frobenius norm. kreiss: of powers, infinite
-    for an unstable matrix. growth: the largest norm of a power; growth_at: which. product_growth: of the Jacobians' products along the
-    trajectory up to the frame. defective: to the nearest matrix found that cannot be diagonalised.
+    power_radius: the spectral radius again, by power iteration. eigenvalue_conditions: in the eigenvalues' order. henrici: departure from
+    normality, Frobenius norm. kreiss: of powers, infinite for an unstable matrix. growth: the largest norm of a power; growth_at: which.
+    product_growth: of the Jacobians' products along the trajectory up to the frame. defective: to the nearest matrix found that cannot be
+    diagonalised.
     """
 
     of: str
@@ -130,7 +131,7 @@ class SpectrumRow:
     spectral_norm: float
     numerical_radius: float
     henrici: float
-    eigenvalue_condition: float
+    eigenvalue_conditions: tuple[float, ...]
     eigenvector_condition: float
     pseudospectra: tuple[Pseudospectrum, ...]
     kreiss: tuple[float, float]
@@ -140,6 +141,11 @@ class SpectrumRow:
     defective: float
     landscape: Landscape | None = None
     swept: Swept = ()
+
+    @property
+    def eigenvalue_condition(self) -> float:
+        """The worst one."""
+        return max(self.eigenvalue_conditions)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.linalg
 from safetensors.numpy import load_file
 
 from vlang.cli import main
@@ -37,6 +38,10 @@ def test_a_matrix_and_its_quantities(world: Path, capsys: pytest.CaptureFixture[
     assert row["power_radius"] == pytest.approx(row["spectral_radius"], rel=1e-4)
     assert row["spectral_norm"] == pytest.approx(np.linalg.norm(w, 2))
     assert sorted(abs(complex(*v)) for v in row["eigenvalues"]) == pytest.approx(sorted(abs(values)))
+    _, left, right = scipy.linalg.eig(w, left=True)
+    conditions = 1 / abs((left.conj() * right).sum(0))
+    assert sorted(row["eigenvalue_conditions"]) == pytest.approx(sorted(conditions))
+    assert max(row["eigenvalue_conditions"]) == row["eigenvalue_condition"]
     assert [p["eps"] for p in row["pseudospectra"]] == [0.01, 0.1]
     assert row["pseudospectra"][1]["radius"] >= row["spectral_radius"] + 0.1 - 1e-9
     out = capsys.readouterr().out

@@ -78,6 +78,7 @@ def _matrix(row: SpectrumRow) -> dict[str, Any]:
         numerical_radius=row.numerical_radius,
         henrici=row.henrici,
         eigenvalue_condition=row.eigenvalue_condition,
+        eigenvalue_conditions=_finite(row.eigenvalue_conditions),
         eigenvector_condition=row.eigenvector_condition,
         pseudospectra=[{"eps": p.eps, "radius": p.radius, "abscissa": p.abscissa} for p in row.pseudospectra],
         kreiss=_finite(row.kreiss),
