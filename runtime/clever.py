@@ -77,7 +77,7 @@ def _steepest(graph: Graph, inputs: Tensor, ball: Ball, row: Tensor, radius: flo
     frames = sorted(ball.frames)
     delta = torch.zeros((samples, *inputs.shape[1:]), dtype=inputs.dtype)
     for k in frames:
-        delta[:, k] = torch.from_numpy(_uniform(samples, inputs.shape[2], ball, generator)) * float(ball.radii[0, k]) * radius
+        delta[:, k] = torch.from_numpy(_points(samples, inputs.shape[2], ball, generator)) * float(ball.radii[0, k]) * radius
     if ball.at_most is not None and ball.at_most < len(frames):
         keep = generator.random((samples, len(frames))).argsort(1) < ball.at_most
         delta[:, frames] *= torch.from_numpy(keep)[:, :, None]
@@ -89,6 +89,20 @@ def _steepest(graph: Graph, inputs: Tensor, ball: Ball, row: Tensor, radius: flo
         (gradient,) = torch.autograd.grad((logits(graph, points) @ row).sum(), points)
     steepest = p_norm(gradient[:, frames], ball.dual).nan_to_num(torch.inf, torch.inf)  # where nothing can be said, any slope
     return np.asarray(steepest.amax(0).cpu())
+
+
+def _points(count: int, n: int, ball: Ball, generator: np.random.Generator) -> np.ndarray:
+    """Points of the unit p-ball: one half evenly, the other at extreme points, where gradients differ most from the centre's. shape: [count, n].
+
+    In many dimensions even points of a 1-norm or an infinity-norm ball are all alike, as far as a weighted sum of coordinates can tell.
+    """
+    inside = _uniform(count - count // 2, n, ball, generator)
+    if ball.norm == 1:
+        extreme = np.eye(n)[generator.integers(n, size=count // 2)] * generator.choice([-1.0, 1.0], (count // 2, 1))
+    else:
+        extreme = _uniform(count // 2, n, ball, generator)
+        extreme = np.sign(extreme) if ball.norm is None else extreme / np.linalg.norm(extreme, float(ball.norm), axis=1, keepdims=True)
+    return np.concatenate([inside, extreme])
 
 
 def _uniform(count: int, n: int, ball: Ball, generator: np.random.Generator) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 from tests.helpers import DTYPE
 from tests.runtime.test_attacks import SPECS, affine_graph, answered
 from vlang.runtime.ball import Ball
-from vlang.runtime.clever import _limit, _uniform, clever
+from vlang.runtime.clever import _limit, _points, _uniform, clever
 
 
 @pytest.mark.parametrize("norm", [Fraction(1), Fraction(2), Fraction(3), None])
@@ -23,6 +23,22 @@ def test_points_fill_the_ball_evenly(norm: Fraction | None) -> None:
     assert size.max() <= 1 + 1e-12
     assert np.mean(size**n) == pytest.approx(0.5, abs=0.01)
     assert np.mean(x > 0, axis=0) == pytest.approx(0.5, abs=0.015)
+
+
+@pytest.mark.parametrize("norm", [Fraction(1), Fraction(3, 2), Fraction(2), None])
+def test_half_of_the_points_are_extreme(norm: Fraction | None) -> None:
+    n, ball = 4, Ball(torch.ones(1, 1, dtype=DTYPE), norm)
+    x = np.abs(_points(1001, n, ball, np.random.default_rng(0)))
+    size = x.max(1) if norm is None else (x ** float(norm)).sum(1) ** (1 / float(norm))
+    assert x.shape == (1001, n)
+    assert size.max() <= 1 + 1e-12
+    outer = x[501:]
+    assert size[501:] == pytest.approx(1)
+    if norm is None:
+        assert (outer == 1).all()
+    if norm == 1:
+        assert (outer.max(1) == 1).all()
+        assert (outer.sum(0) > 90).all()
 
 
 @pytest.mark.parametrize("shape", [1.5, 3.0, 8.0])
