@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.linalg
 
 from vlang.runtime.spectra.arrays import Matrix, checked
 from vlang.runtime.spectra.circle import arcs, unimodular
@@ -12,13 +13,19 @@ DIRECTIONS, ROUNDS, SETTLED = 16, 40, 1e-13
 
 
 def numerical_range(a: Matrix, directions: int = 180) -> Matrix:
-    """Points of its boundary, one a direction: quotients of the rotated Hermitian part's top eigenvectors (Johnson 1978). shape: [K]."""
+    """Points of its boundary, one a direction: quotients of the rotated Hermitian part's top eigenvectors (Johnson 1978). shape: [K].
+
+    That of a real matrix mirrors itself in the real axis: one half is computed.
+    """
     a = checked(a)
+    angles = np.linspace(0, 2 * np.pi, directions, endpoint=False)
+    mirrored = not np.iscomplexobj(a)
     found = []
-    for angle in np.linspace(0, 2 * np.pi, directions, endpoint=False):
-        vector = np.linalg.eigh(_part(a, angle))[1][:, -1]
+    for angle in angles[angles <= np.pi * (1 + 1e-12)] if mirrored else angles:
+        vector = scipy.linalg.eigh(_part(a, angle), subset_by_index=[len(a) - 1] * 2)[1][:, 0]
         found.append(vector.conj() @ a @ vector)
-    return np.array(found)
+    other = np.conj(found[1 : directions - len(found) + 1])[::-1] if mirrored else []
+    return np.concatenate([found, other])
 
 
 def numerical_radius(a: Matrix) -> float:
