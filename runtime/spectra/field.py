@@ -24,8 +24,8 @@ def numerical_range(a: Matrix, directions: int = 180) -> Matrix:
     for angle in angles[angles <= np.pi * (1 + 1e-12)] if mirrored else angles:
         vector = scipy.linalg.eigh(_part(a, angle), subset_by_index=[len(a) - 1] * 2)[1][:, 0]
         found.append(vector.conj() @ a @ vector)
-    other = np.conj(found[1 : directions - len(found) + 1])[::-1] if mirrored else []
-    return np.concatenate([found, other])
+    half = np.array(found)
+    return np.concatenate([half, half[1 : directions - len(half) + 1][::-1].conj()])
 
 
 def numerical_radius(a: Matrix) -> float:
