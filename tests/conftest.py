@@ -17,8 +17,14 @@ from torch import nn
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
 
+#: Files whose tests take longest: begun first, so that no worker is left alone with them at the end.
+LONG = frozenset({"test_contract.py", "test_rules.py", "test_certificates.py"})
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 WORDS = ["what", "is", "the", "name", "of", "dog", "?"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 class Classifier(nn.Module):

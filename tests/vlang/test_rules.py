@@ -123,11 +123,11 @@ def test_every_example_in_the_documents_checks(document: str, number: int, tmp_p
 SMALLER = {
     "table5.rspec": ["check"],
     "planes_lines_full.rspec": ["check"],
-    "table5_quick.rspec": ["run", "-p", "samples=1", "-p", "steps=50"],
+    "table5_quick.rspec": ["run", "-p", "samples=1", "-p", "steps=20"],
     "planes_lines.rspec": ["run", "-p", "samples=1", "-q", "four_frames"],
     "strokes.rspec": ["run", "-p", "digit=39", "-p", "tolerance=0.5"],
     "digits_table.rspec": ["run", "-p", "samples=4"],
-    "questions.rspec": ["run", "-p", "batches=10"],
+    "questions.rspec": ["run", "-q", "cert", "-q", "pgd", "-q", "swap"],
     "spectra.rspec": ["run", "-p", "samples=2", "-q", "digits_matrix", "-q", "digits_certified", "-q", "digits_attacked"],
     "news.rspec": ["run", "-q", "cert"],
 }
