@@ -108,7 +108,8 @@ class Ball:
             return (size * bound).sum(-1)
         share = bound / radius[..., None].clamp(min=torch.finfo(size.dtype).tiny)
         weight = (bound > 0).to(size) if self.norm == 1 else share ** (float(self.norm) - 1)
-        b = torch.minimum(size, self._multiplier(size, share, weight) * weight)
+        # Detached: at the best lam the bound's derivative by it vanishes, and its own would not be a number where a size is 0.
+        b = torch.minimum(size, self._multiplier(size.detach(), share, weight) * weight)
         split = radius * p_norm(b, self.dual) + ((size - b) * bound).sum(-1)
         box = (size * bound).sum(-1)
         return torch.where(split < box, split, box)

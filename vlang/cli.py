@@ -117,7 +117,7 @@ def _main(argv: list[str]) -> int:
 
 def _check_files(paths: Sequence[str]) -> None:
     """A path that is a mistyped or a late command: said before hours go into the other files."""
-    for path in (x for x in paths if not Path(x).exists()):
+    for path in (x for x in paths if not Path(x).suffix and not Path(x).exists()):
         meant = d.nearest(path, COMMANDS)
         if meant is not None:
             raise _CallError(f"there is no file '{path}'; did you mean vrun {meant} FILE...?")
@@ -222,11 +222,15 @@ def _run(plan: Plan, source: Source, args: argparse.Namespace) -> tuple[int, Rep
         saved: set[Path] = set()
 
         def saver(folder: str | None) -> Callable[[str, bytes], None] | None:
-            def save(name: str, content: bytes) -> None:
-                saved.add(Path(str(folder)) / name)
-                output.write(str(Path(str(folder)) / name), content)
+            if folder is None:
+                return None
+            home = Path(folder)
 
-            return None if folder is None else save
+            def save(name: str, content: bytes) -> None:
+                saved.add(home / name)
+                output.write(str(home / name), content)
+
+            return save
 
         try:
             results = execute(plan, __version__, args.device, progress, stopped, saver(args.certificates), saver(args.witnesses))
@@ -240,10 +244,9 @@ def _run(plan: Plan, source: Source, args: argparse.Namespace) -> tuple[int, Rep
     if args.json == "-":
         _write_pages(report)
         return EXIT_CODES[report.verdict], report
-    from vlang.formats import PAGES
     from vlang.formats.table import console, show
 
-    show(report, console(), lambda page: "\n".join(PAGES[word](page) for word in page.formats))
+    show(report, console())
     _write_pages(report)
     return EXIT_CODES[report.verdict], report
 

@@ -22,6 +22,7 @@ LINEAR_SHARE = 0.5
 GAIN = 1.35
 #: Relative tolerance of a method whose radius another one will improve.
 COARSE = 0.1
+CAPPED = "max_radius reached"
 MISCLASSIFIED = "misclassified: the network predicts another class at eps = 0"
 
 
@@ -60,7 +61,9 @@ def _refined(loaded: Loaded, found: dict[Case, Row], context: Context, deadline:
         late = context.until(now + (deadline - now) / left).late
         result = certified_radii(margins_, known * NEAR, asked.nominal, tolerance, most, late, None, known, CHEAP[REFINEMENT])
         if float(result.radius) > float(known):
-            better[case] = replace(found[case], radius=float(result.radius), method=REFINEMENT)
+            capped = bool(result.capped)
+            reason = CAPPED if capped else found[case].reason
+            better[case] = replace(found[case], radius=float(result.radius), method=REFINEMENT, capped=capped, reason=reason)
     return better
 
 
@@ -75,7 +78,7 @@ def _search(loaded: Loaded, cases: tuple[Case, ...], context: Context) -> dict[C
         if not complete:
             reason = "the search was cut short: the radius is certified, a larger one may be too"
         elif bool(result.capped[i]):
-            reason = "max_radius reached"
+            reason = CAPPED
         elif radius == 0:
             reason = "no eps above 0 could be certified"
         verdict = "certified" if radius > 0 else "unknown"

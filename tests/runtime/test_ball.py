@@ -102,6 +102,18 @@ def test_clipped_gain_for_p_near_1_is_near_that_of_1(p: Fraction) -> None:
         assert bool((near <= one * n ** float(1 - 1 / p) * (1 + 1e-9)).all())
 
 
+@pytest.mark.parametrize("p", [Fraction(1), Fraction(3, 2), Fraction(2), Fraction(4)])
+def test_clipped_gain_has_a_gradient_where_coefficients_vanish(p: Fraction) -> None:
+    """The maximiser, which slopes are moved by."""
+    c = torch.tensor([[[0.0, 1.0, -0.5]]], dtype=DTYPE, requires_grad=True)
+    room = (torch.full((1, 1, 3), 0.3, dtype=DTYPE), torch.full((1, 1, 3), 0.9, dtype=DTYPE))
+    gain = Ball(torch.ones(1, 1, dtype=DTYPE), p, None, room).gain(0, c)
+    (gradient,) = torch.autograd.grad(gain.sum(), c)
+    assert bool(gradient.isfinite().all())
+    if p > 1:
+        assert float((gradient * c.detach()).sum()) == pytest.approx(float(gain.detach()))
+
+
 def test_at_most_sums_the_largest() -> None:
     gains = [torch.tensor([[1.0, 5.0]]), torch.tensor([[3.0, 0.0]]), torch.tensor([[2.0, 1.0]])]
     radii = torch.ones(1, 3, dtype=DTYPE)

@@ -116,6 +116,8 @@ def test_params_and_queries_from_the_command_line(world: Path, capsys: pytest.Ca
     assert main([]) == 2
     assert main([str(world / "cli.rspce")]) == 2
     assert "did you mean" in capsys.readouterr().err
+    assert main([str(world / "check.rspec")]) == 2
+    assert "file not found" in capsys.readouterr().err
     for late in (["chek", path], [path, "plan"]):
         assert main(late) == 2
         out, err = capsys.readouterr()

@@ -18,6 +18,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from vlang.formats import PAGES
 from vlang.join import frames_of_row
 from vlang.numbers import down, up
 from vlang.report import GateResult, JudgedQuery, JudgedSpectrum, Page, Report, Row, SpectrumRow, left_out, size_of
@@ -51,15 +52,14 @@ def console() -> Console:
     return output if output.is_terminal else Output(highlight=False, markup=False, no_color=True, width=160, soft_wrap=True)
 
 
-def show(report: Report, console: Console, printed: Callable[[Page], str]) -> None:
-    """printed: a page that has no path, in its own formats."""
+def show(report: Report, console: Console) -> None:
     plain = not console.is_terminal
     for query in report.queries:
         console.print(_query(query, plain))
     for matrices in report.spectra:
         console.print(_spectrum(matrices, plain))
     for page in report.pages:
-        console.print(_page(page, plain, printed(page) if page.path is None else None))
+        console.print(_page(page, plain))
     seconds = sum(q.result.seconds for q in report.queries) + sum(x.result.seconds for x in report.spectra)
     e = report.engine
     verdict = Text(report.verdict.upper(), VERDICT_STYLE[report.verdict])
@@ -117,9 +117,9 @@ def _spectrum(found: JudgedSpectrum, plain: bool) -> RenderableType:
     return Group(*parts, *(_gate(g) for g in found.expectations), Text(""))
 
 
-def _page(page: Page, plain: bool, printed: str | None) -> RenderableType:
-    if printed is not None:
-        return Text(printed, no_wrap=True, overflow="ignore")
+def _page(page: Page, plain: bool) -> RenderableType:
+    if page.path is None:
+        return Text("\n".join(PAGES[word](page) for word in page.formats), no_wrap=True, overflow="ignore")
     table = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=not plain, show_edge=False)
     for i, name in enumerate(page.table.head):
         table.add_column(Text(name), justify="left" if i < page.table.labels else "right")
