@@ -212,10 +212,11 @@ class Relaxed:
 
     def _rounding_of(self, i: int, node: Nonlinear, planes: Planes) -> Tensor:
         """What a unit of |coefficient| on a nonlinear node loses in the walk."""
-        size = torch.maximum(planes.lower.offset.abs(), planes.upper.offset.abs())
+        tiny = torch.finfo(planes.lower.offset.dtype).tiny  # halves of planes may underflow
+        size = torch.maximum(planes.lower.offset.abs(), planes.upper.offset.abs()) + tiny
         for k, ref in enumerate(node.args):
             slope = torch.maximum(planes.lower.slopes[k].abs(), planes.upper.slopes[k].abs())
-            size = size + slope * self._magnitude(ref)
+            size = size + (slope + tiny) * self._magnitude(ref)
         error = size * rounding.gamma(2 * node.width + self._roundings, size.dtype)
         return error + self._deployed_error(i) if self.nominal.deployed else error
 
@@ -327,13 +328,12 @@ class Relaxed:
                         if self.live[term.ref.node]:
                             add(term.ref, a if term.weight is None else a @ term.weight)
                 case Nonlinear(args=args):
-                    upper, lower = planes[i].upper, planes[i].lower
-                    above, below = a.clamp(min=0), a.clamp(max=0)
+                    middle, gap, size = planes[i].middle, planes[i].gap, a.abs()
                     nonlinear[i] = a
-                    centre = centre + _inner(above, upper.offset) + _inner(below, lower.offset)
-                    slack = slack + _inner(a.abs(), error[i])
+                    centre = centre + _inner(a, middle.offset) + _inner(size, gap.offset)
+                    slack = slack + _inner(size, error[i])
                     for k, ref in enumerate(args):
-                        add(ref, (above * upper.slopes[k][:, None]).addcmul_(below, lower.slopes[k][:, None]))
+                        add(ref, (a * middle.slopes[k][:, None]).addcmul_(size, gap.slopes[k][:, None]))
         return Reached(centre, slack, inputs, nonlinear)
 
 
@@ -355,7 +355,7 @@ def _inner(a: Tensor, v: Tensor) -> Tensor:
     """shape: [B or 1, R, w] . [B, w] -> [B, R]."""
     if a.shape[0] == 1:
         return v @ a[0].T
-    return torch.bmm(a, v[:, :, None])[..., 0]
+    return torch.bmm(v[:, None], a.mT)[:, 0]  # twice as fast as the other way round
 
 
 def _dense(weight: Tensor | None, width: int, like: Tensor) -> Tensor:
