@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from vlang.runtime.ball import Ball, p_norm
-from vlang.runtime.concrete import logits
+from vlang.runtime.concrete import logits, unmoved
+from vlang.runtime.device import batch_bytes
 from vlang.runtime.graph import Graph
 
 #: Balls tried on the way to the one whose estimate is its own radius: first with fewer points and without a fit, then as asked.
@@ -29,6 +30,8 @@ FAR = 2.0
 NEARLY_A_BOX = 500
 #: Below this spread, relative to their size, the maxima are one number, and there is nothing to fit.
 FLAT = 1e-9
+#: Numbers that a gradient keeps for every one of a point's values.
+COPIES = 4
 #: Shapes of the distribution of maxima that are looked for.
 SHAPES = 1e-3, 1e4
 
@@ -57,7 +60,7 @@ def clever(
     for k in range(COARSE_ROUNDS + ROUNDS):
         fine = k >= COARSE_ROUNDS
         count = batches if fine else max(10, batches // COARSE)
-        maxima = np.stack([_steepest(graph, inputs, ball, row, radius, samples, generator) for _ in range(count)])
+        maxima = _steepest(graph, inputs, ball, row, radius, samples, count, generator)
         points += count * samples
         fitted = [_limit(m) if fine else (float(m.max()), 1.0) for m in maxima.T]
         shares = sorted((w * limit for w, (limit, _) in zip(weights, fitted, strict=True)), reverse=True)
@@ -72,23 +75,40 @@ def clever(
     return Estimate(best.value, best.fit, points)
 
 
-def _steepest(graph: Graph, inputs: Tensor, ball: Ball, row: Tensor, radius: float, samples: int, generator: np.random.Generator) -> np.ndarray:
-    """The largest dual norm of the margin's gradient by every frame that moves, over points of the ball. shape: [frames]."""
+def _steepest(
+    graph: Graph, inputs: Tensor, ball: Ball, row: Tensor, radius: float, samples: int, batches: int, generator: np.random.Generator
+) -> np.ndarray:
+    """The largest dual norm of the margin's gradient by every frame that moves, over so many points of the ball, batch by batch.
+
+    shape: [batches, frames].
+    """
     frames = sorted(ball.frames)
-    delta = torch.zeros((samples, *inputs.shape[1:]), dtype=inputs.dtype)
+    point = COPIES * 8 * (inputs[0].numel() + sum(node.width for node in graph.nodes))
+    at_once = max(1, batch_bytes(inputs.device) // (samples * point))
+    known, found = unmoved(graph, inputs, ball.frames), []
+    for start in range(0, batches, at_once):
+        deltas = [_drawn(inputs, ball, samples, generator) * radius for _ in range(start, min(start + at_once, batches))]
+        delta = torch.cat(deltas).to(inputs.device)
+        if ball.room is not None:
+            delta = torch.minimum(torch.maximum(delta, -ball.room[0]), ball.room[1])
+        with torch.enable_grad():
+            points = (inputs + delta).requires_grad_()
+            (gradient,) = torch.autograd.grad((logits(graph, points, known) @ row).sum(), points)
+        steepest = p_norm(gradient[:, frames], ball.dual).nan_to_num(torch.inf, torch.inf)  # where nothing can be said, any slope
+        found.append(steepest.reshape(len(deltas), samples, len(frames)).amax(1))
+    return np.asarray(torch.cat(found).cpu())
+
+
+def _drawn(inputs: Tensor, ball: Ball, count: int, generator: np.random.Generator) -> Tensor:
+    """Points of the set at eps = 1, but for its clip. shape: [count, m, n]."""
+    frames = sorted(ball.frames)
+    delta = torch.zeros((count, *inputs.shape[1:]), dtype=inputs.dtype)
     for k in frames:
-        delta[:, k] = torch.from_numpy(_points(samples, inputs.shape[2], ball, generator)) * float(ball.radii[0, k]) * radius
+        delta[:, k] = torch.from_numpy(_points(count, inputs.shape[2], ball, generator)) * float(ball.radii[0, k])
     if ball.at_most is not None and ball.at_most < len(frames):
-        keep = generator.random((samples, len(frames))).argsort(1) < ball.at_most
+        keep = generator.random((count, len(frames))).argsort(1) < ball.at_most
         delta[:, frames] *= torch.from_numpy(keep)[:, :, None]
-    delta = delta.to(inputs.device)
-    if ball.room is not None:
-        delta = torch.minimum(torch.maximum(delta, -ball.room[0]), ball.room[1])
-    with torch.enable_grad():
-        points = (inputs + delta).requires_grad_()
-        (gradient,) = torch.autograd.grad((logits(graph, points) @ row).sum(), points)
-    steepest = p_norm(gradient[:, frames], ball.dual).nan_to_num(torch.inf, torch.inf)  # where nothing can be said, any slope
-    return np.asarray(steepest.amax(0).cpu())
+    return delta
 
 
 def _points(count: int, n: int, ball: Ball, generator: np.random.Generator) -> np.ndarray:

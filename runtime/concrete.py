@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from torch import Tensor
 
 from vlang.runtime.graph import Affine, Constant, Graph, Input, Nonlinear, Ref
 from vlang.runtime.relaxations import RELAXATIONS
 
 
-def trajectory(graph: Graph, inputs: Tensor) -> list[Tensor]:
-    """Every node's value. shape: inputs [B, m, n] -> each [B, width]."""
+#: No node's value is known.
+NONE: Mapping[int, Tensor] = MappingProxyType({})
+
+
+def trajectory(graph: Graph, inputs: Tensor, known: Mapping[int, Tensor] = NONE) -> list[Tensor]:
+    """Every node's value. known: those that need no computing. shape: inputs [B, m, n], known each [1, width] -> each [B, width]."""
     values: list[Tensor] = []
 
     def read(ref: Ref) -> Tensor:
         return values[ref.node][:, ref.start : ref.stop]
 
-    for node in graph.nodes:
+    for i, node in enumerate(graph.nodes):
+        if i in known:
+            values.append(known[i].expand(inputs.shape[0], -1))
+            continue
         match node:
             case Input(frame=frame):
                 values.append(inputs[:, frame])
@@ -32,9 +42,14 @@ def trajectory(graph: Graph, inputs: Tensor) -> list[Tensor]:
     return values
 
 
-def logits(graph: Graph, inputs: Tensor) -> Tensor:
-    """The network's output. shape: [B, m, n] -> [B, classes]."""
-    return trajectory(graph, inputs)[graph.output]
+def logits(graph: Graph, inputs: Tensor, known: Mapping[int, Tensor] = NONE) -> Tensor:
+    """The network's output. shape: inputs [B, m, n], known each [1, width] -> [B, classes]."""
+    return trajectory(graph, inputs, known)[graph.output]
+
+
+def unmoved(graph: Graph, inputs: Tensor, frames: frozenset[int]) -> dict[int, Tensor]:
+    """The values that do not depend on these frames, by node. shape: inputs [1, m, n] -> each [1, width]."""
+    return {i: v for i, (v, hit) in enumerate(zip(trajectory(graph, inputs), graph.reached_from(frames), strict=True)) if not hit}
 
 
 def margins(values: Tensor, rows: Tensor) -> Tensor:
