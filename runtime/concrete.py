@@ -10,7 +10,6 @@ from torch import Tensor
 from vlang.runtime.graph import Affine, Constant, Graph, Input, Nonlinear, Ref
 from vlang.runtime.relaxations import RELAXATIONS
 
-
 #: No node's value is known.
 NONE: Mapping[int, Tensor] = MappingProxyType({})
 
