@@ -114,8 +114,8 @@ class _SigmoidTimes(Nonlinearity):
         found = self.candidates(box, slopes, ROUGH_STEPS)
         objective = torch.cat([c.objective(*slopes) for c in found])
         top, which = objective.max(0, keepdim=True)
-        v, z = (torch.cat([getattr(c, name).expand_as(c.valid) for c in found]).gather(0, which)[0] for name in ("v", "z"))
-        return top[0], (v, z), top[0] + slopes[0] * v + slopes[1] * z
+        v, z, sigma, k = (torch.cat([getattr(c, name).expand_as(c.valid) for c in found]).gather(0, which)[0] for name in ("v", "z", "sigma", "k"))
+        return top[0], (v, z), sigma * k
 
     def maximiser(self, lo: Args, hi: Args, slopes: Args) -> Args:
         return self._maximise(_Box.of(self, lo, hi), slopes)[1]
