@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from tests.helpers import DTYPE
+from tests.helpers import DTYPE, random_network
 from tests.runtime.test_attacks import SPECS, affine_graph, answered
 from vlang.runtime.ball import Ball
 from vlang.runtime.clever import _limit, _points, _uniform, clever
+from vlang.runtime.concrete import logits, unmoved
+from vlang.runtime.graph import Nonlinear
 
 
 @pytest.mark.parametrize("norm", [Fraction(1), Fraction(2), Fraction(3), None])
@@ -69,6 +71,23 @@ def test_gradients_without_a_number_say_that_nothing_is_known() -> None:
         graph, torch.zeros(1, 1, 2, dtype=DTYPE), Ball(torch.ones(1, 1, dtype=DTYPE), None), torch.tensor([-1.0, 1.0], dtype=DTYPE), 1.0, 8, 20, 0
     )
     assert found.value == 0
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_neither_batches_at_once_nor_steps_that_do_not_move_matter(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = random_network(cell, layers=2, bidirectional=True, n=2, s=3, classes=3, readout="mean", seed=1)
+    graph, x = network.unroll(4), torch.randn(1, 4, 2, generator=torch.Generator().manual_seed(0), dtype=DTYPE)
+    known = unmoved(graph, x, frozenset({2}))
+    assert any(isinstance(graph.nodes[i], Nonlinear) for i in known)
+    there = x.repeat(5, 1, 1)
+    there[:, 2] += torch.arange(5, dtype=DTYPE)[:, None]
+    assert torch.allclose(logits(graph, there, known), logits(graph, there), rtol=1e-12)
+    label, other = logits(graph, x)[0].sort(descending=True).indices[:2]
+    row = torch.eye(3, dtype=DTYPE)[other] - torch.eye(3, dtype=DTYPE)[label]
+    ball = Ball(torch.tensor([[0, 0, 1, 0]], dtype=DTYPE), Fraction(2))
+    whole = clever(graph, x, ball, row, 1.0, 8, 20, 0)
+    monkeypatch.setattr("vlang.runtime.clever.batch_bytes", lambda device: 1)
+    assert clever(graph, x, ball, row, 1.0, 8, 20, 0).value == pytest.approx(whole.value, rel=1e-9)
 
 
 @pytest.mark.parametrize("at_most", [None, 1])
