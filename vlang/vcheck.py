@@ -2,9 +2,10 @@
 
 A certificate (rspec-certificate/2, described in runtime/README.md) says: inside these balls around this input, the real-arithmetic network with
 exactly these weights never prefers one of these classes to its label. It gives a box for every argument of a nonlinearity, planes, parabolas,
-motions and multipliers. This program builds the network's graph from the weights and checks each of them in ball arithmetic (Arb, by python-flint):
-planes and parabolas on their boxes, boxes from earlier ones only, quadratic forms by Cholesky factors, the pieces' cover, the margin, the hashes. It
-searches for nothing and shares no code with what wrote the file. numpy only reads arrays and guesses factors, which are then verified.
+motions and multipliers. This program builds the network's graph from the weights and checks each of them in ball arithmetic: planes and parabolas on
+their boxes, boxes from earlier ones only, quadratic forms by Cholesky factors, the pieces' cover, the margin, the hashes. It searches for nothing and
+shares no code with what wrote the file. Balls are Arb's (python-flint); those of quadratic forms, which are many, have midpoints and radii in float64
+(`Balls`), where numpy's products are trusted to be sums of products, in any order, each operation rounded as IEEE 754 says.
 
 Exit code: 0 every certificate is valid, 1 one is not, 2 one cannot be read.
 """
@@ -14,33 +15,40 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import multiprocessing
 import operator
+import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import pairwise, repeat
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # where numpy is not loaded yet: processes share the work, and threads beside them are in the way
 
 import numpy as np
 from flint import arb, arb_mat, ctx, fmpq
 from safetensors import SafetensorError, safe_open
 
 FORMAT = "rspec-certificate/2"
-#: Bits of matrix arithmetic, and of the planes' stationary points, which are ill-conditioned where two of them meet.
-BITS, FINE_BITS = 64, 192
+#: Bits of Arb's arithmetic, and of the planes' stationary points, which are ill-conditioned where two of them meet.
+BITS, FINE_BITS = 128, 192
 #: Bits of values that do not move: their enclosures widen at every step of a long sequence.
 STILL_BITS = 512
 #: Cells along an argument on which parabolas are bounded, for one argument and for two; any number is sound.
 CELLS = {1: 64, 2: 16}
-ZERO, ONE, HALF, NEVER = arb(0), arb(1), arb(0.5), arb("inf")
+ZERO, ONE, HALF, NEVER, NAN = arb(0), arb(1), arb(0.5), arb("inf"), arb("nan")
 Array = np.ndarray[Any, Any]
 Vector = list[arb]
+#: Twice the unit roundoff of float64, and far more than underflow loses in an operation, even where tiny numbers are taken for zero.
+ROUND, UNDERFLOW = 2.0**-52, 1e-300
 Interval = tuple[arb, arb]
 #: Elements start..stop of a node.
 Ref = tuple[int, int, int]
@@ -121,10 +129,6 @@ def diagonal(values: Vector) -> arb_mat:
     return d
 
 
-def each(f: Callable[[arb], arb], a: arb_mat) -> arb_mat:
-    return arb_mat(a.nrows(), a.ncols(), list(map(f, a.entries())))
-
-
 def total(values: Iterable[arb]) -> arb:
     return sum(values, ZERO)
 
@@ -143,6 +147,111 @@ def largest(values: Iterable[arb]) -> arb:
 def norm2(values: Iterable[arb]) -> arb:
     """Not below the 2-norm (the square of a ball around zero has a negative part, which a root does not take)."""
     return total(v.abs_upper() ** 2 for v in values).sqrt()
+
+
+@dataclass(frozen=True)
+class Balls:
+    """An array of balls: midpoints and radii in float64 (Rump, *Fast and parallel interval arithmetic*, BIT 39, 1999).
+
+    With the unit roundoff u, a computed sum of n products is within n u / (1 - n u) times the sum of their sizes of the exact one, whatever the order
+    of its operations, fused or not (Higham, *Accuracy and Stability of Numerical Algorithms*, section 3.1). ROUND = 2 u leaves room for the radii's
+    own roundings, of which there are fewer than the factors beside them allow for. Where a midpoint overflows, so does its radius.
+    """
+
+    mid: Array
+    rad: Array
+
+    @classmethod
+    def exactly(cls, a: Array) -> Balls:
+        return cls(a, np.zeros_like(a))
+
+    @classmethod
+    def around(cls, values: Sequence[arb], *shape: int) -> Balls:
+        mid, rad = (np.array(list(map(float, x))).reshape(shape or -1) for x in (values, map(arb.rad, values)))
+        return cls(mid, (rad + ROUND * np.abs(mid)) * (1 + 4 * ROUND) + UNDERFLOW)
+
+    def arbs(self) -> Vector:
+        """One by one; NaN, which compares with nothing, where a number overflowed."""
+        pairs = zip(self.mid.ravel().tolist(), self.rad.ravel().tolist(), strict=True)
+        return [arb(m, r) if math.isfinite(m) and math.isfinite(r) else NAN for m, r in pairs]
+
+    def most(self) -> Array:
+        """Upper bounds."""
+        high: Array = self.mid + self.rad
+        return high + ROUND * (np.abs(self.mid) + self.rad) + UNDERFLOW
+
+    def each(self, f: Callable[[Array], Array]) -> Balls:
+        """A rearrangement, which makes no number but zero."""
+        return Balls(f(self.mid), f(self.rad))
+
+    def __getitem__(self, key: Any) -> Balls:
+        return Balls(self.mid[key], self.rad[key])
+
+    def __len__(self) -> int:
+        return len(self.mid)
+
+    def __iter__(self) -> Iterator[Balls]:
+        return map(Balls, self.mid, self.rad)
+
+    @property
+    def mT(self) -> Balls:  # noqa: N802 (numpy's name)
+        return self.each(lambda a: a.swapaxes(-1, -2))
+
+    def __abs__(self) -> Balls:
+        return Balls(np.abs(self.mid), self.rad)
+
+    def positive(self) -> Balls:
+        return Balls(np.maximum(self.mid, 0.0), self.rad)
+
+    def __neg__(self) -> Balls:
+        return Balls(-self.mid, self.rad)
+
+    def __add__(self, other: Balls) -> Balls:
+        mid = self.mid + other.mid
+        return Balls(mid, (self.rad + other.rad + ROUND * np.abs(mid)) * (1 + 4 * ROUND) + UNDERFLOW)
+
+    def __sub__(self, other: Balls) -> Balls:
+        return self + -other
+
+    def __mul__(self, other: Balls) -> Balls:
+        mid, far = self.mid * other.mid, np.abs(other.mid) + other.rad
+        return Balls(mid, (np.abs(self.mid) * other.rad + self.rad * far + ROUND * np.abs(mid)) * (1 + 8 * ROUND) + UNDERFLOW)
+
+    def __matmul__(self, other: Balls) -> Balls:
+        return closed(*product(self, other, self.mid.shape[-1]), self.mid.shape[-1])
+
+
+def product(a: Balls, b: Balls, n: int) -> tuple[Array, Array]:
+    """A part of a sum of n products: its midpoint, and its radius but for the radius' own roundings."""
+    size = np.abs(b.mid)
+    return a.mid @ b.mid, np.abs(a.mid) @ (b.rad + n * ROUND * size) + a.rad @ (size + b.rad)
+
+
+def closed(mid: Array, rad: Array, n: int) -> Balls:
+    return Balls(mid, rad * (1 + (2 * n + 16) * ROUND) + (4 * n + 4) * UNDERFLOW)
+
+
+def sum_of_products(pairs: Sequence[tuple[Balls, Balls]]) -> Balls:
+    """Of matrices, those with fewer columns than the widest filled up with zeros: what one product of all columns and rows would be."""
+    n, width = sum(len(b) + 1 for _, b in pairs), max(b.mid.shape[1] for _, b in pairs)
+    mid, rad = np.zeros((2, len(pairs[0][0]), width))
+    for a, b in pairs:
+        for whole, part in zip((mid, rad), product(a, b, n), strict=True):
+            whole[:, : part.shape[1]] += part
+    return closed(mid, rad, n)
+
+
+def joined(parts: Sequence[Balls], axis: int) -> Balls:
+    return Balls(np.concatenate([p.mid for p in parts], axis), np.concatenate([p.rad for p in parts], axis))
+
+
+def widened(a: Balls, width: int) -> Balls:
+    """Rows with zeros at their ends."""
+    return a.each(lambda x: np.pad(x, ((0, 0), (0, width - x.shape[1]))))
+
+
+def tables(inputs: dict[int, Balls]) -> dict[int, list[Vector]]:
+    return {k: [row.arbs() for row in a] for k, a in inputs.items()}
 
 
 # -- the network ------------------------------------------------------------------------------------------------------
@@ -396,25 +505,29 @@ def is_under(op: str, box: list[Interval], centre: Vector, stated: Vector, sign:
     dv, dz = ([v - c for v in y] for y, c in zip(axes, [*centre, ZERO], strict=False))
     left = [[sign * x, -sign * (a * v + offset + vv * d * d / 2), -ONE, -sign * vz * d] for x, v, d in zip(p, axes[0], dv, strict=True)]
     right = [q, [ONE] * len(q), [sign * (b * z + zz * d * d / 2) for z, d in zip(axes[1], dz, strict=True)], dz]
-    gap = (arb_mat(left) * arb_mat(right)).table()
-    cells_v, cells_z = (
-        [(x[k : k + 2], second(kind, *y[k : k + 2]), abs(y[k + 1] - y[k]).upper()) for k in range(len(y) - 1)]
+    gap = (table(left) @ table(right)).most()
+    (at_v, bend_v, wide_v), (at_z, bend_z, wide_z) = (
+        (
+            table([x[:-1], x[1:]]),
+            table(list(zip(*(second(kind, *cell) for cell in pairwise(y)), strict=True))),
+            table([[(hi - lo) * (hi - lo) / 8 for lo, hi in pairwise(y)]]),
+        )
         for kind, x, y in zip(factors, (p, q), axes, strict=True)
     )
-    for i, (at_v, bend_v, wide_v) in enumerate(cells_v):
-        high = list(map(arb.max, gap[i], gap[i + 1]))
-        for j, (at_z, bend_z, wide_z) in enumerate(cells_z):
-            over_v = (sign * vv - lowest(bend_v, at_z, sign)).max(ZERO) * wide_v * wide_v / 8
-            over_z = (sign * zz - lowest(at_v, bend_z, sign)).max(ZERO) * wide_z * wide_z / 8
-            if not high[j].max(high[j + 1]) + over_v + over_z <= 0:
-                return False
-    return True
+    over_v = (Balls.around([sign * vv]) - least(bend_v, at_z, sign)).positive() * wide_v.mT
+    over_z = (Balls.around([sign * zz]) - least(at_v, bend_z, sign)).positive() * wide_z
+    high = np.maximum(np.maximum(gap[1:, 1:], gap[:-1, :-1]), np.maximum(gap[1:, :-1], gap[:-1, 1:]))
+    return bool(((Balls.exactly(high) + over_v + over_z).most() <= 0).all())
 
 
-def lowest(x: Sequence[arb], y: Sequence[arb], sign: int) -> arb:
-    """The least of sign x y, between ends each."""
-    (a, b), (c, d) = x if sign > 0 else (-x[0], -x[1]), y
-    return (a * c).min(a * d).min((b * c).min(b * d))
+def table(rows: Sequence[Sequence[arb]]) -> Balls:
+    return Balls.around([v for row in rows for v in row], len(rows), len(rows[0]))
+
+
+def least(x: Balls, y: Balls, sign: int) -> Balls:
+    """Lower bounds of sign x y between ends, low and high ones, of x down and of y across."""
+    products = [a[:, None] * b if sign > 0 else -(a[:, None] * b) for a in x for b in y]
+    return Balls.exactly(-np.max([(-ab).most() for ab in products], 0))
 
 
 def cushion(k: arb_mat, residual: Vector, steps: Vector) -> tuple[arb_mat, arb]:
@@ -454,12 +567,13 @@ class Region:
         self.width, self.reach = self.x.shape[1], self.radii  # of a slot, and of its balls
         round_ = self.norm is not None and self.norm <= 2
         self.joint = self.clip is None and self.at_most >= len(self.frames) and (self.norm in (1, 2) or (self.norm is None and self.chart is None))
-        self.rooms: dict[int, tuple[Vector, Vector, list[tuple[Vector, arb, arb]], list[int]]] = {}
+        self.rooms: dict[int, Room] = {}
         if self.chart is not None:
-            basis, scale = matrix(self.chart[0]), vector(self.chart[1])
-            self.width, self.into, self.see = basis.ncols(), diagonal(scale) * basis, diagonal([1 / v for v in scale]) * basis
-            gram = (basis.transpose() * basis).table()  # |basis' y|^2 <= (largest row sum of basis' basis) |y|^2
-            stretch = largest(total(map(abs, row)) for row in gram) * (largest(v * v for v in scale) if round_ else dot(scale, scale))
+            basis, scale = Balls.exactly(self.chart[0]), vector(self.chart[1])
+            self.width = basis.mid.shape[1]
+            self.into, self.see = (Balls.around(v)[:, None] * basis for v in (scale, [1 / v for v in scale]))
+            gram = abs(basis.mT @ basis) @ Balls.exactly(np.ones(self.width))  # |basis' y|^2 <= (largest row sum of basis' basis) |y|^2
+            stretch = largest(gram.arbs()) * (largest(v * v for v in scale) if round_ else dot(scale, scale))
             self.reach = {k: r * stretch.sqrt() for k, r in self.radii.items()}
         self.group = self.width if round_ or self.chart is not None else 1
 
@@ -515,96 +629,109 @@ class Region:
         gains = [self.gain(k, row).upper() for k, row in a.items()]
         return total(sorted(gains, reverse=True)[: self.at_most]) + edge - here if all(map(arb.is_finite, gains)) else NEVER
 
-    def slots(self, inputs: dict[int, arb_mat], rows: int) -> tuple[list[Vector], Vector]:
+    def slots(self, inputs: dict[int, Balls], rows: int) -> tuple[Balls, Balls]:
         """Coefficients of the frames as coefficients of z, up to the last frame that is read, and the most that is lost by the chart."""
-        found: list[Vector] = [[] for _ in range(rows)]
-        lost = [ZERO] * rows
+        parts, lost, shape = [Balls.exactly(np.zeros((rows, 0)))], Balls.exactly(np.zeros(rows)), (rows, self.x.shape[1])
         for k in self.frames[: max(map(self.frames.index, inputs), default=-1) + 1]:
-            a = inputs.get(k, arb_mat(rows, self.x.shape[1]))
+            a = inputs[k] if k in inputs else Balls.exactly(np.zeros(shape))
             if self.chart is not None:
-                z, far = a * self.see, [self.radii[k] + abs(v) for v in vector(self.offset[k])]
-                left = (a - z * self.into.transpose()).table()
-                a, lost = z, [old + dot(map(abs, row), far) for old, row in zip(lost, left, strict=True)]
-            for row, new in zip(found, a.table(), strict=True):
-                row += new
-        return found, lost
+                z, far = a @ self.see, Balls.around([self.radii[k] + abs(v) for v in vector(self.offset[k])])
+                a, lost = z, lost + abs(a - z @ self.into.mT) @ far
+            parts.append(a)
+        return joined(parts, 1), lost
 
-    def room(self, d: int) -> tuple[Vector, Vector, list[tuple[Vector, arb, arb]], list[int]]:
-        """Where the first d coordinates of z are: |z_g + shift_g| <= radius_g, |normal . z - middle| <= half. Last: a packed matrix' places."""
+    def room(self, d: int) -> Room:
+        """Where the first d coordinates of z are."""
         if d not in self.rooms:
             frames, rest, g, slabs = self.frames[: d // self.width], self.frames[d // self.width :], self.direction, []
-            points = [matrix(self.offset[k][None]) for k in frames]
-            shift = [v for x in points for v in (x if self.chart is None else x * self.into).entries()]
+            points = [Balls.exactly(self.offset[k]) for k in frames]
+            shift = joined([x if self.chart is None else x @ self.into for x in points], 0)
             if g is not None:
-                (normal,), (lost,) = self.slots({k: matrix(g[k][None]) for k in frames}, 1)
+                (normal,), lost = self.slots({k: Balls.exactly(g[k][None]) for k in frames}, 1)
                 at = total(dot(vector(g[k]), vector(self.offset[k])) for k in frames)
                 # Either way, and without the clip: the multipliers were chosen for a slab with this middle.
-                beyond = lost + total(self.radii[k] * self.dual(vector(g[k])) for k in rest)
+                beyond = lost.arbs()[0] + total(self.radii[k] * self.dual(vector(g[k])) for k in rest)
                 low, high = self.ends[0] - at - beyond, self.ends[1] - at + beyond
-                slabs.append((normal, (low + high) / 2, (high - low) / 2))
-            places = [max(i, j) * (max(i, j) + 1) // 2 + min(i, j) for i in range(d) for j in range(d)]
-            self.rooms[d] = [self.reach[k] for k in frames for _ in range(self.width // self.group)], shift, slabs, places
+                slabs.append((normal, Balls.around([(low + high) / 2]), Balls.around([(high - low) / 2])))
+            radii = [self.reach[k] for k in frames for _ in range(self.width // self.group)]
+            self.rooms[d] = Room(Balls.around(radii), shift, slabs, norm2(radii) + norm2(shift.arbs()))
         return self.rooms[d]
 
-    def top(self, form: Vector, d: int, linear: Vector, multipliers: Array) -> arb:
-        """An upper bound of linear . z + 1/2 z' H z, H given by its packed lower triangle (S-procedure; any multipliers >= 0 are sound).
+    def top(self, form: Balls, linear: Balls, multipliers: Array) -> arb:
+        """An upper bound of linear . z + 1/2 z' form z, the form symmetric (S-procedure; any multipliers >= 0 are sound).
 
-        With M = diag(lam) + normals' mu normals - H it is at most what the constraints' right sides give plus the largest b . z - 1/2 z' M z. For
-        any L and y that is 1/2 |y|^2 - 1/2 |L' z - y|^2 + (b - L y) . z - 1/2 z' (M - L L') z: the last two are paid for by norms.
+        With M = diag(lam) + normals' mu normals - form it is at most what the constraints' right sides give plus the largest b . z - 1/2 z' M z.
+        For any L and y that is 1/2 |y|^2 - 1/2 |L' z - y|^2 + (b - L y) . z - 1/2 z' (M - L L') z: the last two are paid for by norms.
         """
-        radii, shift, slabs, places = self.room(d)
-        packed = [form[e] for e in places]
+        room = self.room(len(form))
+        radii, shift, groups = room.radii, room.shift, len(room.radii)
         if self.norm == 1:  # z_i H_ij z_j <= |z_i| radius |H_ij| for j in a ball: linear in |z|, so largest at vertices
-            blocks = [slice(g * self.width, (g + 1) * self.width) for g in range(len(radii))]
-            rows = ([abs(x) for x in packed[i * d : (i + 1) * d]] for i in range(d))
-            pulls = [total(r * largest(row[g]) for r, g in zip(radii, blocks, strict=True)) / 2 + abs(c) for row, c in zip(rows, linear, strict=True)]
-            return NEVER if self.chart is not None or self.offset.any() else total(r * largest(pulls[g]) for r, g in zip(radii, blocks, strict=True))
-        if multipliers.shape != (len(radii) + len(slabs),) or (multipliers < 0).any():
+            pairs = Balls.exactly(abs(form).most().reshape(-1, groups, self.width).max(-1) / 2)
+            pulls = (pairs @ radii + abs(linear)).most().reshape(groups, self.width).max(-1)
+            return NEVER if self.chart is not None or self.offset.any() else (Balls.exactly(pulls[None]) @ radii).arbs()[0]
+        if multipliers.shape != (groups + len(room.slabs),) or (multipliers < 0).any():
             return NEVER
-        lam_, mu = vector(multipliers[: len(radii)]), vector(multipliers[len(radii) :])
-        lam = [v for v in lam_ for _ in range(self.group)]
-        m, right = diagonal(lam) - arb_mat(d, d, packed), dot(lam_, [r * r for r in radii]) - dot(lam, [x * x for x in shift])
-        b = [c - v * x for c, v, x in zip(linear, lam, shift, strict=True)]
-        for v, (normal, middle, half) in zip(mu, slabs, strict=True):
-            m, right = m + column(normal) * column(normal).transpose() * v, right + v * (half * half - middle * middle)
-            b = [c + v * middle * g for c, g in zip(b, normal, strict=True)]
+        lam, mu = Balls.exactly(multipliers[:groups]), Balls.exactly(multipliers[groups:, None])
+        spread = lam.each(lambda a: a.repeat(self.group))
+        m, b = spread.each(np.diag) - form, linear - spread * shift
+        right = lam[None] @ (radii * radii) - spread[None] @ (shift * shift)
+        for v, (normal, middle, half) in zip(mu, room.slabs, strict=True):
+            m, b = m + normal[:, None] * normal * v, b + normal * (middle * v)
+            right += (half * half - middle * middle) * v
         try:
-            factor = np.linalg.cholesky(np.array(list(map(float, m.entries()))).reshape(d, d))
-            y = np.linalg.solve(factor, np.array(list(map(float, b))))
+            factor = np.linalg.cholesky(m.mid)
+            y = Balls.exactly(np.linalg.solve(factor, b.mid))
         except np.linalg.LinAlgError:
             return NEVER
-        left, guess, reach = matrix(factor), matrix(y[:, None]), norm2(radii) + norm2(shift)
-        off = map(float, map(arb.abs_upper, (m - left * left.transpose()).entries()))
-        # More than the rounding of the entries and of their sum: of tiny entries, absolutely.
-        error = arb(float(np.array(list(off)).reshape(d, d).sum(1).max()) * (1 + 1e-9)) + d * arb(1e-322)
-        return (right + dot(guess.entries(), guess.entries()) + error * reach**2 + 2 * norm2((column(b) - left * guess).entries()) * reach) / 2
+        left = Balls.exactly(factor)
+        off = abs(m - left @ left.mT) @ Balls.exactly(np.ones(len(form)))  # a matrix' norm is at most its largest row sum
+        (most,), beside = (right + y[None] @ y).arbs(), norm2((b - left @ y).arbs())
+        return (most + largest(off.arbs()) * room.reach**2 + 2 * beside * room.reach) / 2
+
+
+@dataclass(frozen=True)
+class Room:
+    """|z_g + shift_g| <= radius_g for every group of coordinates, |normal . z - middle| <= half for every slab; |z| <= reach."""
+
+    radii: Balls
+    shift: Balls
+    slabs: list[tuple[Balls, Balls, Balls]]
+    reach: arb
 
 
 # -- the proof --------------------------------------------------------------------------------------------------------
 
 
+#: Coefficients on the frames or on nonlinear nodes, a row each.
+Coefficients = dict[int, arb_mat]
+
+
 @dataclass
 class Walked:
-    """Rows substituted back: constant + inputs . (delta - offset) + what the nonlinear nodes' planes leave out; a row each.
+    """Rows substituted back: constant + inputs . (delta - offset) + what the nonlinear nodes' planes leave out, by their coefficients; a row each."""
 
-    nonlinear: coefficients, split into their positive and their negative parts.
-    """
-
-    constant: arb_mat
-    inputs: dict[int, arb_mat]
-    nonlinear: dict[int, tuple[arb_mat, arb_mat]]
+    constant: Balls
+    inputs: dict[int, Balls]
+    nonlinear: dict[int, Balls]
 
 
-def stacked(a: arb_mat) -> arb_mat:
-    return arb_mat(2 * a.nrows(), a.ncols(), a.entries() + (-a).entries())
+def both_ways(width: int) -> Array:
+    """The rows of every unit, and of every unit negated."""
+    return np.concatenate([np.eye(width), -np.eye(width)])
+
+
+def halves(upper: Sequence[Vector], lower: Sequence[Vector]) -> tuple[Plane, Plane]:
+    """Halfway between two planes, and half their gap: a y <= a middle + |a| half for both signs of a."""
+    pairs = [list(zip(*rows, strict=True)) for rows in zip(upper, lower, strict=True)]
+    return [[(u + v) / 2 for u, v in row] for row in pairs], [[(u - v) / 2 for u, v in row] for row in pairs]
 
 
 @dataclass
 class Bent:
-    """What parabolas add to their planes, above and (negated) below: 1/2 z' form z + constant; a packed form of so many coordinates of z a unit."""
+    """What parabolas add to their planes: 1/2 z' form z + constant; above for every unit, then, negated, below. Of forms the lower triangle."""
 
-    forms: tuple[arb_mat, arb_mat]
-    constant: tuple[arb_mat, arb_mat]
+    forms: Balls
+    constant: Balls
     size: int
 
 
@@ -614,27 +741,31 @@ class Motion:
 
     centre: Vector
     residual: Vector
-    linear: list[Vector]
+    linear: Balls
     known: list[bool]
     lost: Vector
-    left: dict[int, arb_mat]
+    left: dict[int, Balls]
 
 
 class Proof:
-    """One piece of the set. What is stated of a node is used by later nodes at once, and checked on its own (`check`), in any order."""
+    """One piece of the set. What is stated of a node is used by later nodes at once, and checked on its own (`check`), in any order.
+
+    Between the two, rows of the nodes in `followed` are substituted back by parabolas (`follow`, in any order), and then `bend` makes forms of them.
+    """
 
     def __init__(self, nodes: list[Node], region: Region, arrays: dict[str, Array], rows: Array) -> None:
         self.nodes, self.region, self.arrays, self.rows = nodes, region, arrays, rows
         self.live: list[bool] = []
         self.claimed: set[int] = set()  # the nodes whose boxes are stated
         self.boxes: list[list[Interval]] = []
-        #: Upper and lower planes by node: stated, those of the parabolas, constant.
+        #: Planes by node, halfway between upper and lower ones and half their gap: stated, those of the parabolas, constant.
         self.planes: dict[int, tuple[Plane, Plane]] = {}
         self.bases: dict[int, tuple[Plane, Plane]] = {}
         self.ranges: dict[int, tuple[Plane, Plane]] = {}
         self.bent: dict[int, Bent] = {}
         self.parabolas: dict[int, tuple[list[Vector], list[Vector], list[Vector]]] = {}  # a unit each: centre, stated above, below
-        self.walked: dict[int, Walked] = {}  # by parabolas
+        self.followed: dict[int, Array] = {}  # rows by node
+        self.walked: dict[int, Walked | None] = {}
         self.motions: dict[int, Motion] = {}
         asked = {r[0] for n in nodes for r in n.args}
         for i, node in enumerate(nodes):
@@ -646,28 +777,27 @@ class Proof:
                 self.boxes[i] = [(v - r, v + r) for v in vector(region.x[node.frame])]
             elif node.op:
                 self.boxes[i] = [value_range(node.op, box) for box in self.arguments(node)]
-                self.ranges[i] = [[hi for _, hi in self.boxes[i]]], [[lo for lo, _ in self.boxes[i]]]
+                self.ranges[i] = halves([[hi for _, hi in self.boxes[i]]], [[lo for lo, _ in self.boxes[i]]])
                 if self.live[i] and f"{i}.upper" in arrays:
                     upper, lower = (matrix(self.array(f"{i}.{side}", len(node.args) + 1, node.width)).table() for side in ("upper", "lower"))
-                    self.planes[i] = upper, lower
+                    self.planes[i] = halves(upper, lower)
                 if self.live[i] and f"{i}.above" in arrays:
-                    self.bend(i, node)
+                    above, below = (self.parabola(i, node, side)[: len(node.args) + 1] for side in ("above", "below"))
+                    self.bases[i] = halves(matrix(above).table(), matrix(below).table())
             elif not self.live[i]:
                 value = self.walk(i, diagonal([ONE] * node.width), self.ranges)
-                self.boxes[i] = [(v, v) for v in value.constant.entries()] if value else []
+                self.boxes[i] = [(v, v) for v in value[0]] if value else []
             if self.live[i] and i in asked:
                 self.claimed.add(i)
                 box = self.array(f"{i}.box", 2, node.width)
                 self.boxes[i] = list(zip(vector(box[0]), vector(box[1]), strict=True))
                 if not node.op:  # a walk from later nodes may end here; one from this node goes on
-                    self.ranges[i] = [vector(box[1])], [vector(box[0])]
+                    self.ranges[i] = halves([vector(box[1])], [vector(box[0])])
                 if f"{i}.motion" in arrays:
-                    eye = np.eye(node.width)
-                    self.follow(i, np.concatenate([eye, -eye]))
-                    self.motions[i] = self.moved(i, self.array(f"{i}.motion", 3, node.width))
+                    self.followed[i] = both_ways(node.width)
         ctx.prec = BITS
-        if self.parabolas:
-            self.follow(len(nodes) - 1, rows)
+        if self.bases:
+            self.followed[len(nodes) - 1] = rows
         self.todo = range(len(nodes) + 1)  # all of them: what a certificate leaves out must not hide what it states
 
     def array(self, name: str, *shape: int) -> Array:
@@ -675,71 +805,83 @@ class Proof:
             raise InvalidError(f"array {name!r} of the shape {list(shape)} is missing")
         return self.arrays[name]
 
+    def parabola(self, i: int, node: Node, side: str) -> Array:
+        """Stated of each unit: slopes, offset, curvature."""
+        arity = len(node.args)
+        return self.array(f"{i}.{side}", arity + 1 + arity * (arity + 1) // 2, node.width)
+
     def arguments(self, node: Node) -> list[list[Interval]]:
         """Per unit, the boxes of its arguments."""
         return [list(c) for c in zip(*(self.boxes[i][start:stop] for i, start, stop in node.args), strict=True)]
 
     def moved(self, i: int, stated: Array) -> Motion:
         """A node's motion: centre, residual, and whether it is linear but for the residual or anywhere in its box."""
-        width, half = stated.shape[1], diagonal([HALF] * stated.shape[1])
-        linear: dict[int, arb_mat] = {}
-        left: dict[int, arb_mat] = {}
-        z, lost = [Vector() for _ in range(width)], [ZERO] * width
-        if stated[2].any():
-            for k, a in self.walked[i].inputs.items():
-                rows = a.table()
-                above, below = arb_mat(rows[:width]), arb_mat(rows[width:])
-                linear[k], left[k] = half * (above - below), half * (above + below)
-            z, lost = self.region.slots(linear, width)
-        known = [bool(v) for v in stated[2]]
-        return Motion(vector(stated[0]), vector(stated[1]), [v if k else [] for v, k in zip(z, known, strict=True)], known, lost, left)
+        width, half = stated.shape[1], Balls.exactly(np.array(0.5))
+        linear: dict[int, Balls] = {}
+        left: dict[int, Balls] = {}
+        walked = self.walked[i]
+        if stated[2].any() and walked is not None:
+            for k, a in walked.inputs.items():
+                above, below = a[:width] * half, a[width:] * half
+                linear[k], left[k] = above - below, above + below
+        z, lost = self.region.slots(linear, width)
+        known = stated[2] != 0
+        return Motion(vector(stated[0]), vector(stated[1]), z.each(lambda a: np.where(known[:, None], a, 0.0)), known.tolist(), lost.arbs(), left)
 
-    def motion(self, ref: Ref) -> tuple[Vector, Vector, list[Vector]]:
+    def motion(self, ref: Ref) -> tuple[Vector, Vector, Balls]:
         i, part = ref[0], slice(ref[1], ref[2])
         if self.live[i]:
             motion = self.motions[i]
             return motion.centre[part], motion.residual[part], motion.linear[part]
         ends = [lo.union(hi) for lo, hi in self.boxes[i][part]]
-        return [v.mid() for v in ends], [v.rad() for v in ends], [[] for _ in ends]
+        return [v.mid() for v in ends], [v.rad() for v in ends], Balls.exactly(np.zeros((len(ends), 0)))
 
-    def bend(self, i: int, node: Node) -> None:
-        """A nonlinear node's parabolas, and the forms of what they add to their planes."""
+    def bend(self) -> None:
+        """What the nodes do when the input moves, and the forms of what parabolas add to their planes, from what was followed."""
+        for i, node in enumerate(self.nodes):
+            if i in self.bases:
+                self.bend_node(i, node)
+            if i in self.followed and i in self.claimed:
+                self.motions[i] = self.moved(i, self.array(f"{i}.motion", 3, node.width))
+
+    def bend_node(self, i: int, node: Node) -> None:
         motions = [self.motion(r) for r in node.args]
-        size, arity, jacobians, steps = max(len(v) for m in motions for v in m[2]), len(motions), [], []
+        size, arity = max(m[2].mid.shape[1] for m in motions), len(motions)
+        jacobian = joined([widened(m[2], size)[:, None] for m in motions], 1)
         centres, residuals = ([list(c) for c in zip(*(m[k] for m in motions), strict=True)] for k in (0, 1))
-        for u, box in enumerate(self.arguments(node)):
-            steps.append([abs(hi - c).max(abs(c - lo)) for c, (lo, hi) in zip(centres[u], box, strict=True)])
-            jacobians.append(arb_mat(arity, size, [v for m in motions for v in [*m[2][u], *[ZERO] * (size - len(m[2][u]))]]))
-        packed, sides, forms, constants = [r * size + c for r in range(size) for c in range(r + 1)], [], [], []
+        steps = [
+            [abs(hi - c).max(abs(c - lo)) for c, (lo, hi) in zip(centre, box, strict=True)]
+            for centre, box in zip(centres, self.arguments(node), strict=True)
+        ]
+        rows, columns = np.tril_indices(size)
+        sides, forms, constants = [], [], []
         for name, sign in (("above", 1), ("below", -1)):
-            stated = matrix(self.array(f"{i}.{name}", arity + 1 + arity * (arity + 1) // 2, node.width)).transpose().table()
-            form, constant = [], []
-            for row, jacobian, residual, step in zip(stated, jacobians, residuals, steps, strict=True):
-                bends = [sign * k for k in row[arity + 1 :]]
-                w, c = cushion(arb_mat([bends] if arity == 1 else [bends[:2], bends[1:]]), residual, step)
-                entries = (jacobian.transpose() * w * jacobian).entries()
-                form += [entries[e] for e in packed]
-                constant.append(c)
-            sides.append(stated)
-            forms.append(arb_mat(node.width, len(packed), form))
-            constants.append(column(constant))
+            sides.append(list(map(vector, self.parabola(i, node, name).T)))
+            bends = [[sign * k for k in row[arity + 1 :]] for row in sides[-1]]
+            cushions = [cushion(arb_mat([k] if arity == 1 else [k[:2], k[1:]]), r, t) for k, r, t in zip(bends, residuals, steps, strict=True)]
+            weights = Balls.around([v for w, _ in cushions for v in w.entries()], node.width, arity, arity)
+            forms.append((jacobian.mT @ (weights @ jacobian))[:, rows, columns])
+            constants.append(Balls.around([c for _, c in cushions]))
         self.parabolas[i] = centres, sides[0], sides[1]
-        above, below = ([list(row) for row in zip(*side, strict=True)][: arity + 1] for side in sides)
-        self.bases[i], self.bent[i] = (above, below), Bent((forms[0], forms[1]), (constants[0], constants[1]), size)
+        self.bent[i] = Bent(joined(forms, 0), joined(constants, 0), size)
 
-    def follow(self, i: int, rows: Array) -> None:
-        """Substitute rows @ node i back by parabolas, where all are known."""
-        walked = self.walk(i, matrix(rows), self.bases)
-        if walked is not None:
-            self.walked[i] = walked
+    def follow(self, i: int) -> Walked | None:
+        """Rows of node i substituted back by parabolas, where all are known."""
+        found = self.walk(i, matrix(self.followed[i]), self.bases)
+        if found is None:
+            return None
+        inputs, nonlinear = ({k: Balls.around(a.entries(), a.nrows(), a.ncols()) for k, a in part.items()} for part in found[1:])
+        return Walked(Balls.around(found[0]), inputs, nonlinear)
 
-    def walk(self, top: int, rows: arb_mat, planes: dict[int, tuple[Plane, Plane]]) -> Walked | None:
-        """Substitute rows @ value(top) back to the inputs, through the upper plane where a coefficient is positive, else the lower one.
+    def walk(self, top: int, rows: arb_mat, planes: dict[int, tuple[Plane, Plane]]) -> tuple[Vector, Coefficients, Coefficients] | None:
+        """Substitute rows @ value(top) back to the inputs, through upper planes where a coefficient is positive, else through lower ones.
 
-        None where a plane is missing.
+        Constants, coefficients on the frames, on nonlinear nodes; None where a plane is missing.
         """
         pending: dict[int, dict[tuple[int, int], arb_mat]] = {top: {(0, rows.ncols()): rows}}
-        found = Walked(arb_mat(rows.nrows(), 1), {}, {})
+        constant = arb_mat(rows.nrows(), 1)
+        inputs: Coefficients = {}
+        nonlinear: Coefficients = {}
 
         def add(ref: Ref, a: arb_mat) -> None:
             parts, key = pending.setdefault(ref[0], {}), ref[1:]
@@ -757,39 +899,40 @@ class Proof:
                         row[start:stop] = map(operator.add, row[start:stop], new)
                 a = arb_mat(table)
             if node.frame is not None:
-                found.constant += a * column(
+                constant += a * column(
                     [u + v for u, v in zip(vector(self.region.x[node.frame]), vector(self.region.offset[node.frame]), strict=True)]
                 )
                 if self.live[i]:
-                    found.inputs[node.frame] = a
+                    inputs[node.frame] = a
             elif not self.live[i] and self.boxes[i]:
-                found.constant += a * column([lo.union(hi) for lo, hi in self.boxes[i]])
+                constant += a * column([lo.union(hi) for lo, hi in self.boxes[i]])
             elif not node.op and (i == top or i not in planes):
-                found.constant += a * column(node.bias)
+                constant += a * column(node.bias)
                 for ref, weight in node.terms:
                     add(ref, a if weight is None else a * weight)
             elif i not in planes:
                 return None
             else:
-                found.nonlinear[i] = each(ZERO.max, a), each(ZERO.min, a)
-                for part, plane in zip(found.nonlinear[i], planes[i], strict=True):
-                    found.constant += part * column(plane[-1])
+                nonlinear[i] = a
+                for part, plane in zip((a, arb_mat(a.nrows(), a.ncols(), list(map(abs, a.entries())))), planes[i], strict=True):
+                    constant += part * column(plane[-1])
                     for ref, slope in zip(node.args, plane[:-1], strict=len(plane) > 1):
                         add(ref, part * diagonal(slope))
-        return found
+        return constant.entries(), inputs, nonlinear
 
     def check(self, i: int) -> None:
         """Raises InvalidError unless all that is stated of node i holds; for a number past the last: unless every margin does."""
         if i == len(self.nodes):
-            if self.bounded(i - 1, matrix(self.rows), [ZERO] * len(self.rows), False):
+            if self.unproved(i - 1, self.rows, [ZERO] * len(self.rows), operator.lt):
                 raise InvalidError("the margin is not proved")
             return
         node = self.nodes[i]
         if i in self.planes:
             ctx.prec = FINE_BITS
-            for sign, name, plane in zip((1, -1), ("upper", "lower"), self.planes[i], strict=True):
-                for u, box in enumerate(self.arguments(node)):
-                    if not is_below(node.op, box, [row[u] for row in plane[:-1]], sign * plane[-1][u], sign):
+            for sign, name in ((1, "upper"), (-1, "lower")):
+                for u, (box, column) in enumerate(zip(self.arguments(node), self.arrays[f"{i}.{name}"].T, strict=True)):
+                    *slopes, offset = vector(column)
+                    if not is_below(node.op, box, slopes, sign * offset, sign):
                         raise InvalidError(f"{node.name}, unit {u}: the {name} plane does not hold on its box")
             ctx.prec = BITS
         if i in self.parabolas:
@@ -804,85 +947,83 @@ class Proof:
                     raise InvalidError(f"{node.name}, unit {u}: its motion does not hold its box")
         if i in self.claimed:
             claimed = [hi for _, hi in self.boxes[i]] + [-lo for lo, _ in self.boxes[i]]
-            for row in self.bounded(i, stacked(diagonal([ONE] * node.width)), claimed, True):
+            for row in self.unproved(i, both_ways(node.width), claimed, operator.le):
                 raise InvalidError(f"{node.name}, unit {row % node.width}: its {'upper' if row < node.width else 'lower'} bound is not proved")
 
-    def bounded(self, i: int, rows: arb_mat, claimed: Vector, twice: bool) -> list[int]:
-        """The rows over node i that are not proved to be at most (a margin: below) what is claimed. Checks the node's motion too."""
-        open_ = set(range(len(claimed)))
-
-        def settle(values: Iterable[tuple[int, arb]]) -> None:
-            open_.difference_update([r for r, v in values if (v <= claimed[r] if twice else v < 0)])
-
+    def unproved(self, i: int, rows: Array, claimed: Vector, proved: Callable[[arb, arb], bool]) -> list[int]:
+        """The rows over node i of which nothing proves what is claimed. Checks the node's motion too."""
+        left = list(range(len(rows)))
+        if self.walked.get(i):
+            left = [r for r, v in enumerate(self.bounds(i)) if not proved(v, claimed[r])]
         for planes, lifts in ((self.planes, f"{i}.lifts"), (self.ranges, "")):
-            walked = self.walk(i, rows, planes) if open_ else None
-            settle(enumerate(self.supports(walked.inputs, lifts, walked.constant)) if walked else [])
-        if i in self.walked and (open_ or i in self.motions):
-            self.add_forms(i, open_, settle)
-        return sorted(open_)
+            walked = self.walk(i, matrix(rows[left]), planes) if left else None
+            if walked is not None:
+                values = self.supports({k: a.table() for k, a in walked[1].items()}, walked[0], lifts, left)
+                left = [r for r, v in zip(left, values, strict=True) if not proved(v, claimed[r])]
+        return left
 
-    def supports(self, inputs: dict[int, arb_mat], lifts: str, constant: arb_mat) -> Vector:
-        """Upper bounds of rows."""
-        tables, found = {k: a.table() for k, a in inputs.items()}, constant.entries()
-        lift = self.array(lifts, len(found), 1)[:, 0].tolist() if lifts in self.arrays else [0.0] * len(found)
-        return [c + self.region.support({k: t[r] for k, t in tables.items()}, lift[r]) for r, c in enumerate(found)]
+    def supports(self, inputs: dict[int, list[Vector]], constant: Vector, lifts: str, rows: Sequence[int]) -> Vector:
+        """Upper bounds of rows, of those numbers among all for which there are lifts."""
+        lift = self.arrays[lifts].ravel()[rows].tolist() if lifts in self.arrays else [0.0] * len(constant)
+        return [c + self.region.support({k: a[n] for k, a in inputs.items()}, lift[n]) for n, c in enumerate(constant)]
 
-    def add_forms(self, i: int, open_: set[int], settle: Callable[[Iterable[tuple[int, arb]]], None]) -> None:
-        """Bounds by parabolas: of the rows that are open, and of what is left of the rows beside a motion."""
+    def bounds(self, i: int) -> Vector:
+        """Upper bounds by parabolas of the rows that were followed from node i. Checks the node's motion too."""
         walked = self.walked[i]
-        count, size = walked.constant.nrows(), max((self.bent[j].size for j in walked.nonlinear), default=0)
-        packed, constant = size * (size + 1) // 2, walked.constant
-        left: list[Vector] = [[] for _ in range(count)]
-        right: list[Vector] = []
-        for j, a in walked.nonlinear.items():
-            for x, form, more in zip((a[0], -a[1]), self.bent[j].forms, self.bent[j].constant, strict=True):
-                constant = constant + x * more
-                for row, new in zip(left, x.table(), strict=True):
-                    row += new
-                right += [[*row, *[ZERO] * (packed - len(row))] for row in form.table()]
-        forms = (arb_mat(left) * arb_mat(right)).table() if size else []
+        assert walked is not None
+        count, size = len(walked.constant), max((self.bent[j].size for j in walked.nonlinear), default=0)
+        signs = {j: joined([a.positive(), (-a).positive()], 1) for j, a in walked.nonlinear.items()}
+        start = walked.constant
+        for j, a in signs.items():
+            start += a @ self.bent[j].constant
+        if not size:
+            return self.supports(tables(walked.inputs), start.arbs(), f"{i}.multipliers_lifts", range(count))
+        forms = sum_of_products([(a, self.bent[j].forms) for j, a in signs.items()])
+        row, column = np.indices((size, size))
+        places = np.maximum(row, column) * (np.maximum(row, column) + 1) // 2 + np.minimum(row, column)
 
-        def tops(inputs: dict[int, arb_mat], name: str, rows: Iterable[int]) -> Iterable[tuple[int, arb]]:
-            plain = constant.entries() if size and self.region.joint else self.supports(inputs, f"{i}.{name}_lifts", constant)
-            if not size:
-                yield from enumerate(plain)
-                return
-            multipliers = self.arrays[f"{i}.{name}"]
-            linear, lost = self.region.slots(inputs, count) if self.region.joint else ([[]] * count, [ZERO] * count)
-            beyond = {k: a.table() for k, a in inputs.items() if self.region.frames.index(k) >= size // self.region.width and self.region.joint}
-            for r in rows:
-                top = self.region.top(forms[r], size, [*linear[r], *[ZERO] * size][:size], multipliers[r])
-                yield r, plain[r] + top + lost[r] + self.region.support({k: t[r] for k, t in beyond.items()})
+        def tops(inputs: dict[int, Balls], name: str, rows: Iterable[int]) -> Vector:
+            joint = self.region.joint
+            linear, lost = self.region.slots(inputs if joint else {}, count)
+            linear, multipliers = widened(linear[:, :size], size), self.arrays[f"{i}.{name}"]
+            rest = {k: a for k, a in inputs.items() if not joint or self.region.frames.index(k) >= size // self.region.width}
+            plain = self.supports(tables(rest), (start + lost).arbs(), f"{i}.{name}_lifts", range(count))
+            return [plain[r] + self.region.top(forms[r][places], linear[r], multipliers[r]) for r in rows]
 
-        settle(tops(walked.inputs, "multipliers", sorted(open_)))
-        if i not in self.motions or not any(self.motions[i].known):
-            return
-        motion, width = self.motions[i], count // 2
-        left_over = {k: arb_mat(a.table() * 2) for k, a in motion.left.items()}
-        for r, value in tops(left_over, "rest", [r for r in range(count) if motion.known[r % width]]):
-            u, sign = r % width, 1 if r < width else -1
-            if motion.known[u] and not value + motion.lost[u] <= sign * motion.centre[u] + motion.residual[u]:
-                raise InvalidError(f"{self.nodes[i].name}, unit {u}: its motion is not proved")
+        if i in self.motions and any(self.motions[i].known):
+            motion, width = self.motions[i], count // 2
+            rows = [r for r in range(count) if motion.known[r % width]]
+            for r, value in zip(rows, tops({k: joined([a, a], 0) for k, a in motion.left.items()}, "rest", rows), strict=True):
+                u, sign = r % width, 1 if r < width else -1
+                if not value + motion.lost[u] <= sign * motion.centre[u] + motion.residual[u]:
+                    raise InvalidError(f"{self.nodes[i].name}, unit {u}: its motion is not proved")
+        return tops(walked.inputs, "multipliers", range(count))
 
 
 # -- the certificate --------------------------------------------------------------------------------------------------
 
 
-_PROOF: list[Proof] = []  # in a worker process alone: balls cannot be sent to it, but it inherits them
+_PROOF: list[Proof] = []  # in a worker process alone: balls of Arb cannot be sent to it, but it inherits them
 
 
-def _check_node(i: int) -> None:
-    _PROOF[0].check(i)
+def _part(part: str, i: int) -> Any:
+    with np.errstate(all="ignore"):
+        return getattr(_PROOF[0], part)(i)
+
+
+def of_nodes(proof: Proof, part: str, nodes: Iterable[int], processes: int) -> list[Any]:
+    """A proof's method of nodes, in so many processes where they can be forked; raises what one of them raised, or that one died."""
+    if processes < 2 or "fork" not in multiprocessing.get_all_start_methods():
+        return list(map(getattr(proof, part), nodes))
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), _PROOF.append, (proof,)) as pool:
+        return list(pool.map(_part, repeat(part), nodes))
 
 
 def prove(proof: Proof, processes: int) -> None:
-    """Check every node of a proof, the last first, in so many processes where they can be forked."""
-    if processes < 2 or "fork" not in multiprocessing.get_all_start_methods():
-        for i in proof.todo:
-            proof.check(i)
-        return
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), _PROOF.append, (proof,)) as pool:
-        list(pool.map(_check_node, reversed(proof.todo)))  # raises what a worker raised, or that one died
+    last_first = sorted(proof.followed, reverse=True)  # what takes longest
+    proof.walked.update(zip(last_first, of_nodes(proof, "follow", last_first, processes), strict=True))
+    proof.bend()
+    of_nodes(proof, "check", reversed(proof.todo), processes)
 
 
 def check(path: str, networks: dict[str, Network], spec: str | None = None, processes: int = 1) -> str:
@@ -898,7 +1039,8 @@ def check(path: str, networks: dict[str, Network], spec: str | None = None, proc
             raise ValueError(f"its format is {claim['format']!r}, not {FORMAT!r}")
         if metadata["digest"] != digest(text, arrays):
             raise InvalidError("its contents do not have the digest that it states")
-        return _check(claim, arrays, networks, spec, processes)
+        with np.errstate(all="ignore"):  # what overflows proves nothing
+            return _check(claim, arrays, networks, spec, processes)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, ArithmeticError, MemoryError, BrokenProcessPool) as e:
         raise UnreadableError(f"a part is missing or has the wrong shape ({type(e).__name__}: {e})") from None
 
@@ -927,7 +1069,9 @@ def _check(claim: dict[str, Any], arrays: dict[str, Array], networks: dict[str, 
     if not all(type(c) is int and 0 <= c < classes for c in [label, *against]) or label in against or not against:
         raise ValueError("its classes are not those of the network")
     chart = (arrays["chart.basis"], arrays["chart.scale"]) if "chart.basis" in arrays else None
-    if chart is not None and not (1 <= chart[0].shape[1] <= len(chart[0]) == x.shape[1] == chart[1].size and (chart[1] > 0).all()):
+    if chart is not None and not (
+        chart[0].ndim == 2 and 1 <= chart[0].shape[1] <= x.shape[1] == len(chart[0]) and chart[1].shape == x.shape[1:] and (chart[1] > 0).all()
+    ):
         raise ValueError("its chart does not fit its input")
     limits = None if clip is None else (exact(clip[0]), exact(clip[1]))
     whole = Region(x, {k: exact(w * eps) for k, w in enumerate(weights) if w * eps > 0}, norm, at_most, limits, chart, None, 0 * x, (0.0, 0.0))
