@@ -39,7 +39,9 @@ from safetensors import SafetensorError, safe_open
 
 FORMAT = "rspec-certificate/2"
 #: Bits of Arb's arithmetic, and of the planes' stationary points, which are ill-conditioned where two of them meet.
-BITS, FINE_BITS = 128, 192
+BITS, FINE_BITS = 64, 192
+#: More for every frame: a walk's enclosures widen at each.
+BITS_A_FRAME = 2
 #: Bits of values that do not move: their enclosures widen at every step of a long sequence.
 STILL_BITS = 512
 #: Cells along an argument on which parabolas are bounded, for one argument and for two; any number is sound.
@@ -767,11 +769,11 @@ class Proof:
         self.followed: dict[int, Array] = {}  # rows by node
         self.walked: dict[int, Walked | None] = {}
         self.motions: dict[int, Motion] = {}
-        asked = {r[0] for n in nodes for r in n.args}
+        asked, bits = {r[0] for n in nodes for r in n.args}, BITS + BITS_A_FRAME * len(region.x)
         for i, node in enumerate(nodes):
             self.live.append(node.frame in region.radii or any(self.live[r[0]] for r in [*node.args, *(r for r, _ in node.terms)]))
             self.boxes.append([])
-            ctx.prec = BITS if self.live[i] else STILL_BITS
+            ctx.prec = bits if self.live[i] else STILL_BITS
             if node.frame is not None:
                 r = region.radii.get(node.frame, ZERO)
                 self.boxes[i] = [(v - r, v + r) for v in vector(region.x[node.frame])]
@@ -795,7 +797,7 @@ class Proof:
                     self.ranges[i] = halves([vector(box[1])], [vector(box[0])])
                 if f"{i}.motion" in arrays:
                     self.followed[i] = both_ways(node.width)
-        ctx.prec = BITS
+        ctx.prec = bits
         if self.bases:
             self.followed[len(nodes) - 1] = rows
         self.todo = range(len(nodes) + 1)  # all of them: what a certificate leaves out must not hide what it states
@@ -928,13 +930,13 @@ class Proof:
             return
         node = self.nodes[i]
         if i in self.planes:
-            ctx.prec = FINE_BITS
+            bits, ctx.prec = ctx.prec, max(FINE_BITS, ctx.prec)
             for sign, name in ((1, "upper"), (-1, "lower")):
                 for u, (box, column) in enumerate(zip(self.arguments(node), self.arrays[f"{i}.{name}"].T, strict=True)):
                     *slopes, offset = vector(column)
                     if not is_below(node.op, box, slopes, sign * offset, sign):
                         raise InvalidError(f"{node.name}, unit {u}: the {name} plane does not hold on its box")
-            ctx.prec = BITS
+            ctx.prec = bits
         if i in self.parabolas:
             for u, (box, centre, *sides) in enumerate(zip(self.arguments(node), *self.parabolas[i], strict=True)):
                 for sign, name, stated in zip((1, -1), ("upper", "lower"), sides, strict=True):

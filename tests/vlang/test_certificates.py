@@ -91,6 +91,16 @@ def test_pieces_of_clipped_balls_are_proved_again(perturbation: str, seed: int, 
     check(tmp_path)
 
 
+def test_long_sequences_of_wild_states_are_proved_again(tmp_path: Path) -> None:
+    """The enclosures of a walk widen at every frame, whatever the bounds do."""
+    make_network(tmp_path / "net.safetensors", "gru", s=4, seed=2)
+    tensors = load_file(tmp_path / "net.safetensors")
+    tensors["rnn.weight_hh_l0"] *= 8
+    save_file(tensors, tmp_path / "net.safetensors")
+    assert certify(tmp_path, "frames = [0], norm = 2", "planes", m=24, query="verify", extra=", eps = 1e-3").certificate
+    check(tmp_path)
+
+
 @pytest.mark.parametrize(("cell", "name", "value"), [("rnn", "bias_hh_l0", 70.0), ("gru", "bias_ih_l0", 30.0), ("lstm", "bias_ih_l0", -30.0)])
 def test_saturated_units_are_proved_again(cell: str, name: str, value: float, tmp_path: Path) -> None:
     """Slopes and values of 1e-30 and less are no rounding errors of the checker's."""
