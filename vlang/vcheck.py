@@ -821,8 +821,10 @@ class Proof:
         width, half = stated.shape[1], Balls.exactly(np.array(0.5))
         linear: dict[int, Balls] = {}
         left: dict[int, Balls] = {}
-        walked = self.walked[i]
-        if stated[2].any() and walked is not None:
+        if stated[2].any():
+            walked = self.walked[i]
+            if walked is None:
+                raise InvalidError(f"{self.nodes[i].name}: parabolas of what its motion follows from are missing")
             for k, a in walked.inputs.items():
                 above, below = a[:width] * half, a[width:] * half
                 linear[k], left[k] = above - below, above + below
@@ -978,18 +980,18 @@ class Proof:
         start = walked.constant
         for j, a in signs.items():
             start += a @ self.bent[j].constant
-        if not size:
-            return self.supports(tables(walked.inputs), start.arbs(), f"{i}.multipliers_lifts", range(count))
-        forms = sum_of_products([(a, self.bent[j].forms) for j, a in signs.items()])
+        forms = sum_of_products([(a, self.bent[j].forms) for j, a in signs.items()]) if size else start
         row, column = np.indices((size, size))
         places = np.maximum(row, column) * (np.maximum(row, column) + 1) // 2 + np.minimum(row, column)
 
         def tops(inputs: dict[int, Balls], name: str, rows: Iterable[int]) -> Vector:
-            joint = self.region.joint
-            linear, lost = self.region.slots(inputs if joint else {}, count)
+            together = self.region.joint and size > 0
+            linear, lost = self.region.slots(inputs if together else {}, count)
+            beside = {k: a for k, a in inputs.items() if not together or self.region.frames.index(k) >= size // self.region.width}
+            plain = self.supports(tables(beside), (start + lost).arbs(), f"{i}.{name}_lifts", range(count))
+            if not size:
+                return [plain[r] for r in rows]
             linear, multipliers = widened(linear[:, :size], size), self.arrays[f"{i}.{name}"]
-            rest = {k: a for k, a in inputs.items() if not joint or self.region.frames.index(k) >= size // self.region.width}
-            plain = self.supports(tables(rest), (start + lost).arbs(), f"{i}.{name}_lifts", range(count))
             return [plain[r] + self.region.top(forms[r][places], linear[r], multipliers[r]) for r in rows]
 
         if i in self.motions and any(self.motions[i].known):

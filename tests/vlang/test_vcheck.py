@@ -345,6 +345,20 @@ def test_no_changed_certificate_is_accepted(cell: str, method: str, tmp_path: Pa
     check(tmp_path, "m.cert")
 
 
+@pytest.mark.parametrize("cell", ["rnn", "lstm"])
+def test_nothing_is_changed_alone(cell: str, tmp_path: Path) -> None:
+    """One number of one unit of one node, a little: what is stated has no more room than rounding needs."""
+    make_network(tmp_path / "net.safetensors", cell, s=3, seed=3)
+    claim, arrays = proved_by("quadratic", tmp_path, "frames = all, norm = 2")
+    rng, changes = np.random.default_rng(0), {"motion": [(0, 1), (0, -1), (1, -1)], "box": [(0, 1), (1, -1)], "upper": [(-1, -1)], "lower": [(-1, 1)]}
+    for name in arrays:
+        for row, sign in changes.get(name.split(".")[-1], []):
+            theirs = {k: v.copy() for k, v in arrays.items()}
+            theirs[name][row, rng.integers(theirs[name].shape[1])] += sign * 1e-6
+            seal(tmp_path, claim, theirs)
+            assert refused(tmp_path), (name, row, sign)
+
+
 def test_an_offset_moves_no_frame_that_does_not_move(tmp_path: Path) -> None:
     """A piece's middle on a fixed frame would be another input: one with the wrong label, certified from one with the right one."""
     make_network(tmp_path / "net.safetensors", "rnn", s=5, seed=3)
