@@ -44,6 +44,8 @@ BITS, FINE_BITS = 64, 192
 BITS_A_FRAME = 2
 #: Bits of values that do not move: their enclosures widen at every step of a long sequence.
 STILL_BITS = 512
+#: Forms of more coordinates are not looked at (of vertices, for the 1-norm): who writes certificates makes none, and they would take much memory.
+MOST_COORDINATES, MOST_VERTICES = 256, 1024
 #: Cells along an argument on which parabolas are bounded, for one argument and for two; any number is sound.
 CELLS = {1: 64, 2: 16}
 ZERO, ONE, HALF, NEVER, NAN = arb(0), arb(1), arb(0.5), arb("inf"), arb("nan")
@@ -226,11 +228,11 @@ class Balls:
 def product(a: Balls, b: Balls, n: int) -> tuple[Array, Array]:
     """A part of a sum of n products: its midpoint, and its radius but for the radius' own roundings."""
     size = np.abs(b.mid)
-    return a.mid @ b.mid, np.abs(a.mid) @ (b.rad + n * ROUND * size) + a.rad @ (size + b.rad)
+    return a.mid @ b.mid, np.abs(a.mid) @ (b.rad + n * ROUND * size + UNDERFLOW) + a.rad @ (size + b.rad)
 
 
 def closed(mid: Array, rad: Array, n: int) -> Balls:
-    return Balls(mid, rad * (1 + (2 * n + 16) * ROUND) + (4 * n + 4) * UNDERFLOW)
+    return Balls(mid, (rad + ROUND * np.abs(mid)) * (1 + (2 * n + 16) * ROUND) + (4 * n + 4) * UNDERFLOW)
 
 
 def sum_of_products(pairs: Sequence[tuple[Balls, Balls]]) -> Balls:
@@ -578,6 +580,7 @@ class Region:
             stretch = largest(gram.arbs()) * (largest(v * v for v in scale) if round_ else dot(scale, scale))
             self.reach = {k: r * stretch.sqrt() for k, r in self.radii.items()}
         self.group = self.width if round_ or self.chart is not None else 1
+        self.most = MOST_VERTICES if self.norm == 1 else MOST_COORDINATES
 
     def gain(self, k: int, a: Vector) -> arb:
         """max of a . delta_k. In a clip |delta_i| <= bound_i, and for every split |a| = b + c it is at most radius |b|_q + c . bound."""
@@ -851,13 +854,13 @@ class Proof:
     def bend_node(self, i: int, node: Node) -> None:
         motions = [self.motion(r) for r in node.args]
         size, arity = max(m[2].mid.shape[1] for m in motions), len(motions)
-        jacobian = joined([widened(m[2], size)[:, None] for m in motions], 1)
+        looked_at = size if size <= self.region.most else 0
+        jacobian, (rows, columns) = joined([widened(m[2], size)[:, None, :looked_at] for m in motions], 1), np.tril_indices(looked_at)
         centres, residuals = ([list(c) for c in zip(*(m[k] for m in motions), strict=True)] for k in (0, 1))
         steps = [
             [abs(hi - c).max(abs(c - lo)) for c, (lo, hi) in zip(centre, box, strict=True)]
             for centre, box in zip(centres, self.arguments(node), strict=True)
         ]
-        rows, columns = np.tril_indices(size)
         sides, forms, constants = [], [], []
         for name, sign in (("above", 1), ("below", -1)):
             sides.append(list(map(vector, self.parabola(i, node, name).T)))
@@ -980,8 +983,9 @@ class Proof:
         start = walked.constant
         for j, a in signs.items():
             start += a @ self.bent[j].constant
-        forms = sum_of_products([(a, self.bent[j].forms) for j, a in signs.items()]) if size else start
-        row, column = np.indices((size, size))
+        looked_at = 0 < size <= self.region.most
+        forms = sum_of_products([(a, self.bent[j].forms) for j, a in signs.items()]) if looked_at else start
+        row, column = np.indices((size, size) if looked_at else (0, 0))
         places = np.maximum(row, column) * (np.maximum(row, column) + 1) // 2 + np.minimum(row, column)
 
         def tops(inputs: dict[int, Balls], name: str, rows: Iterable[int]) -> Vector:
@@ -989,8 +993,8 @@ class Proof:
             linear, lost = self.region.slots(inputs if together else {}, count)
             beside = {k: a for k, a in inputs.items() if not together or self.region.frames.index(k) >= size // self.region.width}
             plain = self.supports(tables(beside), (start + lost).arbs(), f"{i}.{name}_lifts", range(count))
-            if not size:
-                return [plain[r] for r in rows]
+            if not looked_at:
+                return [NEVER if size else plain[r] for r in rows]
             linear, multipliers = widened(linear[:, :size], size), self.arrays[f"{i}.{name}"]
             return [plain[r] + self.region.top(forms[r][places], linear[r], multipliers[r]) for r in rows]
 

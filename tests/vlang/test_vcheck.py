@@ -84,6 +84,8 @@ def test_balls_of_float64_hold_what_exact_arithmetic_gives(seed: int, monkeypatc
     x, y, z = (inside(rng, v) for v in (a, b, c))
     assert holds(a @ b, x @ y)
     assert holds(a * c, x * z)
+    tiny, large = (vcheck.Balls.exactly(np.array([[2.0**-1030 * 3, 2.0**-1074]]) * rng.random()), vcheck.Balls.exactly(np.array([[1e290], [1e300]])))
+    assert holds(large.mT @ tiny.mT, inside(rng, large).T @ inside(rng, tiny).T)
     assert holds(a + c, x + z)
     assert holds(a - c, x - z)
     assert holds(abs(a), abs(x))
@@ -104,7 +106,10 @@ def test_balls_of_float64_hold_what_exact_arithmetic_gives(seed: int, monkeypatc
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_what_overflows_is_no_number() -> None:
     huge = vcheck.Balls.exactly(np.array([[1e200, -1e200]]))
-    for overflown in (huge @ huge.mT, huge * huge, -(huge * huge), (huge + huge) * huge, abs(huge) @ (-huge).mT):
+    one_way = huge[:, :1] @ (huge[:, 1:] * vcheck.Balls.exactly(np.array(1e-90)))
+    assert not (one_way.positive().most() <= 0).any()
+    assert one_way.positive().rad.max() == np.inf
+    for overflown in (one_way, huge @ huge.mT, huge * huge, -(huge * huge), (huge + huge) * huge, abs(huge) @ (-huge).mT):
         for v in overflown.arbs():
             assert not v <= 0
             assert not v >= 0
@@ -563,3 +568,38 @@ def test_a_forged_proof_by_constants_is_refused(cell: str, tmp_path: Path) -> No
         seal(tmp_path, claim | {"eps": "100", "method": "quadratic"}, forged)
         with pytest.raises((InvalidError, UnreadableError), match=r"does not hold on its box|missing"):
             check(tmp_path, "m.cert")
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_a_forged_motion_is_refused(cell: str, tmp_path: Path) -> None:
+    """Every unit said to be far away, exactly, and parabolas that hold on its box and say anything there."""
+    make_network(tmp_path / "net.safetensors", cell, seed=3)
+    assert certify(tmp_path, "frames = all, norm = 2", "planes", m=1).certificate
+    claim, arrays = load(tmp_path)
+    nodes = vcheck.unroll(vcheck.read(str(tmp_path / "net.safetensors"))[0], claim["network"], 1)
+    asked, far, curvature = {r[0] for node in nodes for r in node.args}, 1e10, 2e-8
+    forged: Arrays = {"input": arrays["input"], f"0.{len(nodes) - 1}.multipliers": np.full((2, 1), 1e-5)}
+    for i, node in enumerate(nodes):
+        one = np.ones(node.width)
+        if i in asked:
+            forged[f"0.{i}.box"] = np.stack([-1e6 * one, 1e6 * one])
+            forged[f"0.{i}.motion"] = np.stack([far * one, 0 * one, one])
+            forged[f"0.{i}.rest"] = forged[f"0.{i}.multipliers"] = np.zeros((2 * node.width, 1))
+        for side, sign in (("above", 1), ("below", -1)) if node.op else ():
+            k = len(node.args)
+            forged[f"0.{i}.{side}"] = np.zeros((ROWS[k], node.width))
+            forged[f"0.{i}.{side}"][k] = -0.45 * sign * curvature * far**2
+            forged[f"0.{i}.{side}"][k + 1 :: 2] = sign * curvature
+    seal(tmp_path, claim | {"eps": "1000", "method": "quadratic"}, forged)
+    with pytest.raises((InvalidError, UnreadableError), match=r"its motion is not proved|missing"):
+        check(tmp_path, "m.cert")
+
+
+def test_forms_of_too_many_coordinates_prove_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small files would otherwise ask for much memory."""
+    make_network(tmp_path / "net.safetensors", "rnn", s=5, seed=3)
+    claim, arrays = proved_by("quadratic", tmp_path, "frames = all, norm = 2")
+    seal(tmp_path, claim, arrays)
+    check(tmp_path, "m.cert")
+    monkeypatch.setattr(vcheck, "MOST_COORDINATES", 2)
+    assert refused(tmp_path)
