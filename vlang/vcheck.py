@@ -278,9 +278,9 @@ def unroll(tensors: dict[str, Array], claim: dict[str, Any], frames: int) -> lis
     """torch.nn's RNN, GRU or LSTM over so many frames and a head of linear layers, as nodes in the order that the format prescribes."""
     nodes: list[Node] = []
     cell, prefix, directions = claim["cell"], claim["prefix"], 2 if claim["bidirectional"] else 1
-    used = {claim["embedding"]}
-    if claim["embedding"] is not None and not re.fullmatch(r"(?i).*emb.*weight", claim["embedding"]):
-        raise InvalidError(f"{claim['embedding']!r} is no embedding")
+    used, table = set[str](), claim["embedding"]
+    if len(set(claim["head"])) != len(claim["head"]):
+        raise InvalidError("a layer of its head is there twice")
 
     def tensor(name: str, *shape: int) -> Array:
         used.add(name)
@@ -321,6 +321,8 @@ def unroll(tensors: dict[str, Array], claim: dict[str, Any], frames: int) -> lis
     ):
         raise InvalidError(f"its initial states are not {known}")
     sequence = [[add(f"frame {t}", tensor(f"{prefix}weight_ih_l0").shape[1], frame=t)] for t in range(frames)]
+    if table is not None and (not re.fullmatch(r"(?i).*emb.*weight", table) or tensor(table).shape[1:] != tensor(f"{prefix}weight_ih_l0").shape[1:]):
+        raise InvalidError(f"{table!r} is no embedding of its inputs")
     final: list[Ref] = []
     for layer in range(claim["layers"]):
         outputs: list[list[Ref]] = [[] for _ in range(frames)]
@@ -1099,7 +1101,9 @@ def _check(claim: dict[str, Any], arrays: dict[str, Array], networks: dict[str, 
         )
     moved = ", ".join(f"{k} ({float(weights[k] * eps):.6g})" for k in whole.radii) + ("" if at_most >= len(whole.radii) else f", {at_most} at once")
     inside = "" if clip is None else f", all numbers in [{float(clip[0]):g}, {float(clip[1]):g}]"
-    read_as = ", ".join(f"{k} {said[k]}" for k in ("cell", "layers", "bidirectional", "readout", "head", "head_activations", "initial"))
+    read_as = ", ".join(
+        f"{k} {said[k]}" for k in ("prefix", "embedding", "cell", "layers", "bidirectional", "readout", "head", "head_activations", "initial")
+    )
     other = {k: v for k, v in metadata.items() if (k == "readout" and v != said["readout"]) or (k == "activation" and said["cell"] != f"rnn_{v}")}
     differs = f"; NOTE: its metadata says {other}" if other and (said["cell"][:3] == "rnn" or "readout" in other) else ""
     return f"class {label} is not beaten by {against} while frames move by a {p['norm']}-norm of at most: {moved}{inside}; read as {read_as}{differs}"

@@ -603,3 +603,32 @@ def test_forms_of_too_many_coordinates_prove_nothing(tmp_path: Path, monkeypatch
     check(tmp_path, "m.cert")
     monkeypatch.setattr(vcheck, "MOST_COORDINATES", 2)
     assert refused(tmp_path)
+
+
+def test_no_weight_is_hidden_as_an_embedding(tmp_path: Path) -> None:
+    """A tensor without a role is refused, whatever it is called, unless it has an embedding's shape: then what is checked says so."""
+    for name, shape in (("member.weight", (2, 2)), ("embed_norm.weight", (3,)), ("embed.weight", (7, 3))):
+        make_network(tmp_path / "net.safetensors", "rnn")
+        assert certify(tmp_path, "frames = all, norm = 2", "planes").certificate
+        claim, arrays = load(tmp_path)
+        tensors, metadata, _ = vcheck.read(str(tmp_path / "net.safetensors"))
+        save_file({k: v.astype(np.float32) for k, v in tensors.items()} | {name: np.ones(shape, np.float32)}, tmp_path / "net.safetensors", metadata)
+        claim["network"]["sha256"] = hashlib.sha256((tmp_path / "net.safetensors").read_bytes()).hexdigest()
+        seal(tmp_path, claim, arrays)
+        assert refused(tmp_path)
+        claim["network"]["embedding"] = name
+        seal(tmp_path, claim, arrays)
+        if shape == (7, 3):
+            assert "embedding embed.weight" in check(tmp_path, "m.cert")
+        else:
+            assert refused(tmp_path)
+
+
+def test_no_layer_of_the_head_is_there_twice(tmp_path: Path) -> None:
+    make_network(tmp_path / "net.safetensors", "rnn")
+    assert certify(tmp_path, "frames = all, norm = 2", "planes").certificate
+    claim, arrays = load(tmp_path)
+    claim["network"] |= {"head": claim["network"]["head"] * 2, "head_activations": ["none"]}
+    seal(tmp_path, claim, arrays)
+    with pytest.raises(InvalidError, match="twice"):
+        check(tmp_path, "m.cert")
