@@ -174,6 +174,10 @@ class Balls:
         mid, rad = (np.array(list(map(float, x))).reshape(shape or -1) for x in (values, map(arb.rad, values)))
         return cls(mid, (rad + ROUND * np.abs(mid)) * (1 + 4 * ROUND) + UNDERFLOW)
 
+    @classmethod
+    def around_rows(cls, rows: Sequence[Sequence[arb]]) -> Balls:
+        return cls.around([v for row in rows for v in row], len(rows), len(rows[0]))
+
     def arbs(self) -> Vector:
         """One by one; NaN, which compares with nothing, where a number overflowed."""
         pairs = zip(self.mid.ravel().tolist(), self.rad.ravel().tolist(), strict=True)
@@ -226,12 +230,13 @@ class Balls:
 
 
 def product(a: Balls, b: Balls, n: int) -> tuple[Array, Array]:
-    """A part of a sum of n products: its midpoint, and its radius but for the radius' own roundings."""
+    """A part of a sum of n products: its midpoint, and its radius but for the radius' own roundings (what underflows may meet a huge factor)."""
     size = np.abs(b.mid)
     return a.mid @ b.mid, np.abs(a.mid) @ (b.rad + n * ROUND * size + UNDERFLOW) + a.rad @ (size + b.rad)
 
 
 def closed(mid: Array, rad: Array, n: int) -> Balls:
+    """A sum of n products, the radius widened for its own roundings and for underflow, and infinite where the midpoint is."""
     return Balls(mid, (rad + ROUND * np.abs(mid)) * (1 + (2 * n + 16) * ROUND) + (4 * n + 4) * UNDERFLOW)
 
 
@@ -246,6 +251,7 @@ def sum_of_products(pairs: Sequence[tuple[Balls, Balls]]) -> Balls:
 
 
 def joined(parts: Sequence[Balls], axis: int) -> Balls:
+    """Concatenated."""
     return Balls(np.concatenate([p.mid for p in parts], axis), np.concatenate([p.rad for p in parts], axis))
 
 
@@ -254,7 +260,8 @@ def widened(a: Balls, width: int) -> Balls:
     return a.each(lambda x: np.pad(x, ((0, 0), (0, width - x.shape[1]))))
 
 
-def tables(inputs: dict[int, Balls]) -> dict[int, list[Vector]]:
+def rows_of(inputs: dict[int, Balls]) -> dict[int, list[Vector]]:
+    """Each row as balls of Arb."""
     return {k: [row.arbs() for row in a] for k, a in inputs.items()}
 
 
@@ -511,12 +518,12 @@ def is_under(op: str, box: list[Interval], centre: Vector, stated: Vector, sign:
     dv, dz = ([v - c for v in y] for y, c in zip(axes, [*centre, ZERO], strict=False))
     left = [[sign * x, -sign * (a * v + offset + vv * d * d / 2), -ONE, -sign * vz * d] for x, v, d in zip(p, axes[0], dv, strict=True)]
     right = [q, [ONE] * len(q), [sign * (b * z + zz * d * d / 2) for z, d in zip(axes[1], dz, strict=True)], dz]
-    gap = (table(left) @ table(right)).most()
+    gap = (Balls.around_rows(left) @ Balls.around_rows(right)).most()
     (at_v, bend_v, wide_v), (at_z, bend_z, wide_z) = (
         (
-            table([x[:-1], x[1:]]),
-            table(list(zip(*(second(kind, *cell) for cell in pairwise(y)), strict=True))),
-            table([[(hi - lo) * (hi - lo) / 8 for lo, hi in pairwise(y)]]),
+            Balls.around_rows([x[:-1], x[1:]]),
+            Balls.around_rows(list(zip(*(second(kind, *cell) for cell in pairwise(y)), strict=True))),
+            Balls.around_rows([[(hi - lo) * (hi - lo) / 8 for lo, hi in pairwise(y)]]),
         )
         for kind, x, y in zip(factors, (p, q), axes, strict=True)
     )
@@ -524,10 +531,6 @@ def is_under(op: str, box: list[Interval], centre: Vector, stated: Vector, sign:
     over_z = (Balls.around([sign * zz]) - least(at_v, bend_z, sign)).positive() * wide_z
     high = np.maximum(np.maximum(gap[1:, 1:], gap[:-1, :-1]), np.maximum(gap[1:, :-1], gap[:-1, 1:]))
     return bool(((Balls.exactly(high) + over_v + over_z).most() <= 0).all())
-
-
-def table(rows: Sequence[Sequence[arb]]) -> Balls:
-    return Balls.around([v for row in rows for v in row], len(rows), len(rows[0]))
 
 
 def least(x: Balls, y: Balls, sign: int) -> Balls:
@@ -854,10 +857,11 @@ class Proof:
                 self.motions[i] = self.moved(i, self.array(f"{i}.motion", 3, node.width))
 
     def bend_node(self, i: int, node: Node) -> None:
+        """The forms of one node's parabolas, which are kept for its check."""
         motions = [self.motion(r) for r in node.args]
         size, arity = max(m[2].mid.shape[1] for m in motions), len(motions)
-        looked_at = size if size <= self.region.most else 0
-        jacobian, (rows, columns) = joined([widened(m[2], size)[:, None, :looked_at] for m in motions], 1), np.tril_indices(looked_at)
+        seen = size if size <= self.region.most else 0
+        jacobian, (rows, columns) = joined([widened(m[2], size)[:, None, :seen] for m in motions], 1), np.tril_indices(seen)
         centres, residuals = ([list(c) for c in zip(*(m[k] for m in motions), strict=True)] for k in (0, 1))
         steps = [
             [abs(hi - c).max(abs(c - lo)) for c, (lo, hi) in zip(centre, box, strict=True)]
@@ -985,18 +989,20 @@ class Proof:
         start = walked.constant
         for j, a in signs.items():
             start += a @ self.bent[j].constant
-        looked_at = 0 < size <= self.region.most
-        forms = sum_of_products([(a, self.bent[j].forms) for j, a in signs.items()]) if looked_at else start
-        row, column = np.indices((size, size) if looked_at else (0, 0))
+        seen = size if size <= self.region.most else 0
+        forms = sum_of_products([(a, self.bent[j].forms) for j, a in signs.items()]) if seen else start
+        row, column = np.indices((seen, seen))
         places = np.maximum(row, column) * (np.maximum(row, column) + 1) // 2 + np.minimum(row, column)
 
-        def tops(inputs: dict[int, Balls], name: str, rows: Iterable[int]) -> Vector:
+        def tops(inputs: dict[int, Balls], name: str, rows: Sequence[int]) -> Vector:
+            if size and not seen:
+                return [NEVER] * len(rows)
             together = self.region.joint and size > 0
             linear, lost = self.region.slots(inputs if together else {}, count)
             beside = {k: a for k, a in inputs.items() if not together or self.region.frames.index(k) >= size // self.region.width}
-            plain = self.supports(tables(beside), (start + lost).arbs(), f"{i}.{name}_lifts", range(count))
-            if not looked_at:
-                return [NEVER if size else plain[r] for r in rows]
+            plain = self.supports(rows_of(beside), (start + lost).arbs(), f"{i}.{name}_lifts", range(count))
+            if not size:
+                return [plain[r] for r in rows]
             linear, multipliers = widened(linear[:, :size], size), self.arrays[f"{i}.{name}"]
             return [plain[r] + self.region.top(forms[r][places], linear[r], multipliers[r]) for r in rows]
 
@@ -1030,6 +1036,7 @@ def of_nodes(proof: Proof, part: str, nodes: Iterable[int], processes: int) -> l
 
 
 def prove(proof: Proof, processes: int) -> None:
+    """Follow the rows that motions and the margin need, make forms of them, and check every node."""
     last_first = sorted(proof.followed, reverse=True)  # what takes longest
     proof.walked.update(zip(last_first, of_nodes(proof, "follow", last_first, processes), strict=True))
     proof.bend()
