@@ -26,13 +26,14 @@ with atheris.instrument_imports(include=["vlang"]):
     from safetensors.numpy import save
     from torch import nn
 
-    from vlang import vcheck
     from vlang.diagnostics import SpecError
     from vlang.lower import compile_spec
     from vlang.plan import DataError
     from vlang.runtime import load
     from vlang.runtime.execute import execute
     from vlang.source import Source
+    from vlang.vcheck.certificate import check, digest, read
+    from vlang.vcheck.errors import InvalidError, UnreadableError
 
 FOLDER = Path(tempfile.mkdtemp())
 SPEC = """rspec 1
@@ -53,12 +54,12 @@ def make(method: str) -> tuple[dict[str, Any], dict[str, Any]]:
     saved: dict[str, bytes] = {}
     execute(compile_spec(Source(str(FOLDER / "q.rspec"), SPEC.replace("METHOD", method))), "fuzz", save=saved.__setitem__)
     (FOLDER / "c.cert").write_bytes(saved["q-0.cert"])
-    arrays, metadata, _ = vcheck.read(str(FOLDER / "c.cert"))
+    arrays, metadata, _ = read(str(FOLDER / "c.cert"))
     return json.loads(metadata["certificate"]), arrays
 
 
 CLAIM, ARRAYS = make("quadratic")
-TENSORS, METADATA, SHA256 = vcheck.read(str(FOLDER / "net.safetensors"))
+TENSORS, METADATA, SHA256 = read(str(FOLDER / "net.safetensors"))
 NETWORK = {SHA256: (TENSORS, METADATA)}
 WORDS = [
     *re.findall(r"\w+|\S|\n", SPEC),
@@ -151,10 +152,10 @@ def certificate(data: bytes) -> None:
                 arrays[name] = values
     text = json.dumps(claim)
     (FOLDER / "f.cert").write_bytes(
-        save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, {"certificate": text, "digest": vcheck.digest(text, arrays)})
+        save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, {"certificate": text, "digest": digest(text, arrays)})
     )
-    with contextlib.suppress(vcheck.InvalidError, vcheck.UnreadableError):
-        vcheck.check(str(FOLDER / "f.cert"), NETWORK)
+    with contextlib.suppress(InvalidError, UnreadableError):
+        check(str(FOLDER / "f.cert"), NETWORK)
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {"spec": spec, "tokens": tokens, "checkpoint": checkpoint, "certificate": certificate}

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.helpers import DTYPE, random_network
-from vlang import cli, vcheck
+from vlang import cli
 from vlang.lower import compile_spec
 from vlang.runtime import bounds, load
 from vlang.runtime.ball import Ball
@@ -20,6 +20,7 @@ from vlang.runtime.concrete import trajectory
 from vlang.runtime.enclosure import FUNCTIONS, enclosed
 from vlang.runtime.relaxations import RELAXATIONS
 from vlang.source import Source
+from vlang.vcheck.cli import main as vcheck
 
 SPECS = Path(__file__).parents[2] / "specs"
 
@@ -70,7 +71,7 @@ def test_late_frames_of_long_sequences_have_radii_and_certificates(tmp_path: Pat
     spec.write_text(LONG)
     assert cli.main([str(spec), "--certificates", str(tmp_path), "--json", str(tmp_path / "r.json")]) == 0
     assert json.loads((tmp_path / "r.json").read_text())["queries"][0]["rows"][0]["radius"] > 0.3
-    assert vcheck.main([str(tmp_path / "r-0.cert"), "--network", str(SPECS / "checkpoints/strokes_lstm.safetensors")]) == 0, capsys.readouterr().out
+    assert vcheck([str(tmp_path / "r-0.cert"), "--network", str(SPECS / "checkpoints/strokes_lstm.safetensors")]) == 0, capsys.readouterr().out
 
 
 def test_short_sequences_are_left_to_intervals() -> None:

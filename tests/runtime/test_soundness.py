@@ -20,7 +20,7 @@ from vlang.runtime.graph import Affine, Constant, Graph, Input, Nonlinear
 from vlang.runtime.network import Network
 from vlang.runtime.quadratic import Quadratic
 from vlang.runtime.relaxations import RELAXATIONS, Plane, Planes, Rule
-from vlang.vcheck import VALUES
+from vlang.vcheck.functions import VALUES
 
 NORMS = [Fraction(1), Fraction(11, 10), Fraction(2), Fraction(3), Fraction(50), None]
 

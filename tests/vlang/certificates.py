@@ -11,12 +11,12 @@ import torch
 from safetensors.numpy import save_file
 from torch import nn
 
-from vlang import vcheck
 from vlang.lower import compile_spec
 from vlang.report import Row
 from vlang.runtime.execute import execute
 from vlang.source import Source
-from vlang.vcheck import InvalidError, UnreadableError
+from vlang.vcheck import certificate
+from vlang.vcheck.errors import InvalidError, UnreadableError
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 Claim = dict[str, Any]
@@ -69,7 +69,7 @@ dataset d {{ inputs = "x.npy" }}
 
 
 def load(folder: Path) -> Certificate:
-    arrays, metadata, _ = vcheck.read(str(folder / "c.cert"))
+    arrays, metadata, _ = certificate.read(str(folder / "c.cert"))
     return json.loads(metadata["certificate"]), arrays
 
 
@@ -85,12 +85,14 @@ def proved_by(method: str, folder: Path, perturbation: str, n: int = 3) -> Certi
 
 def seal(folder: Path, claim: Claim, arrays: Arrays, name: str = "m.cert") -> None:
     text = json.dumps(claim)
-    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / name, {"certificate": text, "digest": vcheck.digest(text, arrays)})
+    save_file(
+        {k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / name, {"certificate": text, "digest": certificate.digest(text, arrays)}
+    )
 
 
 def check(folder: Path, name: str = "c.cert") -> str:
-    tensors, metadata, sha256 = vcheck.read(str(folder / "net.safetensors"))
-    return vcheck.check(str(folder / name), {sha256: (tensors, metadata)})
+    tensors, metadata, sha256 = certificate.read(str(folder / "net.safetensors"))
+    return certificate.check(str(folder / name), {sha256: (tensors, metadata)})
 
 
 def refused(folder: Path) -> bool:

@@ -13,9 +13,11 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+import vlang
 from tests.vlang.certificates import KINDS, certify, check, load, make_network, proved_by
-from vlang import vcheck
 from vlang.cli import main as vrun
+from vlang.vcheck import certificate
+from vlang.vcheck.cli import main as vcheck
 
 #: Every method, the ones that make forms in the middle.
 METHODS = ("interval", "lines", "planes", "quadratic", "sliced", "optimized")
@@ -126,7 +128,7 @@ dataset d { inputs = "x.npy" }
 radius q { network = net, input = d, perturbation = { frames = all, norm = 2, clip = [0, 0.9] }, engine = { method = planes } }
 """)
     assert vrun(["run", str(tmp_path / "q.rspec"), "--certificates", str(tmp_path / "proofs")]) == 0
-    assert vcheck.main([str(tmp_path / "proofs" / "q-0.cert"), "--network", str(tmp_path / "net.safetensors")]) == 0
+    assert vcheck([str(tmp_path / "proofs" / "q-0.cert"), "--network", str(tmp_path / "net.safetensors")]) == 0
 
 
 @pytest.mark.parametrize("norm", ["2", "inf"])
@@ -179,8 +181,8 @@ radius q {{ network = {"stable" if kind == "derived" else "net"}, input = d, per
         assert vrun(["run", str(tmp_path / "q.rspec"), "--certificates", str(proofs)]) == 0
     (saved,) = proofs.glob("*.safetensors")
     capsys.readouterr()
-    assert vcheck.main([str(proofs / "q-0.cert"), "--network", str(saved)]) == 0
-    weights = vcheck.read(str(saved))[0]
+    assert vcheck([str(proofs / "q-0.cert"), "--network", str(saved)]) == 0
+    weights = certificate.read(str(saved))[0]
     unscaled = {k: v for k, v in weights.items() if kind != "derived" or "weight_hh" not in k}
     kept = {k: v.to(torch.bfloat16 if kind == "bfloat16" else torch.float32).double().numpy() for k, v in state.items()}
     assert all(np.array_equal(v, kept.get(k, np.zeros(1))) or not v.any() for k, v in unscaled.items())
@@ -189,7 +191,7 @@ radius q {{ network = {"stable" if kind == "derived" else "net"}, input = d, per
         for block in np.split(weights["rnn.weight_hh_l0"], len(weights["rnn.weight_hh_l0"]) // 4):
             assert abs(np.linalg.eigvals(block)).max() == pytest.approx(0.5)
     capsys.readouterr()
-    assert vcheck.main([str(proofs / "q-0.cert"), "--network", str(source)]) == (1 if kind == "derived" else 2)
+    assert vcheck([str(proofs / "q-0.cert"), "--network", str(source)]) == (1 if kind == "derived" else 2)
     assert (saved.name if kind == "derived" else "cannot be read") in capsys.readouterr().out
 
 
@@ -221,7 +223,7 @@ def test_a_full_disk_leaves_no_half_certificate(tmp_path: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); sys.exit(main(sys.argv[1:]))"
     )
     arguments = [sys.executable, "-c", code, "run", "q.rspec", "--certificates", "proofs", "--json", "r.json"]
-    path = os.pathsep.join([str(Path(vcheck.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(Path(vlang.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path})
     assert done.returncode == 2
     assert "R308" in done.stderr

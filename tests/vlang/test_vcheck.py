@@ -17,9 +17,11 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.vlang.certificates import Arrays, Claim, certify, check, load, make_network, proved_by, refused, seal
-from vlang import vcheck
 from vlang.cli import main as vrun
-from vlang.vcheck import InvalidError, UnreadableError
+from vlang.vcheck import certificate, network, region
+from vlang.vcheck.cli import main as vcheck
+from vlang.vcheck.errors import InvalidError, UnreadableError
+from vlang.vcheck.statement import Statement
 
 
 def changed_network(kind: str) -> Callable[[Claim, Arrays], None]:
@@ -94,7 +96,7 @@ def all_named(what: str, value: float) -> Callable[[Claim, Arrays], None]:
 
 
 CHANGES: dict[str, Callable[[Claim, Arrays], None]] = {
-    "larger eps": claim_of("eps", value=lambda e: str(vcheck.rational(e) * 11 / 10)),
+    "larger eps": claim_of("eps", value=lambda e: str(certificate.rational(e) * 11 / 10)),
     "another network": changed_network("0"),
     "another cell": claim_of("network", "cell", value=lambda c: {"lstm": "gru", "gru": "lstm", "rnn_tanh": "rnn_relu"}[c]),
     "another label": claim_of("label", value=lambda c: (c + 1) % 3),
@@ -102,7 +104,7 @@ CHANGES: dict[str, Callable[[Claim, Arrays], None]] = {
     "nobody to beat": claim_of("against", value=[]),
     "class that is not there": claim_of("against", value=[7]),
     "another norm": claim_of("perturbation", "norm", value=lambda p: "inf" if p == "2" else "7" if p == "1" else "1/2"),
-    "heavier weights": claim_of("perturbation", "weights", value=lambda w: [str(vcheck.rational(x) * 2) for x in w]),
+    "heavier weights": claim_of("perturbation", "weights", value=lambda w: [str(certificate.rational(x) * 2) for x in w]),
     "negative weight": claim_of("perturbation", "weights", value=lambda w: ["-1", *w[1:]]),
     "a frame less": claim_of("perturbation", "weights", value=lambda w: w[1:]),
     "nothing at once": claim_of("perturbation", "at_most", value=0),
@@ -247,9 +249,11 @@ def test_what_the_checkpoint_says_of_itself_is_compared(tmp_path: Path) -> None:
     make_network(tmp_path / "net.safetensors", "rnn", activation="tanh")
     assert certify(tmp_path, "frames = all, norm = 2", "planes").certificate
     claim, arrays = load(tmp_path)
-    tensors, _, sha256 = vcheck.read(str(tmp_path / "net.safetensors"))
+    tensors, _, sha256 = certificate.read(str(tmp_path / "net.safetensors"))
     seal(tmp_path, claim, arrays)
-    assert "NOTE: its metadata says {'activation': 'relu'}" in vcheck.check(str(tmp_path / "m.cert"), {sha256: (tensors, {"activation": "relu"})})
+    assert "NOTE: its metadata says {'activation': 'relu'}" in certificate.check(
+        str(tmp_path / "m.cert"), {sha256: (tensors, {"activation": "relu"})}
+    )
 
 
 def test_no_changed_byte_is_accepted(tmp_path: Path) -> None:
@@ -292,7 +296,7 @@ def test_a_changed_network_is_refused(tmp_path: Path) -> None:
     make_network(tmp_path / "net.safetensors", "lstm")
     assert certify(tmp_path, "frames = all, norm = 2", "planes").certificate
     claim, arrays = load(tmp_path)
-    tensors, metadata, _ = vcheck.read(str(tmp_path / "net.safetensors"))
+    tensors, metadata, _ = certificate.read(str(tmp_path / "net.safetensors"))
     for name in (k for k in tensors if k.startswith("rnn")):  # the head's leave every bound but the margin's
         theirs = {k: v.astype(np.float32) for k, v in tensors.items()}
         theirs[name] = theirs[name] * np.float32(-1.5) + np.float32(0.1)
@@ -327,16 +331,16 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert sorted(p.name for p in (tmp_path / "proofs").iterdir()) == [f"q-{i}.cert" for i in range(3)]
     proofs = [str(tmp_path / "proofs" / r["certificate"]) for r in rows]
     net = ["--network", str(tmp_path / "net.safetensors")]
-    assert vcheck.main([*proofs, *net, "--spec", str(spec)]) == 0
-    assert vcheck.main([proofs[0], "--network", str(tmp_path / "other.safetensors")]) == 1
-    assert vcheck.main([proofs[0], *net, "--spec", str(tmp_path / "x.npy")]) == 1
-    assert vcheck.main([str(tmp_path / "x.npy"), *net]) == 2
-    assert vcheck.main([str(tmp_path / "absent"), *net]) == 2
-    assert vcheck.main([net[1], *net]) == 2
-    assert vcheck.main([proofs[0], "--network", str(tmp_path / "x.npy")]) == 2
-    claim, arrays = vcheck.read(proofs[0])[1], vcheck.read(proofs[0])[0]
+    assert vcheck([*proofs, *net, "--spec", str(spec)]) == 0
+    assert vcheck([proofs[0], "--network", str(tmp_path / "other.safetensors")]) == 1
+    assert vcheck([proofs[0], *net, "--spec", str(tmp_path / "x.npy")]) == 1
+    assert vcheck([str(tmp_path / "x.npy"), *net]) == 2
+    assert vcheck([str(tmp_path / "absent"), *net]) == 2
+    assert vcheck([net[1], *net]) == 2
+    assert vcheck([proofs[0], "--network", str(tmp_path / "x.npy")]) == 2
+    claim, arrays = certificate.read(proofs[0])[1], certificate.read(proofs[0])[0]
     seal(tmp_path, json.loads(claim["certificate"]) | {"eps": "9"}, arrays)
-    assert vcheck.main([str(tmp_path / "m.cert"), *net]) == 1
+    assert vcheck([str(tmp_path / "m.cert"), *net]) == 1
     said = capsys.readouterr().out
     assert said.count("valid: class") == 3
     assert "INVALID: " in said
@@ -348,10 +352,10 @@ def test_a_forged_proof_by_constants_is_refused(cell: str, tmp_path: Path) -> No
     make_network(tmp_path / "net.safetensors", cell, seed=1)
     assert certify(tmp_path, "frames = all, norm = 2", "quadratic").certificate
     claim, arrays = load(tmp_path)
-    tensors = vcheck.read(str(tmp_path / "net.safetensors"))[0]
-    nodes = vcheck.unroll(tensors, claim["network"], 3)
-    still = vcheck.Region(arrays["input"], {}, None, 3, None, None, None, 0 * arrays["input"], (0.0, 0.0))
-    values = [np.array([float(lo.mid()) for lo, _ in box]) for box in vcheck.Proof(nodes, still, {}, np.zeros((1, 3))).boxes]
+    tensors = certificate.read(str(tmp_path / "net.safetensors"))[0]
+    nodes = network.unroll(tensors, claim["network"], 3)
+    still = region.Region(arrays["input"], {}, None, 3, None, None, None, 0 * arrays["input"], (0.0, 0.0))
+    values = [np.array([float(lo.mid()) for lo, _ in box]) for box in Statement(nodes, still, {}).boxes]
     asked = {r[0] for node in nodes for r in node.args}
     for sides in (("upper", "lower"), ("above", "below"), ("upper", "lower", "above", "below")):
         forged: Arrays = {"input": arrays["input"]}
@@ -375,7 +379,7 @@ def test_a_forged_motion_is_refused(cell: str, tmp_path: Path) -> None:
     make_network(tmp_path / "net.safetensors", cell, seed=3)
     assert certify(tmp_path, "frames = all, norm = 2", "planes", m=1).certificate
     claim, arrays = load(tmp_path)
-    nodes = vcheck.unroll(vcheck.read(str(tmp_path / "net.safetensors"))[0], claim["network"], 1)
+    nodes = network.unroll(certificate.read(str(tmp_path / "net.safetensors"))[0], claim["network"], 1)
     asked, far, curvature = {r[0] for node in nodes for r in node.args}, 1e10, 2e-8
     forged: Arrays = {"input": arrays["input"], f"0.{len(nodes) - 1}.multipliers": np.full((2, 1), 1e-5)}
     for i, node in enumerate(nodes):
@@ -400,7 +404,7 @@ def test_forms_of_too_many_coordinates_prove_nothing(tmp_path: Path, monkeypatch
     claim, arrays = proved_by("quadratic", tmp_path, "frames = all, norm = 2")
     seal(tmp_path, claim, arrays)
     check(tmp_path, "m.cert")
-    monkeypatch.setattr(vcheck, "MOST_COORDINATES", 2)
+    monkeypatch.setattr(region, "MOST_COORDINATES", 2)
     assert refused(tmp_path)
 
 
@@ -410,7 +414,7 @@ def test_no_weight_is_hidden_as_an_embedding(tmp_path: Path) -> None:
         make_network(tmp_path / "net.safetensors", "rnn")
         assert certify(tmp_path, "frames = all, norm = 2", "planes").certificate
         claim, arrays = load(tmp_path)
-        tensors, metadata, _ = vcheck.read(str(tmp_path / "net.safetensors"))
+        tensors, metadata, _ = certificate.read(str(tmp_path / "net.safetensors"))
         save_file({k: v.astype(np.float32) for k, v in tensors.items()} | {name: np.ones(shape, np.float32)}, tmp_path / "net.safetensors", metadata)
         claim["network"]["sha256"] = hashlib.sha256((tmp_path / "net.safetensors").read_bytes()).hexdigest()
         seal(tmp_path, claim, arrays)

@@ -1,0 +1,53 @@
+"""Parabolas that hold at the corners of cells and not between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from flint import arb
+
+from vlang.vcheck.parabolas import CELLS, is_under
+
+
+def sigmoid(v: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return 1 / (1 + np.exp(-v))
+
+
+FUNCTIONS: dict[str, Callable[..., np.ndarray[Any, Any]]] = {
+    "tanh": np.tanh,
+    "sigmoid": sigmoid,
+    "relu": lambda y: np.maximum(y, 0),
+    "sigmoid_mul": lambda v, z: sigmoid(v) * z,
+    "sigmoid_tanh": lambda v, z: sigmoid(v) * np.tanh(z),
+    "cosigmoid_tanh": lambda v, z: sigmoid(-v) * np.tanh(z),
+}
+
+
+@pytest.mark.parametrize("op", FUNCTIONS)
+def test_a_parabola_that_a_point_contradicts_is_refused(op: str) -> None:
+    """Above or below all corners of the cells that the checker looks at, but not between them; and well above or below everywhere."""
+    rng = np.random.default_rng(1)
+    between = 0
+    for _ in range(60):
+        arity = 2 if "_" in op else 1
+        lo = rng.normal(size=arity) * 2
+        hi = lo + rng.random(arity) * 8
+        cells = CELLS[arity]
+        axes = [np.linspace(a, b, 8 * cells + 1) for a, b in zip(lo, hi, strict=True)]
+        y = np.meshgrid(*axes, indexing="ij")
+        centre, slopes, k = lo + (hi - lo) * rng.random(arity), rng.normal(size=arity) / 2, rng.normal(size=(arity, arity)) / 4
+        box = [(arb(a), arb(b)) for a, b in zip(lo, hi, strict=True)]
+        d, k = [v - c for v, c in zip(y, centre, strict=True)], k + k.T
+        rest = FUNCTIONS[op](*y) - sum(a * v for a, v in zip(slopes, y, strict=True))
+        rest = rest - sum(k[i, j] * d[i] * d[j] for i in range(arity) for j in range(arity)) / 2
+        for sign in (1, -1):
+            excess = sign * rest
+            corners = excess[(slice(None, None, 8),) * arity].max()
+            between += excess.max() > corners + 1e-9
+            for offset, holds in ((excess.max() - min(1e-9, (excess.max() - corners) / 2) - 1e-12, False), (excess.max() + 2, True)):
+                stated = map(arb, [*slopes, sign * offset, *k[np.triu_indices(arity)]])
+                assert is_under(op, box, list(map(arb, centre)), list(stated), sign) == holds
+    assert between > 5 or op == "relu"

@@ -1,0 +1,182 @@
+"""A certificate as a file: what it claims, for which network, input and set, and whether its arrays prove that."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flint import arb, ctx
+from safetensors import SafetensorError, safe_open
+
+from .errors import InvalidError, UnreadableError
+from .network import unroll
+from .proof import Proof
+from .region import Region
+from .statement import BITS
+from .vectors import Array, exact, vector
+
+FORMAT = "rspec-certificate/2"
+#: A checkpoint's tensors and metadata.
+Network = tuple[dict[str, Array], dict[str, str]]
+
+
+def read(path: str) -> tuple[dict[str, Array], dict[str, str], str]:
+    """A safetensors file's arrays as float64, its metadata and its sha256 (the library checks all sizes before it allocates)."""
+    if not Path(path).is_file():
+        raise UnreadableError("it is a folder: name the files in it" if Path(path).is_dir() else "there is no such file")
+    try:
+        with safe_open(path, "numpy") as f:
+            found, metadata = {name: f.get_tensor(name) for name in f.keys()}, f.metadata() or {}  # noqa: SIM118
+        if any(a.dtype.kind != "f" for a in found.values()):
+            raise ValueError("an array of whole numbers")
+        arrays = {name: a.astype(np.float64) for name, a in found.items()}
+        sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError, MemoryError) as e:
+        raise UnreadableError(f"it is no safetensors file ({e})") from None
+    broken = sorted(name for name, a in arrays.items() if not np.isfinite(a).all())
+    if broken:
+        raise UnreadableError(f"array {broken[0]!r} holds a NaN or an infinity")
+    return arrays, metadata, sha256
+
+
+def digest(text: str, arrays: dict[str, Array]) -> str:
+    """sha256 over the header's text and every array's name, shape and bytes, names in order."""
+    seal = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        seal.update(json.dumps([name, list(arrays[name].shape)]).encode() + arrays[name].astype("<f8").tobytes())
+    return seal.hexdigest()
+
+
+def rational(text: Any, least: Fraction | None = Fraction(0)) -> Fraction:
+    if (
+        not isinstance(text, str)
+        or not re.fullmatch(r"-?[0-9]{1,400}(/0*[1-9][0-9]{0,399})?", text)
+        or (least is not None and Fraction(text) < least)
+    ):
+        raise ValueError(f"{str(text)[:40]!r} is not the rational number that belongs there")
+    return Fraction(text)
+
+
+def check(path: str, networks: dict[str, Network], spec: str | None = None, processes: int = 1) -> str:
+    """What the certificate proves, in words; networks by sha256. Raises UnreadableError or InvalidError."""
+    ctx.prec = BITS
+    arrays, metadata, _ = read(path)
+    try:
+        text = metadata.get("certificate")
+        if text is None:
+            raise UnreadableError("it is no certificate that vrun has saved")
+        claim = json.loads(text)
+        if claim["format"] != FORMAT:
+            raise ValueError(f"its format is {claim['format']!r}, not {FORMAT!r}")
+        if metadata["digest"] != digest(text, arrays):
+            raise InvalidError("its contents do not have the digest that it states")
+        with np.errstate(all="ignore"):  # what overflows proves nothing
+            return _check(claim, arrays, networks, spec, processes)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, ArithmeticError, MemoryError, BrokenProcessPool) as e:
+        raise UnreadableError(f"a part is missing or has the wrong shape ({type(e).__name__}: {e})") from None
+
+
+def _check(claim: dict[str, Any], arrays: dict[str, Array], networks: dict[str, Network], spec: str | None, processes: int) -> str:
+    said = claim["network"]
+    if said["sha256"] not in networks:
+        raise InvalidError(f"it is about another network (sha256 {said['sha256']!r}, file {said.get('file')!r})")
+    if spec is not None and claim["spec"]["sha256"] != hashlib.sha256(Path(spec).read_bytes()).hexdigest():
+        raise InvalidError("it comes from another spec")
+    tensors, metadata = networks[said["sha256"]]
+    x = input_of(claim["input"], arrays, tensors, said["embedding"])
+    whole = region_of(claim, arrays, x)
+    nodes = unroll(tensors, said, len(x))
+    rows = margins(claim["label"], claim["against"], nodes[-1].width)
+    for j, region in enumerate(pieces_of(claim["pieces"], arrays, whole)):
+        own = {name.removeprefix(f"{j}."): a for name, a in arrays.items() if name.startswith(f"{j}.")}
+        Proof(nodes, region, own, rows).prove(processes)
+    return in_words(claim, metadata, whole)
+
+
+def input_of(stated: dict[str, Any], arrays: dict[str, Array], tensors: dict[str, Array], embedding: Any) -> Array:
+    """shape: [m, n]."""
+    x, tokens = arrays["input"], stated["tokens"]
+    if tokens is not None:
+        table = tensors[embedding]
+        if any(type(t) is not int or not 0 <= t < len(table) for t in tokens) or not np.array_equal(table[tokens], x):
+            raise InvalidError("its input is not the embedding of its tokens")
+    if x.ndim != 2 or not x.size or hashlib.sha256(x.astype("<f8").tobytes()).hexdigest() != stated["sha256"]:
+        raise InvalidError("its input does not have the hash that it states")
+    return x
+
+
+def region_of(claim: dict[str, Any], arrays: dict[str, Array], x: Array) -> Region:
+    """The whole set."""
+    p, eps = claim["perturbation"], rational(claim["eps"])
+    norm, weights = None if p["norm"] == "inf" else rational(p["norm"], Fraction(1)), [rational(w) for w in p["weights"]]
+    at_most, clip = len(x) if p["at_most"] is None else p["at_most"], None if p["clip"] is None else [rational(c, None) for c in p["clip"]]
+    if type(at_most) is not int or at_most < 1 or len(weights) != len(x):
+        raise ValueError("its perturbation does not fit its input")
+    if clip is not None and not clip[0] <= Fraction(float(x.min())) <= Fraction(float(x.max())) <= clip[1]:
+        raise InvalidError("its input is outside its clip")
+    chart = (arrays["chart.basis"], arrays["chart.scale"]) if "chart.basis" in arrays else None
+    if chart is not None and not (
+        chart[0].ndim == 2 and 1 <= chart[0].shape[1] <= x.shape[1] == len(chart[0]) and chart[1].shape == x.shape[1:] and (chart[1] > 0).all()
+    ):
+        raise ValueError("its chart does not fit its input")
+    radii = {k: exact(w * eps) for k, w in enumerate(weights) if w * eps > 0}
+    return Region(x, radii, norm, at_most, None if clip is None else (exact(clip[0]), exact(clip[1])), chart, None, 0 * x, (0.0, 0.0))
+
+
+def margins(label: Any, against: list[Any], classes: int) -> Array:
+    """Rows over the outputs that must stay below zero: those of the other classes minus the label's. shape: [T, classes]."""
+    if not all(type(c) is int and 0 <= c < classes for c in [label, *against]) or label in against or not against:
+        raise ValueError("its classes are not those of the network")
+    one = np.eye(classes)
+    rows: Array = one[against] - one[label]
+    return rows
+
+
+def pieces_of(stated: list[Any] | None, arrays: dict[str, Array], whole: Region) -> Iterator[Region]:
+    """The pieces, each with its middle; the whole where there are none."""
+    if stated is None:
+        yield whole
+        return
+    direction, ends = arrays["direction"].reshape(whole.x.shape), [(float(lo), float(hi)) for lo, hi in stated]
+    if not covered(replace(whole, chart=None), direction, ends):
+        raise InvalidError("its pieces do not cover the balls")
+    for j, between in enumerate(ends):
+        offset = arrays[f"{j}.offset"].reshape(whole.x.shape)
+        if any(offset[k].any() for k in range(len(offset)) if k not in whole.radii):
+            raise InvalidError("the middle of a piece moves a frame that does not move")
+        yield replace(whole, direction=direction, offset=offset, ends=between)
+
+
+def covered(whole: Region, direction: Array, ends: list[tuple[float, float]]) -> bool:
+    """Whether every point of the balls is between the hyperplanes of some piece."""
+    low, high = (whole.support({k: vector(sign * direction[k]) for k in whole.frames}) for sign in (-1, 1))
+    reach, met = -low, False
+    for start, end in sorted(ends):
+        if start <= reach and end >= reach:
+            reach, met = reach.max(arb(end)), True
+    return met and bool(reach >= high)
+
+
+def in_words(claim: dict[str, Any], metadata: dict[str, str], whole: Region) -> str:
+    """What is proved, and how the network's file was read."""
+    p, said, eps = claim["perturbation"], claim["network"], rational(claim["eps"])
+    moved = ", ".join(f"{k} ({float(rational(p['weights'][k]) * eps):.6g})" for k in whole.radii)
+    at_once = "" if whole.at_most >= len(whole.radii) else f", {whole.at_most} at once"
+    inside = "" if p["clip"] is None else ", all numbers in [{:g}, {:g}]".format(*(float(rational(c, None)) for c in p["clip"]))
+    read_as = ", ".join(
+        f"{k} {said[k]}" for k in ("prefix", "embedding", "cell", "layers", "bidirectional", "readout", "head", "head_activations", "initial")
+    )
+    other = {k: v for k, v in metadata.items() if (k == "readout" and v != said["readout"]) or (k == "activation" and said["cell"] != f"rnn_{v}")}
+    differs = f"; NOTE: its metadata says {other}" if other and (said["cell"][:3] == "rnn" or "readout" in other) else ""
+    return (
+        f"class {claim['label']} is not beaten by {claim['against']} while frames move by a {p['norm']}-norm of at most: {moved}{at_once}{inside}; "
+        f"read as {read_as}{differs}"
+    )

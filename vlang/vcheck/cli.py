@@ -1,0 +1,37 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import time
+from collections.abc import Sequence
+
+from .certificate import Network, check, read
+from .errors import InvalidError, UnreadableError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `vcheck`; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="vcheck", description="Check certificates of robustness in ball arithmetic.")
+    parser.add_argument("certificates", nargs="+", metavar="CERT")
+    parser.add_argument("--network", action="append", required=True, metavar="FILE", help="the checkpoint that they are about (may be given again)")
+    parser.add_argument("--spec", metavar="FILE", help="the spec that they come from: its hash is compared too")
+    args = parser.parse_args(argv)
+    networks: dict[str, Network] = {}
+    worst = 0
+    for path, proof in [*((path, False) for path in args.network), *((path, True) for path in args.certificates)]:
+        start = time.perf_counter()
+        try:
+            if not proof:
+                tensors, metadata, sha256 = read(path)
+                networks[sha256] = tensors, metadata
+                continue
+            said, code = f"valid: {check(path, networks, args.spec, multiprocessing.cpu_count())}", 0
+        except InvalidError as e:
+            said, code = f"INVALID: {e}", 1
+        except (UnreadableError, OSError) as e:
+            said, code = f"cannot be read: {e}", 2
+        print(f"{path}: {ascii(said)[1:-1]} ({time.perf_counter() - start:.1f} s)")
+        worst = max(worst, code)
+    return worst
