@@ -182,7 +182,7 @@ class Quadratic(Relaxed):
         packed = some.new_zeros(*some.shape, d * (d + 1) // 2)
         for i, entries in form.weights.items():
             for w, products in zip(entries, self._bent[i].products, strict=True):
-                packed[..., : products.shape[-1]] += w[:, rows] @ products
+                packed[..., : products.shape[-1]].baddbmm_(w[:, rows], products)
         return packed[..., _unpacking(d, some.device)]
 
     def _form(self, form: Form, linears: list[Tensor] | list[None], steps: int) -> list[Top]:

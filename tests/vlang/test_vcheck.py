@@ -6,7 +6,9 @@ Changes are sealed again (their digest is made right), so that the mathematics h
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -231,6 +233,96 @@ def test_nothing_is_changed_alone(cell: str, tmp_path: Path) -> None:
             assert refused(tmp_path), (name, row, sign)
 
 
+def put(row: int, value: Callable[[np.ndarray[Any, Any]], float]) -> Callable[[np.ndarray[Any, Any]], None]:
+    """Of one unit's column of an array: one number, from the others."""
+
+    def change(unit: np.ndarray[Any, Any]) -> None:
+        unit[row] = value(unit)
+
+    return change
+
+
+def in_its_box(unit: np.ndarray[Any, Any]) -> None:
+    unit[1:] = 0.0
+
+
+#: What may be said of one unit that nothing but its own check can tell from the truth, and what that check says.
+LIES: dict[str, list[tuple[Callable[[np.ndarray[Any, Any]], None], str]]] = {
+    "box": [
+        (put(1, lambda u: float(0.8 * u[0] + 0.2 * u[1])), "its upper bound is not proved"),
+        (put(0, lambda u: float(0.2 * u[0] + 0.8 * u[1])), "its lower bound is not proved"),
+    ],
+    "motion": [(put(1, lambda u: 0.0), "its motion is not proved"), (in_its_box, "its motion does not hold its box")],
+    "upper": [(put(-1, lambda u: float(u[-1] - 3)), "the upper plane does not hold on its box")],
+    "lower": [(put(-1, lambda u: float(u[-1] + 3)), "the lower plane does not hold on its box")],
+    "above": [(lambda u: lowered_by(u, 3), "the upper parabola does not hold on its box")],
+    "below": [(lambda u: lowered_by(u, -3), "the lower parabola does not hold on its box")],
+}
+
+
+def lowered_by(unit: np.ndarray[Any, Any], step: float) -> None:
+    unit[OFFSET_ROW[len(unit)]] -= step
+
+
+@pytest.mark.parametrize(
+    ("cell", "method"), [("rnn", "quadratic"), ("lstm", "quadratic"), ("gru", "quadratic"), ("lstm", "planes"), ("gru", "interval")]
+)
+def test_every_lie_is_seen_by_the_check_of_its_unit(cell: str, method: str, tmp_path: Path) -> None:
+    """At a thirtieth of the radius everything holds with room to spare: no other check can refuse what is false of one unit alone."""
+    make_network(tmp_path / "net.safetensors", cell, s=3, seed=3)
+    claim, arrays = proved_by(method, tmp_path, "frames = all, norm = 2")
+    claim["eps"] = str(certificate.rational(claim["eps"]) / 30)
+    for what in ("multipliers", "rest"):
+        every(arrays, what, scaled(100))
+    seal(tmp_path, claim, arrays)
+    check(tmp_path, "m.cert")
+    nodes = network.unroll(certificate.read(str(tmp_path / "net.safetensors"))[0], claim["network"], len(arrays["input"]))
+    rng, told = np.random.default_rng(0), Counter[str]()
+    for what, lies in LIES.items():
+        names = [name for name in sorted(arrays) if name.split(".")[-1] == what]
+        for name, (lie, reason) in itertools.product(rng.permutation(names)[:4], lies):
+            theirs = {k: v.copy() for k, v in arrays.items()}
+            unit = int(rng.integers(theirs[name].shape[1]))
+            lie(theirs[name][:, unit])
+            seal(tmp_path, claim, theirs)
+            with pytest.raises(InvalidError, match=re.escape(f"{nodes[int(name.split('.')[1])].name}, unit {unit}: {reason}")):
+                check(tmp_path, "m.cert")
+            told[reason] += 1
+    assert len(told) == {"quadratic": 8, "planes": 4, "interval": 2}[method]
+
+
+@pytest.mark.parametrize("method", ["planes", "quadratic"])
+def test_every_class_has_to_be_beaten(method: str, tmp_path: Path) -> None:
+    """The same proof for the class in the middle, which one of the others beats: the first of them or the second."""
+    make_network(tmp_path / "net.safetensors", "lstm", s=2, seed=3)
+    assert certify(tmp_path, "frames = all, norm = 2", method, m=2).certificate
+    claim, arrays = load(tmp_path)
+    claim["eps"] = str(certificate.rational(claim["eps"]) / 10)
+    nodes = network.unroll(certificate.read(str(tmp_path / "net.safetensors"))[0], claim["network"], 2)
+    still = region.Region(arrays["input"], {}, None, 2, None, None, None, 0 * arrays["input"], (0.0, 0.0))
+    low, middle, high = np.argsort([float(y) for y, _ in Statement(nodes, still, {}).boxes[-1]]).tolist()
+    for against in ([low, high], [high, low], [high]):
+        theirs = {k: v[: len(against)] if k.startswith(f"0.{len(nodes) - 1}.") else v for k, v in arrays.items()}
+        seal(tmp_path, claim | {"label": middle, "against": against}, theirs)
+        with pytest.raises(InvalidError, match="the margin is not proved"):
+            check(tmp_path, "m.cert")
+    seal(tmp_path, claim | {"label": high, "against": [low, middle]}, arrays)
+    check(tmp_path, "m.cert")
+
+
+def test_a_tie_is_no_victory(tmp_path: Path) -> None:
+    """Two classes with the same weights: neither is ever ahead of the other, and nothing is lost to rounding."""
+    make_network(tmp_path / "net.safetensors", "rnn", s=2)
+    tensors = certificate.read(str(tmp_path / "net.safetensors"))[0]
+    tensors["out.weight"][1], tensors["out.bias"][:] = tensors["out.weight"][0], [0.25, 0.25, 9]
+    save_file({k: v.astype(np.float32) for k, v in tensors.items()}, tmp_path / "net.safetensors")
+    assert certify(tmp_path, "frames = all, norm = 2", "planes", m=2).certificate
+    claim, arrays = load(tmp_path)
+    seal(tmp_path, claim | {"label": 0, "against": [1]}, arrays)
+    with pytest.raises(InvalidError, match="the margin is not proved"):
+        check(tmp_path, "m.cert")
+
+
 def test_an_offset_moves_no_frame_that_does_not_move(tmp_path: Path) -> None:
     """A piece's middle on a fixed frame would be another input: one with the wrong label, certified from one with the right one."""
     make_network(tmp_path / "net.safetensors", "rnn", s=5, seed=3)
@@ -239,7 +331,8 @@ def test_an_offset_moves_no_frame_that_does_not_move(tmp_path: Path) -> None:
         theirs = {k: v.copy() for k, v in arrays.items()}
         theirs[name][3] += 1e-9
         seal(tmp_path, claim, theirs)
-        assert refused(tmp_path)
+        with pytest.raises(InvalidError, match="moves a frame that does not move"):
+            check(tmp_path, "m.cert")
 
 
 def test_what_the_checkpoint_says_of_itself_is_compared(tmp_path: Path) -> None:
