@@ -95,6 +95,25 @@ def test_forms_on_cross_polytopes_are_bounded() -> None:
             assert found >= float(linear @ z + z @ form @ z / 2)
 
 
+@pytest.mark.parametrize("norm", [Fraction(2), Fraction(3, 2), None])
+def test_charts_need_not_be_orthogonal(norm: Fraction | None) -> None:
+    """A form of what a chart sees is bounded for every point of the balls, whatever the chart."""
+    rng, angle = np.random.default_rng(2), 0.2
+    basis = np.array([[1.0, -np.cos(angle)], [0.0, np.sin(angle)], [0.1, 0.0]])  # columns that nearly cancel
+    scale = np.array([1.0, 1.5, 0.5])
+    region = Region(np.zeros((1, 3)), {0: arb(2)}, norm, 1, None, (basis, scale), None, np.zeros((1, 3)), (0.0, 0.0))
+    for _ in range(20):
+        form, linear = rng.normal(size=(2, 2)), rng.normal(size=2)
+        form = form + form.T
+        multiplier = 1.01 * max(float(np.linalg.eigvalsh(form).max()), 0.0) + 0.1
+        found = region.top(Balls.exactly(form), Balls.exactly(linear), np.array([multiplier]))
+        delta = rng.normal(size=(4000, 3))
+        p = np.inf if norm is None else float(norm)
+        delta *= 2 / np.linalg.norm(delta, p, axis=1, keepdims=True)
+        z = (delta * scale) @ basis
+        assert found >= float((z @ linear + ((z @ form) * z).sum(1) / 2).max())
+
+
 def test_tiny_forms_do_not_underflow() -> None:
     """Forms whose entries are denormal, on a ball that makes them large: the factor's error must not round to zero."""
     d = 50
