@@ -29,8 +29,8 @@ Box = tuple[Tensor, Tensor]
 #: Values that do not move are enclosed in ball arithmetic if intervals in float64 leave them this uncertain, relative to 1 and their size.
 WIDE = 1e-12
 Region = Ball | Piece
-#: Changes a node's slopes: (node, nonlinearity, slopes by the rule, both boxes) -> slopes. Any result is sound.
-Adjustment = Callable[[int, Nonlinearity, Args, tuple[Args, Args]], Args]
+#: Chooses a node's slopes in place of a rule: (node, nonlinearity, both boxes) -> slopes. Any are sound.
+Choice = Callable[[int, Nonlinearity, tuple[Args, Args]], Args]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ class Nominal:
 class Relaxed:
     """A graph relaxed on a batch of sets: every node's box, every nonlinearity's planes."""
 
-    def __init__(self, nominal: Nominal, region: Region, rule: Rule, adjustment: Adjustment | None = None) -> None:
+    def __init__(self, nominal: Nominal, region: Region, rule: Rule, choice: Choice | None = None) -> None:
         self.nominal, self.region, self.rule = nominal, region, rule
         graph = nominal.graph
         self.live = graph.reached_from(region.frames)
@@ -131,10 +131,11 @@ class Relaxed:
                         self.boxes[i] = low - 2 * error, high + 2 * error
                     if rule != "constant":
                         box = nonlinearity.both(lo, hi)
-                        with torch.no_grad():
-                            slopes = nonlinearity.upper_slopes(rule, *box)
-                        if adjustment is not None:
-                            slopes = adjustment(i, nonlinearity, slopes, box)
+                        if choice is None:
+                            with torch.no_grad():
+                                slopes = nonlinearity.upper_slopes(rule, *box)
+                        else:
+                            slopes = choice(i, nonlinearity, box)
                         self._relax(i, node, nonlinearity.planes_with(slopes, *box))
                         if i in relaxed:
                             self.boxes[i] = self._linear_box(i)

@@ -193,12 +193,12 @@ def optimized(asked: Asked) -> Margins:
             if chosen.numel() == 0:
                 continue
             i = index[chosen]
-            adjustment = slopes.adjustment(i - part[0], len(part))
+            choice = slopes.choice(i - part[0], len(part))
             centre, region = asked.centre.rows(i), asked.ball.rows(i).scaled(eps[chosen, None])
             descent: torch.optim.Adam | None = None
             for _ in range(STEPS):
                 with torch.enable_grad():
-                    found = improve(asked.margins(Relaxed(centre, region, "plane", adjustment), i))
+                    found = improve(asked.margins(Relaxed(centre, region, "plane", choice), i))
                 worst[chosen] = torch.where(found > worst[chosen], found, worst[chosen])
                 if bool((worst[chosen] > 0).all()):
                     break

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vlang.runtime.bounds import Adjustment
+from vlang.runtime.bounds import Choice
 from vlang.runtime.relaxations import Args, Nonlinearity
 
 RATE = 0.01
@@ -23,17 +23,24 @@ class Slopes:
     def __init__(self) -> None:
         self.moves: dict[int, list[Tensor]] = {}
 
-    def adjustment(self, rows: Tensor, total: int) -> Adjustment:
-        """For the rows of a batch of `total`: how a node's slopes move. Makes a node's variables (zero) when it is first met."""
+    def choice(self, rows: Tensor, total: int) -> Choice:
+        """For the rows of a batch of `total`, at one eps: the rule's slopes, moved. Makes a node's variables (zero) when it is first met.
 
-        def adjust(node: int, nonlinearity: Nonlinearity, slopes: Args, box: tuple[Args, Args]) -> Args:
+        The rule is asked once, on the first boxes; its slopes go on being as good as any when the variables narrow them.
+        """
+        by_rule: dict[int, Args] = {}
+
+        def choose(node: int, nonlinearity: Nonlinearity, box: tuple[Args, Args]) -> Args:
             with torch.no_grad():
                 unit = nonlinearity.slope_range(*box)
+                if node not in by_rule:
+                    by_rule[node] = nonlinearity.upper_slopes("plane", *box)
+            slopes = by_rule[node]
             if node not in self.moves:
                 self.moves[node] = [s.new_zeros(s.shape[0], total, s.shape[2]).requires_grad_() for s in slopes]
             return tuple(s + m[:, rows] * u for s, m, u in zip(slopes, self.moves[node], unit, strict=True))
 
-        return adjust
+        return choose
 
     def parameters(self) -> list[Tensor]:
         return [m for moves in self.moves.values() for m in moves]

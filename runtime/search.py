@@ -24,6 +24,8 @@ NEAR = 1.25
 ASIDE = 0.03
 #: The power of eps with which a margin is lost, as far as it is known from one point.
 STEEPNESS = 3
+#: How far down to go at once, as a share of what is too large.
+LEAST_SHARE = 0.1
 #: After so many passes without halving, bisect.
 PATIENCE = 3
 
@@ -101,7 +103,8 @@ def certified_radii(
         lost = ((1 - 2 * fl) / (1 - fl)).clamp(min=1e-9)
         chord = lo * (lost ** (-1 / STEEPNESS) - 1) * 2 ** (climbs[active] - 1).clamp(max=60)
         upward = torch.where(climbs[active] > 0, lo + torch.maximum(torch.minimum(chord, (growth - 1) * lo), tolerance / 2 * lo), lo * growth)
-        aim[active] = torch.where(hi.isinf(), upward, torch.where(lo == 0, torch.minimum(root, hi / 2), root)).clamp(max=most)
+        # However steep it looks, not to nearly nothing at once.
+        aim[active] = torch.where(hi.isinf(), upward, torch.maximum(root, LEAST_SHARE * hi)).clamp(max=most)
         open_ = (hi > lo * (1 + tolerance)) & (lo < most) & (hi > smallest)
         if finished and bool((~open_).any()):
             finished(int((~open_).sum()))
@@ -122,7 +125,13 @@ def _root(low: Tensor, x: Tensor, f: Tensor, high: Tensor, f_high: Tensor, x_thi
         + high * f * f_third / ((f_high - f) * (f_high - f_third))
         + x_third * f * f_high / ((f_third - f) * (f_third - f_high))
     )
-    return torch.where((bent > low) & (bent < high), bent, torch.where((chord > low) & (chord < high), chord, (low + high) / 2))
+    # Interpolation is trusted where it is monotone (Chandrupatla, *Adv. Eng. Software* 28, 1997): the third point lies beyond one end.
+    beyond = x_third > high
+    near, far = torch.where(beyond, high, x), torch.where(beyond, x, high)
+    f_near, f_far = torch.where(beyond, f_high, f), torch.where(beyond, f, f_high)
+    share, drop = (near - far) / (x_third - far), (f_near - f_far) / (f_third - f_far)
+    monotone = (drop**2 < share) & ((1 - drop) ** 2 < 1 - share)
+    return torch.where(monotone & (bent > low) & (bent < high), bent, torch.where((chord > low) & (chord < high), chord, (low + high) / 2))
 
 
 def _width(low: Tensor, high: Tensor) -> Tensor:
@@ -145,11 +154,12 @@ def _points(aim: Tensor, low: Tensor, high: Tensor, last_up: Tensor, stalled: Te
         middle = torch.where(low > 0, (low * high.clamp(max=1e300)).sqrt(), high / 4)
         last = relative <= 2 * tolerance  # one pass from the end
         points = torch.where((bounded & (last | (stalled >= PATIENCE)))[:, None], middle[:, None], points)
-    # Points outside the bracket would be wasted: spread those evenly inside it instead.
+    # Points outside the bracket would be wasted: one stays between the aim and the end, several are spread evenly inside it.
     inside = torch.arange(1, count + 1, dtype=aim.dtype, device=aim.device) / (count + 1)
-    even = low[:, None] + (high.clamp(max=1e300) - low)[:, None] * inside
-    wasted = (points <= low[:, None]) | (points >= high[:, None])
-    points = torch.where(bounded[:, None] & wasted, even, points)
+    start, stop = low[:, None], high[:, None].clamp(max=1e300)
+    nearer = (aim[:, None] + torch.where(points <= start, start, stop)) / 2
+    wasted = (points <= start) | (points >= stop)
+    points = torch.where(bounded[:, None] & wasted, nearer if count == 1 else start + (stop - start) * inside, points)
     return points.clamp(max=most)
 
 

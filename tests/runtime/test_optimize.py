@@ -25,7 +25,8 @@ def test_any_slopes_are_sound(cell: str, noise: float) -> None:
     """Slopes moved at random, far beyond anything sensible: no point leaves a box or an output."""
     g = torch.Generator().manual_seed(0)
 
-    def moved(node: int, f: Nonlinearity, slopes: Args, box: tuple[Args, Args]) -> Args:
+    def moved(node: int, f: Nonlinearity, box: tuple[Args, Args]) -> Args:
+        slopes = f.upper_slopes("plane", *box)
         return tuple(s + noise * torch.randn(s.shape, generator=g, dtype=DTYPE) * u for s, u in zip(slopes, f.slope_range(*box), strict=True))
 
     for seed in range(4):
@@ -75,7 +76,7 @@ def test_zero_moves_are_the_rules_planes() -> None:
     rows = torch.arange(3)
     with torch.no_grad():
         plain = Relaxed(question.centre, question.ball, "plane").upper(question.centre.graph.output, question.rows)
-        moved = Relaxed(question.centre, question.ball, "plane", Slopes().adjustment(rows, 3)).upper(question.centre.graph.output, question.rows)
+        moved = Relaxed(question.centre, question.ball, "plane", Slopes().choice(rows, 3)).upper(question.centre.graph.output, question.rows)
     assert torch.equal(plain, moved)
 
 
