@@ -117,6 +117,7 @@ CHANGES: dict[str, Callable[[Claim, Arrays], None]] = {
     "eps over zero": claim_of("eps", value="1/0"),
     "eps of a million digits": claim_of("eps", value="9" * 10**6),
     "infinite layers": claim_of("network", "layers", value=10**9),
+    "no layers": claim_of("network", "layers", value=0),
     "too many initial states": claim_of("network", "initial", value=lambda names: [None, None, None]),
     "an initial state that is none": claim_of("network", "initial", value=lambda names: ["out.weight"] * (len(names) or 1)),
     "readout nobody knows": claim_of("network", "readout", value="first"),
@@ -308,6 +309,15 @@ def test_every_class_has_to_be_beaten(method: str, tmp_path: Path) -> None:
             check(tmp_path, "m.cert")
     seal(tmp_path, claim | {"label": high, "against": [low, middle]}, arrays)
     check(tmp_path, "m.cert")
+
+
+@pytest.mark.parametrize("layers", [0, -1, True])
+def test_a_network_has_layers(layers: int) -> None:
+    """Without any, a head would read frames, and the weights of a layer would have no role."""
+    claim = {"prefix": "", "cell": "rnn_tanh", "layers": layers, "bidirectional": False, "readout": "mean", "initial": [], "embedding": None}
+    weights = {"weight_ih_l0": np.eye(2), "out.weight": np.eye(2)}
+    with pytest.raises(InvalidError, match="layers and directions"):
+        network.unroll(weights, claim | {"head": ["out"], "head_activations": []}, 3)
 
 
 def test_a_tie_is_no_victory(tmp_path: Path) -> None:

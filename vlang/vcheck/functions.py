@@ -23,7 +23,6 @@ VALUES: dict[str, Callable[..., arb]] = {
     "identity": lambda y: y,
     "one": lambda y: ONE,
 }
-#: Nonlinearities as products of a function of each argument.
 
 
 def value_range(op: str, box: list[Interval]) -> Interval:

@@ -167,8 +167,8 @@ def well_formed(claim: dict[str, Any]) -> None:
     cell, initial = claim["cell"], claim["initial"]
     if len(set(claim["head"])) != len(claim["head"]):
         raise InvalidError("a layer of its head is there twice")
-    if type(claim["layers"]) is not int or type(claim["bidirectional"]) is not bool:
-        raise InvalidError("its layers and directions are no number and no truth value")
+    if type(claim["layers"]) is not int or claim["layers"] < 1 or type(claim["bidirectional"]) is not bool:
+        raise InvalidError("its layers and directions are no number from 1 and no truth value")
     if cell not in CELLS or claim["readout"] not in ("last", "mean", "max"):
         raise InvalidError(f"cell {cell!r} with readout {claim['readout']!r} is not known")
     known = CELLS[cell].states

@@ -51,3 +51,20 @@ def test_a_parabola_that_a_point_contradicts_is_refused(op: str) -> None:
                 stated = map(arb, [*slopes, sign * offset, *k[np.triu_indices(arity)]])
                 assert is_under(op, box, list(map(arb, centre)), list(stated), sign) == holds
     assert between > 5 or op == "relu"
+
+
+@pytest.mark.parametrize("op", FUNCTIONS)
+@pytest.mark.parametrize("width", [0.0, 1e-310, 1e-200])
+def test_the_runtimes_parabolas_hold_on_boxes_that_are_almost_points(op: str, width: float) -> None:
+    """Where rounding leaves them no room: a kink at its point, say."""
+    import torch
+
+    from vlang.runtime.relaxations import RELAXATIONS, Moved, parabolas
+
+    for at in (0.0, 1e-310, -0.5, 40.0):
+        arity = 2 if "_" in op else 1
+        lo, hi = (tuple(torch.full((1, 1), v, dtype=torch.float64) for _ in range(arity)) for v in (at, at + width))
+        found = parabolas(RELAXATIONS[op], lo, hi, Moved(lo, tuple(0 * v for v in lo), 0 * lo[0]))
+        for sign, side in ((1, found.upper), (-1, found.lower)):
+            stated = [arb(float(v)) for v in (*side.slopes, side.offset, *side.curvature)]
+            assert is_under(op, [(arb(at), arb(at + width))] * arity, [arb(at)] * arity, stated, sign)
