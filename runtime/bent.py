@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vlang.runtime import rounding
 from vlang.runtime.graph import Ref
 from vlang.runtime.relaxations import Args, Parabolas
 
-#: More than products of motions lose to underflow, over the relative rounding that `size` is charged for.
-UNDERFLOWN = 1e-290
 #: The share of a neuron's reach at which the cross term of motion and residual is split evenly.
 TYPICAL = 0.45
 TINY = 1e-30
@@ -81,6 +80,6 @@ class Bent:
             left, right = jacobians[i], jacobians[j]
             product = left[..., row] * right[..., column]
             products.append(product if i == j else product + left[..., column] * right[..., row])
-            norm = torch.linalg.vector_norm(left, dim=-1) * torch.linalg.vector_norm(right, dim=-1) + dimension * UNDERFLOWN
+            norm = torch.linalg.vector_norm(left, dim=-1) * torch.linalg.vector_norm(right, dim=-1) + dimension * rounding.UNDERFLOWN
             size = size + entry * norm * (1 if i == j else 2)
         return cls(tuple(weights), constant, size, tuple(products), dimension)

@@ -18,6 +18,8 @@ OFFSET_ROUNDINGS = 8 * LIBM_ULPS
 #: The same of a deployed network's arithmetic, whoever computes it, and roundings in one of its nonlinearities (two functions, two products).
 DEPLOYED_ULPS = 8
 DEPLOYED_ROUNDINGS = 4 * DEPLOYED_ULPS
+#: More than sums of products lose to underflow, ours and those of a checker that has to allow for it, where terms have no size to be relative to.
+UNDERFLOWN = 1e-290
 
 
 def deployed(magnitude: Tensor, roundings: int) -> Tensor:

@@ -35,8 +35,6 @@ VERTICES = {1: 65, 2: 17}
 NARROW = 1e-60
 #: Where an argument or a function varies by less than this share of its size over a box there is no curvature: it would be noise.
 FLAT = 1e-9
-#: More than a checker that has to allow for underflow loses, where a box is a single point and there is no other room.
-UNDERFLOWN = 1e-290
 #: Boxes at once.
 CHUNK = 4096
 
@@ -129,7 +127,7 @@ def offset(f: Nonlinearity, lo: Args, hi: Args, centre: Args, slopes: Args, curv
         size = size + k.abs() * reach[i] * reach[j]
     # A computed sigmoid is 0 where the true one is smaller than any number, and so is its product with the other argument.
     lost = torch.stack([torch.maximum(x.abs(), h.abs()) for x, h in zip(lo, hi, strict=True)]).sum(0) * (4 * torch.finfo(size.dtype).tiny)
-    return rounding.up(gap.flatten(0, arity - 1).amax(0), size) + lost + UNDERFLOWN
+    return rounding.up(gap.flatten(0, arity - 1).amax(0), size) + lost + rounding.UNDERFLOWN  # all the room there is where a box is a point
 
 
 def _lowest(f: Nonlinearity, lo: Args, hi: Args, moved: Moved) -> tuple[Args, Args]:

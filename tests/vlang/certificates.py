@@ -21,6 +21,10 @@ from vlang.vcheck.errors import InvalidError, UnreadableError
 Arrays = dict[str, np.ndarray[Any, Any]]
 Claim = dict[str, Any]
 Certificate = tuple[Claim, Arrays]
+#: Where a parabola's offset is, by how many rows it has: after its slopes, before its curvature.
+OFFSET_ROW = {3: 1, 6: 2}
+#: Rows of a parabola by how many arguments it has.
+ROWS = {1: 3, 2: 6}
 KINDS: dict[str, type[nn.RNN] | type[nn.LSTM] | type[nn.GRU]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
