@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from vlang.plan import DataError, EnginePlan, Problem
-from vlang.runtime.graph import Graph, Input
+from vlang.runtime.graph.nodes import Graph, Input
 
 #: Share of the free memory that one batch may take, and a cap that keeps CPU batches in reach of the caches.
 SHARE = 0.25

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from vlang.plan import DataError, InputPlan, NetworkPlan, Plan, Problem, QueryPlan, SpectrumPlan, SpectrumQuery
 from vlang.report import EngineInfo, LeftOut, QueryResult, Results, Row, SpectrumResult
-from vlang.runtime import device, load
-from vlang.runtime.cases import Loaded, Samples, prepare
-from vlang.runtime.certificate import Certificates, refuse
-from vlang.runtime.network import Network
+from vlang.runtime import device
+from vlang.runtime.evidence.certificate import Certificates, refuse
+from vlang.runtime.evidence.witness_files import Witnesses
+from vlang.runtime.network import load
+from vlang.runtime.network.unroll import Network
 from vlang.runtime.queries import QUERIES, Context
-from vlang.runtime.replay import Witnesses
+from vlang.runtime.queries.batches import Loaded, Samples, prepare
 
 #: Called with a query's name, rows decided and rows in all.
 Progress = Callable[[str, int, int], None]
@@ -87,7 +88,7 @@ def _spectra(
 ) -> tuple[SpectrumResult, ...]:
     if not queries:
         return ()
-    from vlang.runtime import spectrum  # scipy takes its time to load
+    from vlang.runtime.queries import spectrum  # scipy takes its time to load
 
     with torch.no_grad():
         return tuple(spectrum.answer(query, loaded, stopped) for query in queries)

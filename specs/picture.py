@@ -13,8 +13,8 @@ from rich.console import Console
 
 from vlang import __version__
 from vlang.formats.table import show
-from vlang.judge import judge
-from vlang.lower import compile_spec, read_source
+from vlang.judge.verdict import judge
+from vlang.lower.spec import compile_spec, read_source
 from vlang.runtime.execute import execute
 
 

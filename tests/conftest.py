@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
 
 #: Files whose tests take longest: begun first, so that no worker is left alone with them at the end.
-LONG = frozenset({"test_contract.py", "test_rules.py", "test_certificates.py"})
+LONG = frozenset({"test_contract.py", "test_house.py", "test_certificate.py"})
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 WORDS = ["what", "is", "the", "name", "of", "dog", "?"]
 

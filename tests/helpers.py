@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from vlang.runtime.attacks.base import project, steepest
-from vlang.runtime.ball import Ball
-from vlang.runtime.bounds import Nominal
-from vlang.runtime.cells import CELLS, CellWeights
-from vlang.runtime.certify import Asked, Margins
-from vlang.runtime.concrete import margins, trajectory
-from vlang.runtime.network import Linear, Network
+from vlang.runtime.bounds.walk import Nominal
+from vlang.runtime.graph.concrete import margins, trajectory
+from vlang.runtime.methods.table import Asked, Margins
+from vlang.runtime.network.cells import CELLS, CellWeights
+from vlang.runtime.network.unroll import Linear, Network
+from vlang.runtime.sets.ball import Ball
 
 DTYPE = torch.float64
 

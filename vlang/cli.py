@@ -14,15 +14,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from vlang import __version__, lower, output, parser
-from vlang import diagnostics as d
-from vlang import syntax as s
+from vlang import __version__
 from vlang.cost import cost
-from vlang.diagnostics import Diagnostic, SpecError
+from vlang.lower import spec as lower
+from vlang.lower.reports import SUFFIXES
 from vlang.plan import Plan, Problem
 from vlang.report import EngineInfo, Report
-from vlang.reports import SUFFIXES
-from vlang.source import Source
+from vlang.shell import output
+from vlang.text import diagnostics as d
+from vlang.text import parser
+from vlang.text import syntax as s
+from vlang.text.diagnostics import Diagnostic, SpecError
+from vlang.text.source import Source
 
 COMMANDS = {
     "run": "compute, and judge every expectation (vrun FILE... is vrun run FILE...)",
@@ -152,7 +155,7 @@ def _replay(argv: list[str]) -> int:
     top.add_argument("--network", action="append", default=[], metavar="FILE", help="a checkpoint that is not where it was (may be given again)")
     top.add_argument("--debug", action="store_true", help="show a traceback on internal errors")
     args = top.parse_intermixed_args(argv)
-    from vlang.runtime.replay import RefutedError, UnreadableError, replay
+    from vlang.runtime.evidence.witness_files import RefutedError, UnreadableError, replay
 
     codes = [0]
     for path in args.files:
@@ -200,10 +203,10 @@ def _one(path: str, overrides: dict[str, s.Expr], args: argparse.Namespace) -> t
 
 
 def _run(plan: Plan, source: Source, args: argparse.Namespace) -> tuple[int, Report | None]:
-    from vlang.interrupt import interruptible
-    from vlang.judge import EXIT_CODES, judge
+    from vlang.judge.verdict import EXIT_CODES, judge
     from vlang.plan import DataError
-    from vlang.progress import live
+    from vlang.shell.interrupt import interruptible
+    from vlang.shell.progress import live
 
     if not plan.queries and not plan.spectra:
         print(f"{plan.path}: the spec has no query; nothing was evaluated", file=sys.stderr)

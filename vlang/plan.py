@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
-from vlang.source import Span
-from vlang.syntax import Expr
+from vlang.text.source import Span
+from vlang.text.syntax import Expr
 
 QueryKind = Literal["radius", "verify", "bounds", "attack", "estimate"]
 #: A swept value as shown in tables and reports.

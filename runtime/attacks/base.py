@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from vlang.runtime.ball import Ball, p_norm
-from vlang.runtime.concrete import logits, margins
-from vlang.runtime.graph import Graph
+from vlang.runtime.graph.concrete import logits, margins
+from vlang.runtime.graph.nodes import Graph
+from vlang.runtime.sets.ball import Ball, p_norm
 
 #: A counterexample must be ahead by this much, relative to the logits: far above the error of a float64 forward pass.
 EVALUATION = 1e-10

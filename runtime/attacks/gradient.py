@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vlang.runtime.attacks.base import Closest, Question, linear_distance, project, steepest
-from vlang.runtime.ball import Ball
+from vlang.runtime.sets.ball import Ball
 
 #: Radii that FGSM tries, as multiples of where a linear network's boundary would be: this many to each factor of 2, from a quarter to 64.
 PER_DOUBLING, LOWEST, HIGHEST = 8, -2, 6

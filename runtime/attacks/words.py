@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vlang.runtime.attacks.base import Question, careful_margins, frame_norms
-from vlang.runtime.concrete import logits, margins
+from vlang.runtime.graph.concrete import logits, margins
 
 #: Words tried in one pass.
 AT_ONCE = 2048

@@ -10,11 +10,11 @@ from torch import Tensor
 from vlang.plan import AttackPlan
 from vlang.report import Row
 from vlang.runtime.attacks import ATTACKS
+from vlang.runtime.attacks.witness import distance, misclassifies
 from vlang.runtime.attacks.words import substitute
-from vlang.runtime.cases import Case, Loaded
 from vlang.runtime.device import batch_bytes
 from vlang.runtime.queries.base import Context, chunks, listed, row, unfinished
-from vlang.runtime.witness import distance, misclassifies
+from vlang.runtime.queries.batches import Case, Loaded
 
 MISCLASSIFIED = "misclassified: the input itself is a counterexample"
 ELSEWHERE = "misclassified, as a class that is not asked about"

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from vlang.plan import Variant
 from vlang.report import Row
-from vlang.runtime import cases as c
-from vlang.runtime.cases import Case, Loaded
 from vlang.runtime.device import batch_rows
+from vlang.runtime.queries import batches as c
+from vlang.runtime.queries.batches import Case, Loaded
 
 
 @dataclass(frozen=True)

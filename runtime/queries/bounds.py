@@ -7,10 +7,10 @@ from fractions import Fraction
 import torch
 
 from vlang.report import Row
-from vlang.runtime.cases import Case, Loaded, at_least
-from vlang.runtime.certify import BOUNDS
 from vlang.runtime.device import batch_rows
+from vlang.runtime.methods.table import BOUNDS
 from vlang.runtime.queries.base import Context, row, unfinished
+from vlang.runtime.queries.batches import Case, Loaded, at_least
 
 
 def answer(loaded: Loaded, context: Context) -> list[Row]:

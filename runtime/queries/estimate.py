@@ -8,9 +8,9 @@ import torch
 
 from vlang.report import Row
 from vlang.runtime.attacks.base import linear_distance
-from vlang.runtime.cases import Case, Loaded
-from vlang.runtime.clever import Estimate, clever
+from vlang.runtime.attacks.clever import Estimate, clever
 from vlang.runtime.queries.base import Context, row, unfinished
+from vlang.runtime.queries.batches import Case, Loaded
 from vlang.runtime.queries.radius import MISCLASSIFIED
 
 

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from vlang.plan import EnginePlan
 from vlang.report import Row
-from vlang.runtime.cases import Case, Loaded
-from vlang.runtime.certify import CHEAP, METHODS, REFINEMENT, Asked, ladder
-from vlang.runtime.concrete import logits, margins
+from vlang.runtime.graph.concrete import logits, margins
+from vlang.runtime.methods.search import NEAR, Radii, certified_radii
+from vlang.runtime.methods.table import CHEAP, METHODS, REFINEMENT, Asked, ladder
 from vlang.runtime.queries.base import Context, chunks, row, unfinished
-from vlang.runtime.search import NEAR, Radii, certified_radii
+from vlang.runtime.queries.batches import Case, Loaded
 
 #: First eps to try, as a share of the radius that a linear network with this gradient would have.
 LINEAR_SHARE = 0.5

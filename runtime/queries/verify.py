@@ -8,10 +8,10 @@ import torch
 
 from vlang.report import Row
 from vlang.runtime.attacks.gradient import pgd
-from vlang.runtime.cases import Case, Loaded, at_least
-from vlang.runtime.certify import METHODS, REFINEMENT, ladder
+from vlang.runtime.attacks.witness import misclassifies, replay
+from vlang.runtime.methods.table import METHODS, REFINEMENT, ladder
 from vlang.runtime.queries.base import Context, chunks, listed, row, unfinished
-from vlang.runtime.witness import misclassifies, replay
+from vlang.runtime.queries.batches import Case, Loaded, at_least
 
 #: Of the attack on rows that bounds leave open.
 STEPS, RESTARTS = 40, 4

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from vlang.runtime.cells import CELLS, CellWeights
-from vlang.runtime.concrete import trajectory
-from vlang.runtime.graph import GraphBuilder, Ref
-from vlang.runtime.network import Network
+from vlang.runtime.graph.concrete import trajectory
+from vlang.runtime.graph.nodes import GraphBuilder, Ref
+from vlang.runtime.network.cells import CELLS, CellWeights
+from vlang.runtime.network.unroll import Network
 from vlang.runtime.spectra.arrays import Matrix
 
 

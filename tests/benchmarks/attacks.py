@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from vlang.lower import compile_spec
+from vlang.lower.spec import compile_spec
 from vlang.runtime.execute import execute
-from vlang.source import Source
+from vlang.text.source import Source
 
 SPECS = Path(__file__).parents[2] / "specs"
 NETWORKS = {

@@ -23,18 +23,18 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from vlang.cost import pass_flop
-from vlang.lower import compile_spec
+from vlang.lower.spec import compile_spec
 from vlang.plan import Architecture
-from vlang.runtime import load
 from vlang.runtime.attacks.gradient import pgd
-from vlang.runtime.ball import Ball
-from vlang.runtime.bounds import Nominal
-from vlang.runtime.cases import Loaded, Samples, prepare
-from vlang.runtime.cells import CellWeights
-from vlang.runtime.certify import PLANES
+from vlang.runtime.bounds.walk import Nominal
 from vlang.runtime.execute import DTYPE, execute
-from vlang.runtime.network import Linear, Network
-from vlang.source import Source
+from vlang.runtime.methods.table import PLANES
+from vlang.runtime.network import load
+from vlang.runtime.network.cells import CellWeights
+from vlang.runtime.network.unroll import Linear, Network
+from vlang.runtime.queries.batches import Loaded, Samples, prepare
+from vlang.runtime.sets.ball import Ball
+from vlang.text.source import Source
 
 SPECS = Path(__file__).parents[2] / "specs"
 CELLS, FRAMES, NORMS, TARGETS = ("rnn", "lstm", "gru"), ("all", "[1]"), ("1", "2", "inf"), ("random(seed=0)", "any")

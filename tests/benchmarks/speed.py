@@ -46,9 +46,9 @@ def ratios(peers: Path, method: str, models: list[str], samples: int | None) -> 
     """Median of our radius over theirs, per network, norm, frames, query and published method."""
     import numpy as np
 
-    from vlang.lower import compile_spec
+    from vlang.lower.spec import compile_spec
     from vlang.runtime.execute import execute
-    from vlang.source import Source
+    from vlang.text.source import Source
 
     published: dict[tuple[str, str, str, str], dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for line in (peers / "radii.jsonl").read_text().splitlines():

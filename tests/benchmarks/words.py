@@ -18,15 +18,15 @@ from typing import Any
 
 import torch
 
-from vlang.lower import compile_spec
-from vlang.runtime import load
+from vlang.lower.spec import compile_spec
 from vlang.runtime.attacks.gradient import pgd
-from vlang.runtime.cases import Loaded, Samples, prepare
-from vlang.runtime.certify import METHODS
 from vlang.runtime.execute import DTYPE
+from vlang.runtime.methods.search import NEAR, certified_radii
+from vlang.runtime.methods.table import METHODS
+from vlang.runtime.network import load
+from vlang.runtime.queries.batches import Loaded, Samples, prepare
 from vlang.runtime.queries.radius import linear_guess
-from vlang.runtime.search import NEAR, certified_radii
-from vlang.source import Source
+from vlang.text.source import Source
 
 SPECS = Path(__file__).parents[2] / "specs"
 TOLERANCE, MOST = 1e-3, 1e3

@@ -26,12 +26,12 @@ with atheris.instrument_imports(include=["vlang"]):
     from safetensors.numpy import save
     from torch import nn
 
-    from vlang.diagnostics import SpecError
-    from vlang.lower import compile_spec
+    from vlang.lower.spec import compile_spec
     from vlang.plan import DataError
-    from vlang.runtime import load
     from vlang.runtime.execute import execute
-    from vlang.source import Source
+    from vlang.runtime.network import load
+    from vlang.text.diagnostics import SpecError
+    from vlang.text.source import Source
     from vlang.vcheck.certificate import check, digest, read
     from vlang.vcheck.errors import InvalidError, UnreadableError
 

@@ -7,10 +7,10 @@ import pytest
 from tests.helpers import random_network
 from vlang.cost import CELL_COST, FORM_ENTRIES, LARGEST_FORMS, WITH_FORMS, nodes, pass_flop
 from vlang.plan import Architecture
-from vlang.runtime.cells import CELLS
-from vlang.runtime.certify import METHODS
-from vlang.runtime.graph import Nonlinear
-from vlang.runtime.hull import LARGEST, LARGEST_POLYTOPE
+from vlang.runtime.bounds.coordinates import LARGEST, LARGEST_POLYTOPE
+from vlang.runtime.graph.nodes import Nonlinear
+from vlang.runtime.methods.table import METHODS
+from vlang.runtime.network.cells import CELLS
 
 
 def architecture(cell: str, layers: int, bidirectional: bool, head: tuple[str, ...], s: int = 4, n: int = 3) -> Architecture:

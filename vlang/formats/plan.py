@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vlang.constants import shown
 from vlang.cost import cost, frames_of, samples_of
 from vlang.plan import NetworkPlan, PerturbationPlan, Plan, QueryPlan, SpectrumQuery, TargetPlan, TextInput, Variant
+from vlang.text.constants import shown
 
 #: Vectors of state, where there is more than one.
 STATES = {"lstm": 2}

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vlang.formats import PAGES
-from vlang.join import frames_of_row
+from vlang.judge.join import frames_of_row
 from vlang.numbers import down, up
 from vlang.report import GateResult, JudgedQuery, JudgedSpectrum, Page, Report, Row, SpectrumRow, left_out, size_of
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from tests.vlang.certificates import OFFSET_ROW, ROWS, Arrays, certify, check, load, make_network, proved_by, refused, seal
+from tests.vlang.vcheck.certificates import OFFSET_ROW, ROWS, Arrays, certify, check, load, make_network, proved_by, refused, seal
 from vlang.vcheck import certificate, network, region
 from vlang.vcheck.errors import InvalidError, UnreadableError
 from vlang.vcheck.statement import Statement

@@ -36,7 +36,7 @@ def test_the_checker_splits_clipped_balls_as_well_as_the_runtime(p: Fraction) ->
     """So that what one proves the other does."""
     import torch
 
-    from vlang.runtime.ball import Ball
+    from vlang.runtime.sets.ball import Ball
 
     rng = np.random.default_rng(0)
     for radius in (0.05, 0.3, 1.0, 5.0) * 5:

@@ -1,0 +1,81 @@
+"""Witnesses: inputs that were tested to be in the set, exactly, and to change the class of the concrete network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from torch import Tensor
+
+from vlang.runtime.graph.enclosure import enclosed, surely_below
+from vlang.runtime.graph.nodes import Graph
+
+#: The distance of a witness is rounded up until the exact test agrees: by so many units of the last place, doubling.
+MOST_ULPS = 2**20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """A perturbation set at eps = 1, exactly. weights: one a frame, 0 for a frame that is fixed. norm: None for infinity."""
+
+    weights: tuple[Fraction, ...]
+    norm: Fraction | None
+    at_most: int | None
+    clip: tuple[Fraction, Fraction] | None
+
+
+def misclassifies(graph: Graph, point: Tensor, rows: Tensor) -> bool:
+    """Whether some class asked about is surely ahead of the label there: the forward pass is enclosed. shape: point [m, n], rows [T, classes]."""
+    logits = enclosed(graph, point)[graph.output]
+    return any(surely_below(logits, row) for row in (-rows).tolist())
+
+
+def distance(limits: Limits, centre: Tensor, point: Tensor, about: float) -> float | None:
+    """The smallest float64 eps near `about` whose set surely holds the point; None where there is none."""
+    ulps, eps = 0, about
+    while ulps <= MOST_ULPS:
+        if contains(limits, centre, point, Fraction(eps)):
+            return eps
+        ulps = max(1, 2 * ulps)
+        eps = about * (1 + ulps * 2.0**-52)
+    return None
+
+
+def replay(graph: Graph, centre: Tensor, point: Tensor, rows: Tensor, eps: Fraction, limits: Limits) -> bool:
+    """Whether `point` is in the set of radius eps and some class asked about is ahead there. shape: centre, point [m, n]; rows [T, classes]."""
+    return contains(limits, centre, point, eps) and misclassifies(graph, point, rows)
+
+
+def contains(limits: Limits, centre: Tensor, point: Tensor, eps: Fraction) -> bool:
+    """Whether `point` is in the set of radius eps, tested in exact rational arithmetic.
+
+    For a norm that is not rational to evaluate (p other than 1, 2, inf) the test is float64 on ratios to the radius, with a safety larger than
+    its rounding.
+    """
+    moved = 0
+    for k in range(centre.shape[0]):
+        delta = [abs(Fraction(b) - Fraction(a)) for a, b in zip(centre[k].tolist(), point[k].tolist(), strict=True)]
+        moved += any(delta)
+        if not _within(delta, limits.weights[k] * eps, limits.norm):
+            return False
+    if limits.at_most is not None and moved > limits.at_most:
+        return False
+    still, clip = (point == centre).flatten().tolist(), limits.clip
+    return clip is None or all(same or clip[0] <= Fraction(v) <= clip[1] for v, same in zip(point.flatten().tolist(), still, strict=True))
+
+
+def _within(delta: list[Fraction], radius: Fraction, norm: Fraction | None) -> bool:
+    if norm is None:
+        return max(delta) <= radius
+    if norm == 1:
+        return sum(delta) <= radius
+    if norm == 2:
+        return sum(x * x for x in delta) <= radius * radius
+    if radius == 0:
+        return not any(delta)
+    ratios = [x / radius for x in delta]
+    if max(ratios) > 1:
+        return False
+    p = float(norm)
+    size: float = sum(float(x) ** p for x in ratios)
+    return size <= 1 - 1e-12 - (4 * p + len(ratios)) * 2.0**-53

@@ -1,0 +1,230 @@
+"""The perturbation set as the quadratic forms see it: few coordinates, in balls that hold the set, and a piece's hyperplanes among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from vlang.runtime import rounding
+from vlang.runtime.bounds.multipliers import Room
+from vlang.runtime.bounds.walk import Region
+from vlang.runtime.graph.nodes import Affine, Graph, Input, Nonlinear
+from vlang.runtime.sets.ball import Ball
+from vlang.runtime.sets.piece import Piece
+
+#: Matrices larger than this are not worth their eigenvalues.
+LARGEST = 256
+#: The same for 1-norm balls, which need no eigenvalues.
+LARGEST_POLYTOPE = 1024
+#: A chart that is farther from orthonormal is not used.
+WORST_DEFECT = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Chart:
+    """Fewer coordinates of a frame: z = basis' (scale delta). shape: basis [n, d], scale [n].
+
+    defect: how far the columns are from orthonormal: |basis' x| <= (1 + defect) |x|.
+    """
+
+    basis: Tensor
+    scale: Tensor
+    defect: float
+
+    def coefficients(self, a: Tensor) -> tuple[Tensor, Tensor]:
+        """Of z, and how far they may be from a, per coordinate of delta. shape: [B, R, n] -> [B, R, d], [B, R, n]."""
+        z = (a / self.scale) @ self.basis
+        back, size = (z @ self.basis.mT) * self.scale, (z.abs() @ self.basis.mT.abs()) * self.scale
+        return z, (a - back).abs() + (a.abs() + size) * rounding.gamma(2 * a.shape[-1] + 16, a.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A piece's hyperplanes as z sees them, low <= normals (z - shift) <= high; shift: z at the piece's offset, up to blur.
+
+    shape: shift, blur [B, D]; normals [B, K, D]; low, high [B, K].
+    """
+
+    shift: Tensor
+    blur: Tensor
+    normals: Tensor
+    low: Tensor
+    high: Tensor
+
+
+class Hull:
+    """The perturbation set as seen by the quadratic forms: groups of coordinates in balls that hold it.
+
+    Every row of the batch has a slot for each frame that it moves, in order, and z lists the slots. A slot's coordinates are in one ball for the
+    2-norm and smaller p, and bounded one by one for larger p; where that is too many, in one ball after scaling by the weights' columns. Frames
+    wider than the weights that read them are turned into the space those weights see (`Chart`).
+    """
+
+    def __init__(self, graph: Graph, region: Region, width: int) -> None:
+        ball = region if isinstance(region, Ball) else region.ball
+        self.region, self.ball, self.frames = region, ball, sorted(ball.frames)
+        self.cut: Cut | None = None
+        radii = ball.radii[:, self.frames]
+        moves = radii > 0
+        count = int(moves.sum(1).max()) if self.frames else 0
+        order = (~moves).to(torch.int8).argsort(dim=1, stable=True)[:, :count]
+        #: Per row and slot, which of `frames` it is, and its radius (0 for a slot that the row does not need). shape: [B, slots].
+        self.slots, self.radii = order, radii.gather(1, order)
+        self.vertices = ball.norm == Fraction(1)
+        round_ = ball.norm is not None and ball.norm <= 2
+        self.chart = None
+        if self.frames and not self.vertices and (round_ or width * count > LARGEST):
+            self.chart = _chart(graph, self.frames[0], width, flat=not round_)
+        #: Coordinates of a slot, and how many of them share a ball.
+        self.width = width if self.chart is None else self.chart.basis.shape[1]
+        self.grouped = self.width if round_ or self.chart is not None else 1
+        if self.chart is not None:
+            reach = 1.0 if round_ else float(self.chart.scale.square().sum().sqrt())
+            self.radii = self.radii * (reach * (1 + self.chart.defect) * (1 + 1e-12))
+        #: Whether linear and quadratic terms may be maximised together: the balls are then the set itself.
+        every = ball.at_most is None or ball.at_most >= count
+        self.exact = ball.room is None and every and (ball.norm in (1, 2) or (ball.norm is None and self.chart is None))
+        if isinstance(region, Piece) and self.frames and not self.vertices:
+            self.cut = self._cut(region)
+
+    @property
+    def worthwhile(self) -> bool:
+        """Whether the quadratic forms of all but the last moved frame are small enough to be used."""
+        return self.width * max(1, self.radii.shape[1] - 1) <= (LARGEST_POLYTOPE if self.vertices else LARGEST)
+
+    def row_bytes(self, graph: Graph) -> int:
+        """The memory that one row's products take (`Bent`), at most."""
+        d = min(self.width * self.radii.shape[1], LARGEST_POLYTOPE if self.vertices else LARGEST)
+        entries = sum(n.width * (1 if len(n.args) == 1 else 3) for n in graph.nodes if isinstance(n, Nonlinear))
+        return entries * d * (d + 1) // 2 * 8
+
+    def group_radii(self, slots: int) -> Tensor:
+        """shape: [B, groups]."""
+        return self.radii[:, :slots].repeat_interleave(1 if self.vertices else self.width // self.grouped, -1)
+
+    def room(self, slots: int) -> Room:
+        """Where the first slots' coordinates may be."""
+        radii, d = self.group_radii(slots), slots * self.width
+        if self.cut is None:
+            return Room(radii)
+        shift, normals = self.cut.shift[:, :d], self.cut.normals[..., :d]
+        # The other slots may take anything up to their own support off a slab's ends.
+        rest = self.cut.normals[..., d:]
+        groups = torch.linalg.vector_norm(rest.reshape(*rest.shape[:-1], rest.shape[-1] // self.grouped, self.grouped), dim=-1)
+        reach = (groups * self.group_radii(self.radii.shape[1])[:, None, radii.shape[1] :]).sum(-1)
+        along = (rest * self.cut.shift[:, None, d:]).sum(-1)
+        low, high = self.cut.low + along - reach, self.cut.high + along + reach
+        # A normal that vanishes here says nothing: a coordinate's own ball instead.
+        vacuous = (normals.abs().amax(-1) <= 1e-9 * self.cut.normals.abs().amax(-1))[..., None]
+        normals = torch.where(vacuous, torch.nn.functional.one_hot(torch.zeros_like(vacuous[..., 0], dtype=torch.long), d), normals)
+        first, radius = shift[:, :1], radii[:, :1]
+        low, high = (torch.where(vacuous[..., 0], own, x) for own, x in ((-radius - first, low), (radius - first, high)))
+        middle = (low + high) / 2
+        half = torch.maximum(high - middle, middle - low)
+        pad = (low.abs() + high.abs() + reach + along.abs() + (rest.abs() * self.cut.shift[:, None, d:].abs()).sum(-1)) * rounding.gamma(
+            4 * d + 64, half.dtype
+        )
+        return Room(radii, shift, normals, middle, half + pad)
+
+    def _cut(self, piece: Piece) -> Cut:
+        shift, blur = [], []
+        for k in self.frames:
+            x = piece.offset[:, k, None]
+            if self.chart is None:
+                shift.append(x)
+                blur.append(torch.zeros_like(x))
+            else:
+                shift.append((x * self.chart.scale) @ self.chart.basis)
+                size = (x.abs() * self.chart.scale) @ self.chart.basis.abs()
+                blur.append(size * rounding.gamma(2 * x.shape[-1] + 16, x.dtype))
+        columns = torch.stack([torch.cat(shift, 1), torch.cat(blur, 1)], 1)  # [B, 2, frames, d]
+        shift_, blur_ = self._slotted(columns).unbind(1)
+        normals, lost = self.place({k: piece.directions[:, :, k] for k in self.frames})
+        normals = torch.nn.functional.pad(normals, (0, shift_.shape[-1] - normals.shape[-1]))
+        along = (normals * shift_[:, None]).sum(-1)
+        size = (normals.abs() * shift_[:, None].abs()).sum(-1) + piece.low.abs() + piece.high.abs()
+        lost = lost + size * rounding.gamma(2 * shift_.shape[-1] + 16, size.dtype)
+        return Cut(shift_, blur_, normals, piece.low - along - lost, piece.high - along + lost)
+
+    def _slotted(self, columns: Tensor) -> Tensor:
+        """Values per frame as values per slot. shape: [B, R, frames, d] -> [B, R, slots d]."""
+        index = self.slots[:, None, :, None].expand(-1, columns.shape[1], -1, columns.shape[3])
+        return (columns.gather(2, index) * (self.radii[:, None, :, None] > 0)).flatten(2)
+
+    def place(self, inputs: Mapping[int, Tensor]) -> tuple[Tensor, Tensor | float]:
+        """Coefficients of the frames as coefficients of z, and the most that is lost. shape: each [B, R, n] -> [B, R, D], [B, R]."""
+        columns: list[Tensor | None] = []
+        lost: Tensor | float = 0.0
+        for k in self.frames:
+            if k not in inputs or self.chart is None:
+                columns.append(inputs.get(k))
+            else:
+                z, error = self.chart.coefficients(inputs[k])
+                columns.append(z)
+                lost = lost + self.either_way({k: error})
+        blank = torch.zeros_like(next(c for c in columns if c is not None))
+        every = torch.stack([blank if c is None else c for c in columns], 2)  # [B, R, frames, d]
+        present = torch.tensor([k in inputs for k in self.frames], device=every.device)
+        used = (present[self.slots] & (self.radii > 0)).any(0).nonzero()
+        last = int(used.amax()) + 1 if len(used) else 1
+        z = self._slotted(every)[..., : last * every.shape[3]]
+        if self.cut is not None:
+            lost = lost + (z.abs() * self.cut.blur[:, None, : z.shape[-1]]).sum(-1) * (1 + 1e-9)
+        return z, lost
+
+    def either_way(self, errors: Mapping[int, Tensor]) -> Tensor:
+        """The most that coefficients that are wrong by so much can change, whatever their signs. shape: each [B, R, n] -> [B, R].
+
+        A clipped gain would know one sign only. Twice: of delta, and of a piece's offset, which is in the ball.
+        """
+        bare = replace(self.ball, room=None)
+        return torch.stack([2 * bare.gain(k, error) * (1 + 1e-9) for k, error in errors.items()]).sum(0)
+
+    def directions(self, normals: Tensor) -> Tensor:
+        """Coefficients of z as coefficients of the frames. shape: [B, K, D] -> [B, K, m, n]."""
+        slotted = normals.reshape(*normals.shape[:2], -1, self.width)
+        if self.chart is not None:
+            slotted = (slotted @ self.chart.basis.mT) * self.chart.scale
+        slotted = slotted * (self.radii[:, None, : slotted.shape[2], None] > 0)
+        frames = torch.tensor(self.frames, device=normals.device)[self.slots[:, : slotted.shape[2]]]
+        found = normals.new_zeros(*normals.shape[:2], self.ball.radii.shape[1], slotted.shape[3])
+        return found.scatter(2, frames[:, None, :, None].expand_as(slotted), slotted)
+
+    def beyond(self, inputs: Mapping[int, Tensor], slots: int) -> Tensor:
+        """The linear terms of frames that are in none of the first slots. shape: each [B, R, n] -> [B, R]."""
+        gains = []
+        for i, k in enumerate(self.frames):
+            if k in inputs:
+                within = ((self.slots[:, :slots] == i) & (self.radii[:, :slots] > 0)).any(1)
+                gains.append(torch.where(within[:, None], 0.0, self.region.unlifted({k: inputs[k]})))
+        total = torch.stack(gains)
+        return rounding.up(total.sum(0), total.abs().sum(0), len(gains) + 8)
+
+
+def _chart(graph: Graph, frame: int, width: int, flat: bool) -> Chart | None:
+    """The space of a frame that the weights see; none where it has as many coordinates as the frame.
+
+    flat: for sets whose coordinates are bounded one by one; the scale then lets the 2-norm ball in it hug the set where the weights look.
+    """
+    weights = [
+        t.weight
+        for node in graph.nodes
+        if isinstance(node, Affine)
+        for t in node.terms
+        if t.weight is not None and isinstance(source := graph.nodes[t.ref.node], Input) and source.frame == frame
+    ]
+    if not weights or sum(len(w) for w in weights) >= width:
+        return None
+    rows = torch.cat(weights)
+    scale = torch.ones_like(rows[0])
+    if flat:
+        norms = torch.linalg.vector_norm(rows, dim=0)
+        scale = norms.clamp(min=1e-3 * norms.amax()).clamp(min=1e-30).sqrt()
+    basis = torch.linalg.qr((rows / scale).mT).Q
+    eye = torch.eye(basis.shape[1], dtype=basis.dtype, device=basis.device)
+    defect = float(torch.linalg.matrix_norm(basis.mT @ basis - eye)) + basis.shape[1] * rounding.gamma(len(basis) + 4, basis.dtype)
+    return Chart(basis, scale, defect) if defect < WORST_DEFECT else None

@@ -1,0 +1,293 @@
+"""The largest value of linear . z + 1/2 z' H z on a product of balls, or on a piece of one, bounded by Lagrange multipliers.
+
+z falls into groups of coordinates, |z_g + shift_g|_2 <= radius_g: one group a frame for the 2-norm, one a coordinate for the infinity norm; a piece
+also has |normal_k . z - middle_k| <= half_k. Every constraint is a square, sum over its rows of (row . z + shift)^2 <= radius^2. For multipliers
+lam, mu >= 0 with M = diag(lam) + normals' diag(mu) normals - H positive semidefinite, the maximum is at most what the constraints' right sides give
+plus the largest value of a concave quadratic (S-procedure; for a single ball the best one is exact). The search for good multipliers
+is ordinary floating point; what is returned is then proved: a Cholesky factorisation that runs to its end bounds M's lowest eigenvalue
+from below (Higham, *Accuracy and Stability*, theorem 10.3), and the residual of the linear solve is paid for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from vlang.runtime import rounding
+from vlang.runtime.sets.ball import UNDERFLOW
+
+#: Shifts tried, in units of the quadratic form's largest scaled eigenvalue. The best lies between 0 and 1.
+SHIFTS = (1e-3, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0)
+#: Linear parts whose own multipliers are below this share of the form's take theirs from the form alone.
+ALONE = 0.05
+#: A group gets at least this share of the largest group's multiplier.
+LEAST_SHARE = 1e-6
+#: Newton steps on the multipliers: for a few rows on whole balls, and on pieces.
+FEW_STEPS, PIECE_STEPS = 3, 4
+#: First multipliers of a piece: above the least that suffice for its balls, and of its slabs beside those.
+PIECE_MARGIN, SLAB_SHARE = 0.05, 0.3
+#: The barrier against an indefinite M, as a share of the bound: at first, and from step to step.
+BARRIER, FADING = 0.3, 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Room:
+    """Where z may be: |z_g + shift_g| <= radius_g for every group g of equally many coordinates, and |normal_k . z - middle_k| <= half_k.
+
+    shape: radii [B, G], shift [B, D], normals [B, K, D], middles, halves [B, K]; the balls alone, centred, where normals are None.
+    """
+
+    radii: Tensor
+    shift: Tensor | None = None
+    normals: Tensor | None = None
+    middles: Tensor | None = None
+    halves: Tensor | None = None
+
+    def limits(self, d: int) -> tuple[Tensor, Tensor]:
+        """Every constraint is |rows . z + shift| <= radius, over a row or a group's rows. shape: radius [B, 1, G + K], shift [B or 1, 1, D + K]."""
+        if self.normals is None or self.shift is None or self.middles is None or self.halves is None:
+            return self.radii[:, None], self.radii.new_zeros(1, 1, d)
+        return torch.cat([self.radii, self.halves], -1)[:, None], torch.cat([self.shift, -self.middles], -1)[:, None]
+
+    def members(self, d: int) -> Tensor:
+        """Which rows belong to which constraint, 0 or 1. shape: [D + K, G + K]."""
+        count = self.radii.shape[-1]
+        slabs = 0 if self.normals is None else self.normals.shape[1]
+        sizes = torch.tensor([d // count] * count + [1] * slabs, device=self.radii.device)
+        return torch.eye(count + slabs, dtype=self.radii.dtype, device=self.radii.device).repeat_interleave(sizes, 0)
+
+    def along_rows(self, z: Tensor) -> Tensor:
+        """z as the constraints' rows see it, without their shift. shape: [B, R, D] -> [B, R, D + K]."""
+        return z if self.normals is None else torch.cat([z, z @ self.normals.mT], -1)
+
+    def back(self, rows: Tensor) -> Tensor:
+        """The adjoint of `along_rows`. shape: [B, R, D + K] -> [B, R, D]."""
+        if self.normals is None:
+            return rows
+        d = self.normals.shape[-1]
+        return rows[..., :d] + rows[..., d:] @ self.normals
+
+
+#: Upper bounds of forms, and the multipliers that prove them. shape: [B, R], [B, R, G + K].
+Top = tuple[Tensor, Tensor]
+
+
+def largest(form: Tensor, error: Tensor, room: Room, linears: Sequence[Tensor | None], steps: int = 0) -> list[Top]:
+    """Upper bounds of linear . z + 1/2 z' H z for each of some linear parts (None: zero); infinite where none was proved.
+
+    form: H, symmetric, known up to a matrix of spectral norm `error`. steps: Newton steps on the multipliers of whole balls.
+    shape: form [B, R, D, D], error [B, R], each linear [B, R, D].
+    """
+    count = room.radii.shape[-1]
+    size = form.shape[-1] // count
+    tiny = torch.finfo(form.dtype).tiny ** 0.25
+
+    def spread(x: Tensor) -> Tensor:
+        return x.repeat_interleave(size, -1)
+
+    squares = (form * form).sum(-1)
+    proper = squares.isfinite().all(-1)
+    moves = spread(room.radii[:, None] > 0)
+    if not bool(proper.all() & moves.all()):
+        form = torch.where(proper[..., None, None] & moves[..., None] & moves[..., None, :], form, 0.0)
+        squares = (form * form).sum(-1)
+        if room.normals is not None:
+            room = replace(room, normals=torch.where(moves, room.normals, 0.0))  # what does not move is 0
+    # Multipliers in proportion to the rows of H: exact for rank one and for multiples of the identity (a shift alone is not).
+    unit = _grouped(squares, count).sum(-1).sqrt()
+    unit = unit.clamp(min=LEAST_SHARE * unit.amax(-1, keepdim=True)).clamp(min=tiny)
+    scale = spread(unit.rsqrt())
+    scaled = (form * scale[..., :, None]).mul_(scale[..., None, :])
+    values, vectors = torch.linalg.eigh(scaled)
+    top = values[..., -1:].clamp(min=0)
+    enough = (top * (1 + 1e-9) + 1e-12 + tiny) * unit
+    flat = torch.zeros_like(scale)
+
+    def bound(linear: Tensor | None) -> Top:
+        sound, slope, more = proper, flat, PIECE_STEPS if room.normals is not None else steps
+        if linear is not None:
+            sound = proper & linear.isfinite().all(-1)
+            slope = torch.where(sound[..., None] & moves, linear, 0.0)
+        pull = slope if room.normals is None or linear is None else _across(slope, room.normals)
+        multipliers = torch.linalg.vector_norm(_grouped(pull, count), dim=-1) / room.radii[:, None].clamp(min=tiny)
+        multipliers = torch.where(multipliers.isfinite(), multipliers, 0.0)
+        if room.normals is not None:
+            multipliers = _with_slabs(room, multipliers + (1 + PIECE_MARGIN) * enough)
+        elif linear is None:
+            multipliers, more = enough, 0
+        elif count == 1:
+            multipliers = _shifted(multipliers / unit - values, vectors, multipliers, slope * scale, unit, top, room.radii)
+        elif bool((multipliers <= ALONE * top * unit).all()):
+            multipliers = _shifted(-values, vectors, 0 * unit, slope * scale, unit, top, room.radii)
+        else:  # a different share for every group: another eigenbasis
+            other, basis = torch.linalg.eigh(_less(spread(multipliers / unit), scaled))
+            multipliers = _shifted(other, basis, multipliers, slope * scale, unit, top, room.radii)
+        if more:
+            multipliers = _improved(form, room, multipliers, slope, more)
+        return torch.where(sound, _proved(form, error, room, multipliers, slope), torch.inf), multipliers
+
+    return [bound(linear) for linear in linears]
+
+
+def _shifted(values: Tensor, vectors: Tensor, start: Tensor, linear: Tensor, unit: Tensor, top: Tensor, radii: Tensor) -> Tensor:
+    """Multipliers start + shift unit of whole balls, the shift by line search in the eigenbasis of M at start, in scaled coordinates.
+
+    top: the form's largest eigenvalue there. shape: values, linear [B, R, D], vectors [B, R, D, D], start, unit [B, R, G], top [B, R, 1].
+    """
+    along = (vectors.mT @ linear[..., None])[..., 0]
+    floor = (-values.amin(-1)).clamp(min=0) * (1 + 1e-9) + 1e-12 * values.abs().amax(-1) + torch.finfo(unit.dtype).tiny ** 0.25
+    shifts = floor[..., None] + top * torch.tensor(SHIFTS, dtype=unit.dtype, device=unit.device)  # [B, R, S]
+    weight, fixed = ((x * radii[:, None] ** 2).sum(-1, keepdim=True) for x in (unit, start))
+    height = (along[..., None, :] ** 2 / (values[..., None, :] + shifts[..., None])).sum(-1) + shifts * weight + fixed
+    shift: Tensor = shifts.gather(-1, height.argmin(-1, keepdim=True))
+    return start + shift * unit
+
+
+def _with_slabs(room: Room, lam: Tensor) -> Tensor:
+    """First multipliers of a piece: those of its balls, and for its slabs about what the balls have along the normals."""
+    assert room.normals is not None
+    square = room.normals**2
+    length = square.sum(-1)[:, None]
+    along = (lam @ room.members(square.shape[-1])[: square.shape[-1], : lam.shape[-1]].mT) @ square.mT / length
+    return torch.cat([lam, SLAB_SHARE * along / length], -1)
+
+
+def _across(linear: Tensor, normals: Tensor) -> Tensor:
+    """What is left of linear without its part in the space of the normals."""
+    basis: Tensor = torch.linalg.qr(normals.mT).Q
+    return linear - (linear @ basis) @ basis.mT
+
+
+def _matrix(form: Tensor, room: Room, multipliers: Tensor) -> Tensor:
+    """M. shape: multipliers [B, R, G + K] -> [B, R, D, D]."""
+    count = room.radii.shape[-1]
+    m = _less(multipliers[..., :count].repeat_interleave(form.shape[-1] // count, -1), form)
+    if room.normals is not None:
+        normals = room.normals[:, None]
+        m += (normals.mT * multipliers[..., None, count:]) @ normals
+    return m
+
+
+def _improved(form: Tensor, room: Room, multipliers: Tensor, linear: Tensor, steps: int) -> Tensor:
+    """Better multipliers, by damped Newton steps on the bound plus a fading barrier -w log det M; the best ones met.
+
+    With u = M^-1 (linear - sum of multiplier row shift) the bound's derivative by a multiplier is (radius^2 - sum of (row . u + shift)^2) / 2
+    (Boyd and Vandenberghe, *Convex Optimization*, sections 9.6 and 11.3).
+    """
+    d = form.shape[-1]
+    radius, shift = room.limits(d)
+    members = room.members(d)
+    cost = (radius**2 - shift**2 @ members) / 2
+    identity = torch.eye(d, dtype=form.dtype, device=form.device)
+
+    def at(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        factor, failed = torch.linalg.cholesky_ex(_matrix(form, room, x))
+        factor = torch.where((failed == 0)[..., None, None], factor, identity)
+        slope = linear - room.back((x @ members.mT) * shift)
+        u = torch.cholesky_solve(slope[..., None], factor)[..., 0]
+        value = (x * cost).sum(-1) + (slope * u).sum(-1) / 2
+        return torch.where(failed == 0, value, torch.inf), 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1), factor, u
+
+    value, log_det, factor, u = at(multipliers)
+    best, found = value, multipliers
+    weight = BARRIER * value.abs().clamp(min=torch.finfo(form.dtype).tiny) / d
+    for _ in range(steps):
+        inverse = torch.cholesky_inverse(factor)
+        if room.normals is not None:
+            image = room.normals[:, None] @ inverse
+            inverse = torch.cat([torch.cat([inverse, image], -2), torch.cat([image.mT, image @ room.normals[:, None].mT], -2)], -1)
+        reached = room.along_rows(u) + shift
+        gradient = (radius**2 - reached**2 @ members) / 2 - weight[..., None] * (inverse.diagonal(dim1=-2, dim2=-1) @ members)
+        second = inverse * (reached[..., :, None] * reached[..., None, :] + weight[..., None, None] * inverse)
+        if len(members) != members.shape[1]:
+            second = members.mT @ second @ members
+        second.diagonal(dim1=-2, dim2=-1).mul_(1 + 1e-9)
+        step = -torch.cholesky_solve(gradient[..., None], torch.linalg.cholesky_ex(second)[0])[..., 0]
+        decrement = (-(step * gradient).sum(-1) / weight).clamp(min=0).sqrt()
+        safe = torch.where(decrement < 0.25, 1.0, 1 / (1 + decrement))
+        kept = [multipliers, value, log_det, factor, u]
+        for length in ((4 * safe).clamp(max=1), safe):
+            trial = torch.maximum(multipliers + length[..., None] * step, 0.02 * multipliers)
+            new = [trial, *at(trial)]
+            lower = new[1] - weight * new[2] < kept[1] - weight * kept[2]
+            kept = _chosen(lower, new, kept)
+        multipliers, value, log_det, factor, u = kept
+        found = torch.where((value < best)[..., None], multipliers, found)
+        best = torch.where(value < best, value, best)
+        weight = weight * FADING
+    return found
+
+
+def _chosen(which: Tensor, one: Iterable[Tensor], other: Iterable[Tensor]) -> list[Tensor]:
+    return [torch.where(which.reshape(*which.shape, *[1] * (a.dim() - which.dim())), a, b) for a, b in zip(one, other, strict=True)]
+
+
+def _proved(form: Tensor, error: Tensor, room: Room, multipliers: Tensor, linear: Tensor) -> Tensor:
+    """The bound that these multipliers give, rounded up; infinite where M is not proved to be positive semidefinite up to a known slack."""
+    n, dtype = form.shape[-1], form.dtype
+    multipliers = multipliers.clamp(min=0)
+    m = _matrix(form, room, multipliers)
+    factor, failed = torch.linalg.cholesky_ex(m)
+    # M + dM = R'R for some |dM| <= gamma |R'||R|, whose norm is at most gamma trace(M); and M's own diagonal was rounded.
+    below = 2 * rounding.gamma(n + 4, dtype) * m.diagonal(dim1=-2, dim2=-1).sum(-1)
+    reach = torch.linalg.vector_norm(room.radii, dim=-1)[:, None]
+    radius, shift = room.limits(n)
+    dual = (multipliers * radius * radius).sum(-1) / 2
+    slope, size = linear, dual
+    norm_g = torch.linalg.vector_norm(linear, dim=-1) + n * UNDERFLOW
+    if room.normals is not None:
+        reach = reach + torch.linalg.vector_norm(shift[..., :n], dim=-1)
+        rows = multipliers @ room.members(n).mT
+        squares = (rows * shift * shift).sum(-1) / 2
+        dual, size = dual - squares, size + squares
+        slope = linear - room.back(rows * shift)
+        lengths = torch.linalg.vector_norm(room.normals, dim=-1)[:, None]
+        slabs = rows[..., n:]
+        norm_g = norm_g + torch.linalg.vector_norm(rows[..., :n] * shift[..., :n], dim=-1) + (slabs * shift[..., n:].abs() * lengths).sum(-1)
+        below = below + rounding.gamma(2 * n + 16, dtype) * (slabs * lengths**2).sum(-1)  # the slabs' part of M, not symmetric either
+    reach = reach * (1 + rounding.gamma(n + 8, dtype)) + n * UNDERFLOW
+    if bool(failed.any()):
+        factor = torch.where((failed == 0)[..., None, None], factor, torch.eye(n, dtype=dtype, device=form.device))
+    u = torch.cholesky_solve(slope[..., None], factor)[..., 0]
+    image = (m @ u[..., None])[..., 0]
+    # slope . z - 1/2 z' M z with z = u + v is  slope . u - 1/2 u' M u + (slope - M u) . v - 1/2 v' M v.
+    norm_u, norm_m = (torch.linalg.vector_norm(x, dim=-1) + n * UNDERFLOW for x in (u, m.flatten(-2)))
+    at_u = (slope * u).sum(-1) - (u * image).sum(-1) / 2
+    lost = rounding.gamma(2 * n + 16, dtype) * (norm_g + norm_m * norm_u)
+    residual = torch.linalg.vector_norm(slope - image, dim=-1) + lost
+    further = reach + norm_u
+    total = dual + at_u.clamp(min=0) + residual * further + 2 * lost * norm_u + below * further**2 / 2 + error * reach**2 / 2
+    total = rounding.up(total, total.abs() + size, 4 * n + 64)
+    return torch.where((failed == 0) & ~total.isnan(), total, torch.inf)
+
+
+def largest_on_cross_polytopes(form: Tensor, error: Tensor, radii: Tensor, linears: Sequence[Tensor | None]) -> list[Top]:
+    """The same for a product of 1-norm balls, without eigenvalues: the form pairs coordinates, and a 1-norm ball weighs the largest pair.
+
+    z' H z <= sum_k sum_i |z_k,i| sum_l radius_l max_j |H_kl,ij|, which is linear in |z_k|: largest at a vertex of every frame's ball.
+    No multipliers are needed. shape: form [B, R, D, D], error [B, R], radii [B, m], each linear [B, R, D].
+    """
+    count = radii.shape[-1]
+    row = _grouped(form.abs(), count).amax(-1)  # [B, R, D, m]
+    pull = ((row + error[..., None, None]) * radii[:, None, None]).sum(-1) / 2
+
+    def reach(x: Tensor) -> Top:
+        total = (_grouped(x, count).amax(-1) * radii[:, None]).sum(-1)
+        return torch.where(total.isnan(), torch.inf, rounding.up(total, total, 4 * count + 64)), total.new_zeros(*total.shape, 0)
+
+    return [reach(pull if linear is None else pull + linear.abs()) for linear in linears]
+
+
+def _grouped(x: Tensor, count: int) -> Tensor:
+    """shape: [..., D] -> [..., count, D / count]."""
+    return x.reshape(*x.shape[:-1], count, x.shape[-1] // count)
+
+
+def _less(diagonal: Tensor, form: Tensor) -> Tensor:
+    """diag(diagonal) - form. shape: [..., D], [..., D, D]."""
+    found = -form
+    found.diagonal(dim1=-2, dim2=-1).add_(diagonal)
+    return found

@@ -1,0 +1,175 @@
+"""Witness files (format rspec-witness/1): written beside a run, replayed alone, with the same tests that a witness passed to count.
+
+A safetensors file: arrays `input` and `witness` (float64), and in the metadata's key `witness` a JSON text with the fields of runtime/statement.py,
+the spec, the query, and where the checkpoint lay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save
+from torch import Tensor
+
+from vlang.plan import Architecture
+from vlang.report import Row
+from vlang.runtime.attacks.witness import Limits, contains, misclassifies
+from vlang.runtime.evidence.statement import statement
+from vlang.runtime.network.load import assemble
+from vlang.runtime.network.normalize import normalized
+from vlang.runtime.queries.batches import Loaded
+
+FORMAT = "rspec-witness/1"
+
+
+class UnreadableError(Exception):
+    """The file, or the checkpoint it is about, is damaged, missing or another one."""
+
+
+class RefutedError(Exception):
+    """The witness shows nothing."""
+
+
+@dataclass(frozen=True)
+class Witnesses:
+    """How witnesses are saved. save: takes a file's name and contents. spec, sha256: what is run."""
+
+    save: Callable[[str, bytes], None]
+    version: str
+    spec: str
+    sha256: str
+
+    def keep(self, loaded: Loaded, query: str, rows: Sequence[Row], start: int) -> list[Row]:
+        """The rows, a file saved for every one that has a witness. start: the number of the first row."""
+        kept = []
+        for k, (case, row) in enumerate(zip(loaded.cases, rows, strict=True)):
+            size = row.radius if row.radius is not None else row.eps
+            if row.witness is None or size is None:
+                kept.append(row)
+                continue
+            eps = loaded.variant.eps if loaded.variant.eps is not None else Fraction(size)
+            claim = {
+                "format": FORMAT,
+                "producer": f"rspec-verify {self.version}",
+                "spec": {"path": self.spec, "sha256": self.sha256},
+                "query": query,
+                "checkpoint": str(Path(loaded.variant.network.checkpoint).resolve()),
+                "normalize": None if loaded.variant.network.normalize is None else str(loaded.variant.network.normalize),
+                **statement(loaded, case, eps),
+            }
+            arrays = {
+                "input": loaded.inputs[case.position].cpu().contiguous().clone(),
+                "witness": torch.tensor(row.witness, dtype=torch.float64),
+            }
+            name = f"{query}-{start + k}.witness"
+            self.save(name, save(arrays, {"witness": json.dumps(claim)}))
+            kept.append(replace(row, witness_file=name))
+        return kept
+
+
+def replay(path: str, checkpoints: Sequence[str] = ()) -> str:
+    """What the witness shows, in words. checkpoints: where its network may be, instead of where it was. Raises UnreadableError or RefutedError."""
+    if not Path(path).is_file():
+        raise UnreadableError("it is a folder: name the files in it" if Path(path).is_dir() else "there is no such file")
+    try:
+        with safe_open(path, "pt") as f:
+            text = (f.metadata() or {}).get("witness")
+            if text is None:
+                raise UnreadableError("it is no witness that vrun has saved")
+            claim = json.loads(text)
+            arrays = {name: f.get_tensor(name) for name in ("input", "witness")}
+        if claim["format"] != FORMAT:
+            raise UnreadableError(f"its format is {claim['format']!r}, not {FORMAT!r}")
+        return _replay(claim, arrays["input"], arrays["witness"], load(_checkpoint(claim, checkpoints)))
+    except (
+        OSError,
+        SafetensorError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        RuntimeError,
+        ArithmeticError,
+        RecursionError,
+    ) as e:
+        reason = str(e).splitlines() or [""]
+        raise UnreadableError(f"a part is missing or damaged ({type(e).__name__}: {reason[0]})") from None
+
+
+def _checkpoint(claim: dict[str, Any], given: Sequence[str]) -> bytes:
+    """The contents of the checkpoint that a witness is about."""
+    for path in given or [claim["checkpoint"]]:
+        try:
+            raw = Path(path).read_bytes()
+        except OSError as e:
+            raise UnreadableError(f"the checkpoint {path} cannot be read ({e.strerror}): name it with --network") from None
+        if hashlib.sha256(raw).hexdigest() == claim["network"]["sha256"]:
+            return raw
+    raise UnreadableError("the checkpoint is another one (its sha256 differs): name the right one with --network")
+
+
+def _replay(claim: dict[str, Any], centre: Tensor, point: Tensor, tensors: dict[str, Tensor]) -> str:
+    said, p, eps = claim["network"], claim["perturbation"], _rational(claim["eps"])
+    if centre.dtype != torch.float64 or centre.dim() != 2 or point.dtype != centre.dtype or point.shape != centre.shape:
+        raise ValueError("the input and the witness are no tables of float64 of one shape")
+    if not bool(torch.isfinite(centre).all() and torch.isfinite(point).all()):
+        raise ValueError("a number is not finite")
+    if hashlib.sha256(centre.numpy().tobytes()).hexdigest() != claim["input"]["sha256"]:
+        raise UnreadableError("its input is not the one that its hash is of")
+    clip = None if p["clip"] is None else (_rational(p["clip"][0]), _rational(p["clip"][1]))
+    norm = None if p["norm"] == "inf" else _rational(p["norm"])
+    limits = Limits(tuple(map(_rational, p["weights"])), norm, p["at_most"], clip)
+    if len(limits.weights) != len(centre) or min(limits.weights) < 0 or eps < 0 or (norm is not None and norm < 1):
+        raise ValueError("its perturbation does not fit its input")
+    network = assemble({k: v.to(torch.float64) for k, v in tensors.items()}, _architecture(said, tensors), torch.float64, torch.device("cpu"))
+    if claim.get("normalize") is not None:
+        network = normalized(network, float(_rational(claim["normalize"])))
+    label, against = claim["label"], claim["against"]
+    if not all(type(c) is int and 0 <= c < network.classes for c in [label, *against]) or label in against or not against:
+        raise ValueError("its classes are not those of the network")
+    eye = torch.eye(network.classes, dtype=torch.float64)
+    if not contains(limits, centre, point, eps):
+        raise RefutedError(f"its point is not in the set of radius {float(eps):.6g}")
+    if not misclassifies(network.unroll(len(centre)), point, eye[against] - eye[label]):
+        raise RefutedError(f"none of the classes {against} is surely ahead of {label} there")
+    read_as = ", ".join(f"{k} {said[k]}" for k in ("cell", "layers", "bidirectional", "readout", "head", "head_activations"))
+    return f"one of the classes {against} is ahead of {label} at a point of the {p['norm']}-norm set of radius {float(eps):.6g}; read as {read_as}"
+
+
+def _architecture(said: dict[str, Any], tensors: dict[str, Tensor]) -> Architecture:
+    prefix, head = said["prefix"], tuple(said["head"])
+    if said["readout"] not in ("last", "mean", "max"):
+        raise ValueError(f"readout {said['readout']!r} is not known")
+    recurrent = tensors[f"{prefix}weight_hh_l0"]
+    return Architecture(
+        cell=said["cell"],
+        prefix=prefix,
+        layers=int(said["layers"]),
+        bidirectional=bool(said["bidirectional"]),
+        bias=f"{prefix}bias_ih_l0" in tensors,
+        input_size=tensors[f"{prefix}weight_ih_l0"].shape[1],
+        hidden=recurrent.shape[1],
+        classes=tensors[f"{head[-1]}.weight"].shape[0],
+        readout=said["readout"],
+        head=head,
+        head_activations=tuple(said["head_activations"]),
+        embedding=None,
+        tokens=0,
+        initial=tuple(said["initial"]),
+    )
+
+
+def _rational(text: Any) -> Fraction:
+    if not isinstance(text, str) or not re.fullmatch(r"-?[0-9]{1,400}(/0*[1-9][0-9]{0,399})?", text):
+        raise ValueError(f"{str(text)[:40]!r} is no rational number")
+    return Fraction(text)

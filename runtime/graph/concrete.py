@@ -1,0 +1,56 @@
+"""The concrete interpreter: the network's value on given inputs, differentiable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from torch import Tensor
+
+from vlang.runtime.graph.nodes import Affine, Constant, Graph, Input, Nonlinear, Ref
+from vlang.runtime.relaxations import RELAXATIONS
+
+#: No node's value is known.
+NONE: Mapping[int, Tensor] = MappingProxyType({})
+
+
+def trajectory(graph: Graph, inputs: Tensor, known: Mapping[int, Tensor] = NONE) -> list[Tensor]:
+    """Every node's value. known: those that need no computing. shape: inputs [B, m, n], known each [1, width] -> each [B, width]."""
+    values: list[Tensor] = []
+
+    def read(ref: Ref) -> Tensor:
+        return values[ref.node][:, ref.start : ref.stop]
+
+    for i, node in enumerate(graph.nodes):
+        if i in known:
+            values.append(known[i].expand(inputs.shape[0], -1))
+            continue
+        match node:
+            case Input(frame=frame):
+                values.append(inputs[:, frame])
+            case Constant(value=value):
+                values.append(value.expand(inputs.shape[0], -1))
+            case Affine(terms=terms, bias=bias):
+                total = bias.expand(inputs.shape[0], -1)
+                for term in terms:
+                    x = read(term.ref)
+                    total = total + (x if term.weight is None else x @ term.weight.T)
+                values.append(total)
+            case Nonlinear(op=op, args=args):
+                values.append(RELAXATIONS[op].value(*(read(r) for r in args)))
+    return values
+
+
+def logits(graph: Graph, inputs: Tensor, known: Mapping[int, Tensor] = NONE) -> Tensor:
+    """The network's output. shape: inputs [B, m, n], known each [1, width] -> [B, classes]."""
+    return trajectory(graph, inputs, known)[graph.output]
+
+
+def unmoved(graph: Graph, inputs: Tensor, frames: frozenset[int]) -> dict[int, Tensor]:
+    """The values that do not depend on these frames, by node. shape: inputs [1, m, n] -> each [1, width]."""
+    return {i: v for i, (v, hit) in enumerate(zip(trajectory(graph, inputs), graph.reached_from(frames), strict=True)) if not hit}
+
+
+def margins(values: Tensor, rows: Tensor) -> Tensor:
+    """Smallest margin over the classes asked about. shape: values [B, classes], rows [B, T, classes] -> [B]."""
+    return -(rows @ values[:, :, None])[..., 0].amax(1)

@@ -1,0 +1,15 @@
+"""The table of cells. To add one: write its equations in a file here, add its line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from vlang.runtime.network.cells.base import Cell, CellWeights
+from vlang.runtime.network.cells.gru import Gru
+from vlang.runtime.network.cells.lstm import Lstm
+from vlang.runtime.network.cells.rnn import Rnn
+
+CELLS: Mapping[str, Cell] = MappingProxyType({"rnn_tanh": Rnn("tanh"), "rnn_relu": Rnn("relu"), "lstm": Lstm(), "gru": Gru()})
+
+__all__ = ["CELLS", "Cell", "CellWeights"]

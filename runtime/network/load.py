@@ -1,0 +1,129 @@
+"""Files to tensors: checkpoints and samples named in a Plan. Never runs code from a file; refuses NaN and infinity."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from vlang.plan import Architecture, ArrayPlan, DataError, DatasetInput, InputPlan, NetworkPlan, Problem, TextInput, ValuesInput
+from vlang.runtime.network.cells import CELLS, CellWeights
+from vlang.runtime.network.normalize import normalized
+from vlang.runtime.network.unroll import Linear, Network
+
+
+def network(plan: NetworkPlan, dtype: torch.dtype, device: torch.device) -> Network:
+    """The network of a checkpoint, its weights converted exactly. Raises DataError."""
+    tensors = _tensors(plan)
+    broken = sorted(name for name, value in tensors.items() if not bool(torch.isfinite(value).all()))
+    if broken:
+        raise DataError(*(Problem("not_finite", plan.span, (f"tensor '{name}' of {plan.checkpoint}",)) for name in broken))
+    found = assemble(tensors, plan.architecture, dtype, device)
+    return found if plan.normalize is None else normalized(found, float(plan.normalize))
+
+
+def assemble(tensors: Mapping[str, Tensor], a: Architecture, dtype: torch.dtype, device: torch.device) -> Network:
+    """The network of some tensors. Raises KeyError where one is missing."""
+
+    def get(name: str) -> Tensor:
+        return tensors[name].to(device=device, dtype=dtype)
+
+    def cell(layer: int, reverse: bool) -> CellWeights:
+        suffix = f"_l{layer}" + ("_reverse" if reverse else "")
+        ih, hh = get(f"{a.prefix}weight_ih{suffix}"), get(f"{a.prefix}weight_hh{suffix}")
+        if not a.bias:
+            return CellWeights(ih, hh, ih.new_zeros(ih.shape[0]), ih.new_zeros(ih.shape[0]))
+        return CellWeights(ih, hh, get(f"{a.prefix}bias_ih{suffix}"), get(f"{a.prefix}bias_hh{suffix}"))
+
+    def linear(name: str) -> Linear:
+        weight = get(f"{name}.weight")
+        bias = get(f"{name}.bias") if f"{name}.bias" in tensors else weight.new_zeros(weight.shape[0])
+        return Linear(weight, bias)
+
+    directions = (False, True) if a.bidirectional else (False,)
+    states = CELLS[a.cell].states
+    start = [get(n).reshape(a.layers * a.directions, a.hidden) for n in a.initial]
+    start = start or [torch.zeros(a.layers * a.directions, a.hidden, dtype=dtype, device=device)] * states
+    return Network(
+        cell=a.cell,
+        layers=tuple(tuple(cell(layer, r) for r in directions) for layer in range(a.layers)),
+        initial=tuple(tuple(tuple(s[layer * a.directions + i] for s in start) for i in range(a.directions)) for layer in range(a.layers)),
+        head=tuple(linear(n) for n in a.head),
+        head_activations=a.head_activations,
+        readout=a.readout,
+        embedding=None if a.embedding is None else get(a.embedding),
+    )
+
+
+def named(network: Network, a: Architecture) -> dict[str, Tensor]:
+    """The tensors that `assemble` makes this network of."""
+    found = {} if network.embedding is None or a.embedding is None else {a.embedding: network.embedding}
+    for k, layer in enumerate(network.layers):
+        for w, reverse in zip(layer, ("", "_reverse"), strict=False):
+            parts = {"weight_ih": w.ih, "weight_hh": w.hh} | ({"bias_ih": w.bias_ih, "bias_hh": w.bias_hh} if a.bias else {})
+            found |= {f"{a.prefix}{part}_l{k}{reverse}": x for part, x in parts.items()}
+    states = [direction for layer in network.initial for direction in layer]
+    found |= {name: torch.stack([s[k] for s in states]) for k, name in enumerate(a.initial)}
+    for name, linear in zip(a.head, network.head, strict=True):
+        found |= {f"{name}.weight": linear.weight, f"{name}.bias": linear.bias}
+    return found
+
+
+def _tensors(plan: NetworkPlan) -> dict[str, Tensor]:
+    try:
+        if plan.format == "safetensors":
+            return load_file(plan.checkpoint)
+        state = torch.load(plan.checkpoint, map_location="cpu", weights_only=True)
+        return {str(k): v.detach() for k, v in state.items()}
+    except (SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, OSError, ValueError, EOFError, AttributeError) as e:
+        raise DataError(Problem("damaged", plan.span, (plan.checkpoint, "checkpoint", str(e).split("\n")[0]))) from None
+
+
+def samples(plan: InputPlan, network: Network) -> tuple[Tensor, list[int] | None, tuple[int, ...]]:
+    """Inputs [S, m, n] in the network's dtype, labels where given, and the samples' numbers. Raises DataError."""
+    match plan:
+        case TextInput(ids=ids, label=label):
+            assert network.embedding is not None
+            return network.embedding[list(ids)][None], None if label is None else [label], (0,)
+        case ValuesInput(values=values, label=label, span=span):
+            x = torch.tensor(values, dtype=network.dtype, device=network.device)[None]
+            if not bool(torch.isfinite(x).all()):
+                raise DataError(Problem("not_finite", span, ("values",)))
+            return x, None if label is None else [label], (0,)
+        case DatasetInput():
+            return _dataset(plan, network)
+
+
+def _dataset(plan: DatasetInput, network: Network) -> tuple[Tensor, list[int] | None, tuple[int, ...]]:
+    chosen = list(plan.indices)
+    held = _array(plan.inputs)
+    rows = np.stack([held[start : start + plan.frames] for start in plan.starts]) if plan.starts else held[chosen]
+    array = rows.reshape(len(chosen), plan.frames, plan.size)
+    x = torch.tensor(np.asarray(array, dtype=np.float64), dtype=network.dtype, device=network.device)
+    broken = (~torch.isfinite(x)).flatten(1).any(1).nonzero().flatten().tolist()
+    if broken:
+        raise DataError(Problem("not_finite", plan.inputs.span, (f"sample {chosen[broken[0]]} of {plan.inputs.path}",)))
+    if plan.labels is None:
+        return x, None, plan.indices
+    labels = [int(y) for y in _array(plan.labels)[chosen]]
+    wrong = next((i for i, y in enumerate(labels) if not 0 <= y < network.classes), None)
+    if wrong is not None:
+        raise DataError(Problem("label_out_of_range", plan.labels.span, (labels[wrong], network.classes, chosen[wrong])))
+    return x, labels, plan.indices
+
+
+def _array(plan: ArrayPlan) -> np.ndarray:
+    try:
+        if plan.key is None:
+            return np.asarray(np.load(plan.path, allow_pickle=False, mmap_mode="r"))
+        with np.load(plan.path, allow_pickle=False) as held:
+            return np.asarray(held[plan.key])
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as e:
+        raise DataError(Problem("damaged", plan.span, (plan.path, "numpy file", str(e)))) from None

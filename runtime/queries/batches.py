@@ -1,0 +1,216 @@
+"""Plan to batches: every row of a query, with its tensors, grouped so that a group shares one graph."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from vlang.plan import DataError, DatasetInput, InputPlan, Problem, TextInput, Variant
+from vlang.runtime.attacks.base import Question
+from vlang.runtime.attacks.witness import Limits
+from vlang.runtime.bounds.walk import Nominal
+from vlang.runtime.device import batch_rows
+from vlang.runtime.graph.concrete import logits
+from vlang.runtime.graph.nodes import Graph
+from vlang.runtime.methods.table import Asked
+from vlang.runtime.network import load
+from vlang.runtime.network.unroll import Network
+from vlang.runtime.sets.ball import Ball
+
+#: Below this many rows a pass is bound by launches, not arithmetic.
+SMALLEST_GROUP = 16
+#: The same for methods that fill the machine with fewer.
+SMALLEST_FILLING_GROUP = {"auto": 4, "quadratic": 4}
+#: Samples whose logits are computed at once.
+AT_ONCE = 1024
+#: A target as the report names it, and the classes it is about.
+TargetRow = tuple[str | int, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row to be answered. `position`: of the sample in its batch of inputs."""
+
+    position: int
+    sample: int
+    label: int
+    predicted: int
+    target: str | int
+    classes: tuple[int, ...]
+    frames: tuple[int, ...]
+
+    @property
+    def correct(self) -> bool:
+        return self.label == self.predicted
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Inputs and what the network says of them. shape: inputs [S, m, n], logits [S, classes]."""
+
+    network: Network
+    graph: Graph
+    inputs: Tensor
+    logits: Tensor
+    labels: list[int] | None
+    numbers: tuple[int, ...]
+
+    @classmethod
+    def load(cls, plan: InputPlan, network: Network) -> Samples:
+        """Raises DataError."""
+        inputs, labels, numbers = load.samples(plan, network)
+        graph = network.unroll(inputs.shape[1])
+        values = torch.cat([logits(graph, part) for part in torch.split(inputs, AT_ONCE)])
+        return cls(network, graph, inputs, values, labels, numbers)
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A variant with its data in memory."""
+
+    variant: Variant
+    samples: Samples
+    cases: tuple[Case, ...]
+    #: How many samples `where = correct` has left out.
+    left_out: int = 0
+
+    @property
+    def network(self) -> Network:
+        return self.samples.network
+
+    @property
+    def graph(self) -> Graph:
+        return self.samples.graph
+
+    @property
+    def inputs(self) -> Tensor:
+        return self.samples.inputs
+
+    def groups(self) -> Iterator[tuple[Case, ...]]:
+        """Correctly classified cases with one number of classes, sorted by first perturbed frame and cut into groups of about
+        `SMALLEST_GROUP` or more: what lies before a group's first frame is computed once, not bounded."""
+        smallest = SMALLEST_FILLING_GROUP.get(self.variant.engine.method, SMALLEST_GROUP)
+        for classes in sorted({len(c.classes) for c in self.cases}):
+            group: list[Case] = []
+            for case in sorted((c for c in self.cases if c.correct and len(c.classes) == classes), key=lambda c: c.frames[0]):
+                if len(group) >= smallest and case.frames[0] != group[-1].frames[0]:
+                    yield tuple(group)
+                    group = []
+                group.append(case)
+            if group:
+                yield tuple(group)
+
+    def ball(self, cases: tuple[Case, ...]) -> Ball:
+        """The perturbation sets at eps = 1."""
+        p, x = self.variant.perturbation, self.inputs
+        weights = [1.0 if p.weights is None else at_least(p.weights[k]) for k in range(x.shape[1])]
+        table = [[w if k in case.frames else 0.0 for k, w in enumerate(weights)] for case in cases]
+        radii = torch.tensor(table, dtype=x.dtype, device=x.device)
+        room = None
+        if p.clip is not None:
+            at = x[[c.position for c in cases]]
+            lo, hi = -at_least(-p.clip[0]), at_least(p.clip[1])
+            spread = torch.finfo(x.dtype).eps * (abs(lo) + abs(hi))
+            room = ((at - lo).clamp(min=0) + spread, (hi - at).clamp(min=0) + spread)
+        return Ball(radii, p.norm, p.frames.at_most, room)
+
+    def limits(self, case: Case) -> Limits:
+        """The perturbation set of one row at eps = 1, exactly."""
+        p, frames = self.variant.perturbation, self.inputs.shape[1]
+        weights = tuple((Fraction(1) if p.weights is None else p.weights[k]) if k in case.frames else Fraction(0) for k in range(frames))
+        return Limits(weights, p.norm, p.frames.at_most, p.clip)
+
+    def clipped(self, points: Tensor, centre: Tensor) -> Tensor:
+        """The points put exactly into the clip where they have moved."""
+        clip = self.variant.perturbation.clip
+        if clip is None:
+            return points
+        return torch.where(points == centre, points, points.clamp(at_least(clip[0]), -at_least(-clip[1])))
+
+    def question(self, cases: tuple[Case, ...], most: float) -> Question:
+        """What an attack is asked: counterexamples no further than `most`."""
+        return Question(self.graph, self.centre(cases).inputs, self.ball(cases), self.rows(cases), most)
+
+    def rows(self, cases: tuple[Case, ...]) -> Tensor:
+        """Output differences y_j - y_label, one a class. shape: [B, T, classes]."""
+        eye = torch.eye(self.network.classes, dtype=self.network.dtype, device=self.network.device)
+        asked = torch.tensor([c.classes for c in cases], device=eye.device)
+        labels = torch.tensor([c.label for c in cases], device=eye.device)
+        return eye[asked] - eye[labels][:, None]
+
+    def asked(self, cases: tuple[Case, ...]) -> Asked:
+        room = batch_rows(self.graph, len(cases[0].classes), self.network.device)
+        return Asked(self.centre(cases), self.ball(cases), self.rows(cases), room)
+
+    def centre(self, cases: tuple[Case, ...]) -> Nominal:
+        centre = Nominal.at(self.graph, self.inputs[[c.position for c in cases]], self.variant.engine.semantics == "deployed32")
+        return centre.sharpened(frozenset(k for c in cases for k in c.frames))
+
+
+def at_least(exact: Fraction) -> float:
+    """The smallest float64 not below an exact number."""
+    value = float(exact)
+    return value if Fraction(value) >= exact else math.nextafter(value, math.inf)
+
+
+def prepare(variant: Variant, samples: Samples) -> Loaded:
+    """List a variant's rows. Raises DataError."""
+    _check_clip(variant, samples.inputs, samples.numbers)
+    if variant.engine.semantics == "deployed32":
+        parameters = (*samples.network.parameters(), samples.inputs)
+        if any(not torch.equal(v, v.to(torch.float32).to(v.dtype)) for v in parameters):
+            raise DataError(Problem("not_float32", variant.engine.span, (variant.network.checkpoint,)))
+    numbers = samples.numbers
+    predicted = samples.logits.argmax(1).tolist()
+    labels = predicted if samples.labels is None else samples.labels
+    values = samples.logits.tolist()
+    keep = [i for i in range(len(numbers)) if labels[i] == predicted[i] or not (isinstance(variant.input, DatasetInput) and variant.input.correct)]
+    cases: list[Case] = []
+    for i in keep:
+        for target, classes in _targets(variant, labels[i], values[i], numbers[i]):
+            for frames in variant.perturbation.frames.rows:
+                cases.append(Case(i, numbers[i], labels[i], predicted[i], target, classes, frames))
+    if not cases and variant.target.kind == "class" and keep:
+        raise DataError(Problem("target_is_label", variant.target.span, (variant.network.label_name(variant.target.index),)))
+    return Loaded(variant, samples, tuple(cases), len(numbers) - len(keep))
+
+
+def _targets(variant: Variant, label: int, values: list[float], sample: int) -> list[TargetRow]:
+    """The rows of a target on one sample; none where the target is the label itself."""
+    others = [j for j in range(len(values)) if j != label]
+    name = variant.network.label_name
+    match variant.target.kind:
+        case "any":
+            return [("any", tuple(others))]
+        case "each":
+            return [(name(j), (j,)) for j in others]
+        case "class":
+            j = variant.target.index
+            return [] if j == label else [(name(j), (j,))]
+        case "random":
+            j = random.Random(f"{variant.target.seed}:{sample}").choice(others)
+            return [(name(j), (j,))]
+        case "runner_up":
+            j = max(others, key=lambda c: values[c])
+            return [(name(j), (j,))]
+
+
+def _check_clip(variant: Variant, inputs: Tensor, numbers: tuple[int, ...]) -> None:
+    clip = variant.perturbation.clip
+    if clip is None:
+        return
+    lo, hi = float(clip[0]), float(clip[1])
+    slack = torch.finfo(inputs.dtype).eps * max(abs(lo), abs(hi))  # the literals are exact, the data rounded
+    outside = ((inputs < lo - slack) | (inputs > hi + slack)).flatten(1).any(1).nonzero().flatten().tolist()
+    if outside:
+        raise DataError(Problem("outside_clip", variant.perturbation.span, (numbers[outside[0]], f"{lo:g}", f"{hi:g}")))
+
+
+def tokens(variant: Variant, frames: tuple[int, ...]) -> tuple[str, ...] | None:
+    return tuple(variant.input.tokens[k] for k in frames) if isinstance(variant.input, TextInput) else None

@@ -1,0 +1,178 @@
+"""The house's rules: which side imports what, what the wheel holds, that documents' examples run."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+#: The only modules of the language that the runtime may import.
+VALUES = {"vlang.plan", "vlang.report", "vlang.text.source"}
+HEAVY = {"torch", "numpy", "safetensors"}
+
+
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """Modules imported, and whether at the top of the module."""
+    tree = ast.parse(path.read_text())
+    top = set(map(id, tree.body))
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(a.name, id(node) in top) for a in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.append((node.module, id(node) in top))
+            found += [(f"{node.module}.{a.name}", id(node) in top) for a in node.names if node.module in ("vlang", "vlang.runtime")]
+    return found
+
+
+def modules(folder: str) -> list[Path]:
+    return [
+        p for p in (ROOT / folder).rglob("*.py") if not (folder == "vlang" and {"runtime", "grammar"} & set(p.relative_to(ROOT / "vlang").parts[:1]))
+    ]
+
+
+def test_the_runtime_knows_no_syntax() -> None:
+    for path in modules("runtime"):
+        for name, _ in imports(path):
+            if name.startswith("vlang") and not name.startswith("vlang.runtime") and name != "vlang":
+                assert name in VALUES, f"{path} imports {name}"
+            assert name.split(".")[0] != "lark", f"{path} imports lark"
+
+
+def test_the_language_imports_no_torch_except_cli_lazily() -> None:
+    for path in modules("vlang"):
+        if path.parent.name == "vcheck":  # a program of its own
+            continue
+        for name, top in imports(path):
+            assert name.split(".")[0] not in HEAVY, f"{path} imports {name}"
+            assert not name.startswith("vlang.vcheck"), f"{path} imports {name}"
+            if name.startswith("vlang.runtime"):
+                assert path.name == "cli.py", f"{path} imports {name}"
+                assert not top, f"{path} imports {name}"
+
+
+def test_the_checker_imports_nothing_but_itself_and_three_libraries() -> None:
+    folder = ROOT / "vlang" / "vcheck"
+    for path in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [a.name for a in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+                if node.level:
+                    assert node.level == 1, f"{path} imports from outside its folder"
+                    assert (folder / f"{node.module}.py").exists()
+                    continue
+            else:
+                continue
+            assert {n.split(".")[0] for n in names} <= {"flint", "numpy", "safetensors"} | sys.stdlib_module_names, f"{path} imports {names}"
+
+
+def test_the_checker_runs_wherever_it_is_copied_to(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "vlang" / "vcheck", tmp_path / "vcheck", ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "vcheck", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"]})
+    assert done.returncode == 0, done.stderr
+    assert "--network" in done.stdout
+
+
+def test_cells_hold_no_bounding_code_and_relaxations_know_no_cell() -> None:
+    for path in (ROOT / "runtime" / "network" / "cells").glob("*.py"):
+        assert not any("relaxations" in n or "bounds" in n or "ball" in n for n, _ in imports(path))
+    for path in (ROOT / "runtime" / "relaxations").glob("*.py"):
+        assert not any("cells" in n or "graph" in n or "network" in n for n, _ in imports(path))
+
+
+@pytest.mark.parametrize("folder", ["vlang", "runtime"])
+def test_no_mutable_module_state(folder: str) -> None:
+    """Module-level names are functions, classes, or constants in capitals."""
+    for path in modules(folder):
+        for node in ast.parse(path.read_text()).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+            for target in targets:
+                if isinstance(target, ast.Name):
+                    name = target.id
+                    assert name.isupper() or name.startswith("_") or name[0].isupper() or name.startswith("__"), f"{path}: {name}"
+
+
+def test_the_wheel_holds_only_vlang_and_every_package(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(tmp_path), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {n.split("/")[0] for n in names}
+    assert {t for t in tops if not t.endswith(".dist-info")} == {"vlang"}
+    packed = {n for n in names if n.endswith(".py")}
+    here = {str(p.relative_to(ROOT)) for p in modules("vlang")}
+    here |= {f"vlang/{p.relative_to(ROOT)}" for folder in ("runtime", "grammar") for p in modules(folder)}
+    assert packed == here
+    assert "vlang/grammar/rspec.lark" in names
+    assert "vlang/py.typed" in names
+
+
+def test_the_readmes_test_command_is_what_ci_runs() -> None:
+    readme = (ROOT / "README.md").read_text()
+    commands = re.findall(r"^    (python3\.11 .*)$", readme, re.M)
+    assert len(commands) == 2
+    assert "vrun specs/qc_word3.rspec" in commands[0]
+    assert "pytest" in commands[1]
+    assert "README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+def spec_blocks(document: str) -> list[str]:
+    return re.findall(r"```rspec\n(.*?)```", (ROOT / document).read_text(), re.S)
+
+
+@pytest.mark.parametrize(
+    ("document", "number"), [(d, i) for d in ("README.md", "grammar/README.md") if (ROOT / d).exists() for i in range(len(spec_blocks(d)))]
+)
+def test_every_example_in_the_documents_checks(document: str, number: int, tmp_path: Path) -> None:
+    """Examples are whole specs in specs/; paths are relative to that folder."""
+    from vlang.lower.spec import compile_spec
+    from vlang.text.source import Source
+
+    text = spec_blocks(document)[number]
+    compile_spec(Source(str(ROOT / "specs" / "example.rspec"), text))
+
+
+#: How shipped specs that take longer than a test may are run: smaller, in part, or only checked.
+SMALLER = {
+    "table5.rspec": ["check"],
+    "planes_lines_full.rspec": ["check"],
+    "table5_quick.rspec": ["run", "-p", "samples=1", "-p", "steps=20"],
+    "planes_lines.rspec": ["run", "-p", "samples=1"],
+    "strokes.rspec": ["run", "-p", "digit=39", "-p", "tolerance=0.5"],
+    "digits_table.rspec": ["run", "-p", "samples=4"],
+    "questions.rspec": ["run", "-p", "batches=10"],
+    "spectra.rspec": ["run", "-p", "samples=2", "-q", "digits_matrix", "-q", "digits_certified", "-q", "digits_attacked"],
+    "news.rspec": ["run", "-q", "cert"],
+}
+
+
+@pytest.mark.parametrize("spec", sorted(p.name for p in (ROOT / "specs").glob("*.rspec")))
+def test_every_shipped_spec_passes(spec: str, tmp_path: Path) -> None:
+    from vlang.cli import main
+
+    shutil.copytree(ROOT / "specs", tmp_path / "specs")  # reports are written beside the spec
+    command, *options = SMALLER.get(spec, ["run"])
+    assert main([command, str(tmp_path / "specs" / spec), *options]) == 0
+
+
+def test_checkpoints_are_small() -> None:
+    for path in (ROOT / "specs").rglob("*"):
+        assert not path.is_file() or path.stat().st_size < 2 * 2**20
+
+
+def test_ruff_and_mypy_are_clean() -> None:
+    for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]):
+        done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr

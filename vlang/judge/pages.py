@@ -1,0 +1,123 @@
+"""Answers to the pages that a spec's reports ask for: tables, brackets, heat maps, and what produced them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from vlang.judge.gates import judge_over
+from vlang.judge.join import Answered, Record, listing, pivot, records, value_of
+from vlang.plan import DatasetInput, Plan, QueryPlan, ReportPlan, SpectrumQuery
+from vlang.report import Bracket, Heat, Page, QueryResult, Results, Row, SpectrumResult, left_out, size_of
+
+#: What the numbers of each kind are called under a picture.
+MEASURES: Mapping[str, str] = {"radius": "certified radius", "attack": "nearest attack", "estimate": "estimate, not proved"}
+#: A pen's move: dx, dy, end of stroke, end of digit.
+PEN = 4
+
+
+def make(plan: Plan, results: Results) -> tuple[Page, ...]:
+    answered: dict[str, tuple[QueryPlan | SpectrumQuery, QueryResult | SpectrumResult]] = {}
+    answered |= {q.name: (q, r) for q, r in zip(plan.queries, results.queries, strict=True)}
+    answered |= {q.name: (q, r) for q, r in zip(plan.spectra, results.spectra, strict=True)}
+    return tuple(_page(plan, report, answered, results) for report in plan.reports)
+
+
+def _page(plan: Plan, report: ReportPlan, answered: Answered, results: Results) -> Page:
+    found = records(report, answered)
+    gates = tuple(judge_over(g, [r.fields for r in found]) for g in report.expectations)
+    return Page(
+        report.name,
+        pivot(report, found),
+        listing(report, found),
+        tuple(_brackets(found)),
+        tuple(_heats(report, answered)),
+        gates,
+        tuple(_provenance(plan, report, answered, results)),
+        report.formats,
+        report.path,
+        report.note,
+        tuple(x for name in report.queries if isinstance(x := answered[name][1], SpectrumResult) and report.picture != "none"),
+    )
+
+
+def _brackets(found: Sequence[Record]) -> Iterator[Bracket]:
+    for record in (r for r in found if r.rows):
+        sizes = {kind: [x for n, k in record.kinds.items() if k == kind and (x := size_of(record.rows[n])) is not None] for kind in MEASURES}
+        told = [f"{k.split('.')[-1]} {v}" for k, v in record.swept.items()]
+        about = f"{record.attributes['label']}, target {record.attributes['target']}"
+        title = ", ".join([*told, f"sample {value_of(record, 'sample')}", f"frames {value_of(record, 'frames')}", about])
+        yield Bracket(title, max(sizes["radius"], default=None), next(iter(sizes["estimate"]), None), min(sizes["attack"], default=None))
+
+
+def _heats(report: ReportPlan, answered: Answered) -> Iterator[Heat]:
+    """A picture for each sample and sweep point of which every frame was asked about alone."""
+    if report.picture == "none":
+        return
+    for name in report.queries:
+        plan, result = answered[name]
+        if not isinstance(plan, QueryPlan) or not isinstance(result, QueryResult):
+            continue
+        groups: dict[tuple[object, ...], list[Row]] = {}
+        for row in result.rows:
+            groups.setdefault((row.swept, row.sample, row.target), []).append(row)
+        for (_, sample, target), rows in groups.items():
+            heat = _heat(
+                report.picture,
+                plan,
+                rows,
+                f"{name}: sample {sample}, {rows[0].label}, target {target}" + "".join(f", {k.split('.')[-1]} {v}" for k, v in rows[0].swept),
+            )
+            if heat is not None:
+                yield heat
+
+
+def _heat(picture: str, plan: QueryPlan, rows: Sequence[Row], title: str) -> Heat | None:
+    sizes = tuple(s for s in map(size_of, rows) if s is not None)
+    whole = len(rows) > 1 and len(sizes) == len(rows) and [r.frames for r in rows] == [(k,) for k in range(len(rows))]
+    if not whole or plan.kind not in MEASURES:
+        return None
+    if picture in ("auto", "words") and rows[0].tokens is not None:
+        return Heat("words", title, MEASURES[plan.kind], tuple(r.tokens[0] for r in rows if r.tokens), (), sizes)
+    values = rows[0].values
+    if picture == "strokes" and values is not None and len(values[0]) == PEN:
+        return Heat("strokes", title, MEASURES[plan.kind], (), values, sizes)
+    return None
+
+
+def _provenance(plan: Plan, report: ReportPlan, answered: Answered, results: Results) -> Iterator[tuple[str, str]]:
+    e = results.engine
+    yield "spec", f"{Path(plan.path).name}, sha256 {plan.sha256}"
+    if plan.params:
+        yield "params", ", ".join(f"{k} = {v}" for k, v in plan.params)
+    yield "computed by", f"rspec-verify {e.version}, torch {e.torch}, {e.device}, {e.dtype}"
+    variants = [v for name in report.queries for v in answered[name][0].variants]
+    for network in dict.fromkeys(v.network for v in variants):
+        scaled = "" if network.normalize is None else f", recurrent matrices scaled to a spectral radius of {float(network.normalize):g}"
+        yield f"network {network.name}", f"{Path(network.checkpoint).name}, sha256 {_sha256(network.checkpoint)}{scaled}"
+    for path in dict.fromkeys(v.input.inputs.path for v in variants if isinstance(v.input, DatasetInput)):
+        yield "data", f"{Path(path).name}, sha256 {_sha256(path)}"
+    for name in report.queries:
+        query, result = answered[name]
+        if isinstance(query, SpectrumQuery):
+            yield f"spectrum {name}", f"{len(result.rows)} matrices, {result.seconds:.1f} s; ordinary floating point, not proved"
+            continue
+        methods, seeds, semantics = (
+            ", ".join(dict.fromkeys(str(x) for x in values))
+            for values in ([v.method for v in query.variants], [v.engine.seed for v in query.variants], [v.engine.semantics for v in query.variants])
+        )
+        proof = (
+            f"holds of {'the real-arithmetic network' if semantics == 'real' else semantics}"
+            if query.kind in ("radius", "verify")
+            else MEASURES.get(query.kind, "")
+        )
+        yield f"{query.kind} {name}", f"{methods}, seed {seeds}, {len(result.rows)} rows, {result.seconds:.1f} s; {proof}".rstrip("; ")
+        if isinstance(result, QueryResult):
+            yield from ((f"{query.kind} {name}", text) for text in left_out(result))
+    if report.reported is not None:
+        yield "reported", f"{report.reported.name}: figures from elsewhere, not computed here"
+
+
+def _sha256(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -1,0 +1,271 @@
+"""Headers of the files a spec names, read without torch, numpy or running anything they hold.
+
+Sizes in headers are checked against the file's size before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import math
+import os
+import pickle
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from vlang.text import diagnostics as d
+from vlang.text.diagnostics import SpecError, nearest
+from vlang.text.source import Span
+
+LONGEST_HEADER = 100 * 2**20
+FLOAT_TYPES = frozenset({"F16", "BF16", "F32", "F64", "HalfStorage", "BFloat16Storage", "FloatStorage", "DoubleStorage"})
+NUMPY_TYPES = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"})
+#: struct's letters of numpy's integers.
+INTEGER_CODES = {"i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q"}
+#: Sequences of their own lengths in one file.
+MOST_OFFSETS = 2_000_000
+#: Bytes per element of safetensors types.
+SIZES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+
+
+@dataclass(frozen=True)
+class TensorHeader:
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def floating(self) -> bool:
+        return self.dtype in FLOAT_TYPES
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """format: 'safetensors' or 'torch'. metadata: strings by name, empty for torch files."""
+
+    path: str
+    format: str
+    tensors: Mapping[str, TensorHeader]
+    metadata: Mapping[str, str]
+
+
+def locate(folder: Path, name: str, span: Span) -> str:
+    """The absolute path of an existing, non-empty, readable file. Raises SpecError."""
+    if not name.strip():
+        raise SpecError(d.empty_path(span))
+    path = folder / os.path.expanduser(name)
+    try:
+        if path.is_dir():
+            raise SpecError(d.is_directory(span, name))
+        if not path.exists():
+            siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+            near = nearest(path.name, siblings)
+            raise SpecError(d.missing_file(span, name, None if near is None else str(Path(name).parent / near)))
+        if not path.is_file():
+            raise SpecError(d.unreadable(span, name, "it is no regular file"))
+        if path.stat().st_size == 0:
+            raise SpecError(d.empty_file(span, name))
+        with path.open("rb"):
+            pass
+    except (OSError, ValueError) as e:
+        raise SpecError(d.unreadable(span, name, _reason(e))) from None
+    return str(path.resolve())
+
+
+def _reason(e: Exception) -> str:
+    return (e.strerror or str(e)).lower() if isinstance(e, OSError) else str(e)
+
+
+def read_text(path: str, span: Span) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as e:
+        raise SpecError(d.damaged(span, path, "text file", f"not UTF-8 at byte {e.start}")) from None
+    except OSError as e:
+        raise SpecError(d.unreadable(span, path, _reason(e))) from None
+
+
+def checkpoint(path: str, span: Span) -> Checkpoint:
+    """The header of a safetensors file or a torch state dict."""
+    try:
+        with open(path, "rb") as f:
+            magic = f.read(16)
+        if magic[:4] == b"PK\x03\x04":
+            return Checkpoint(path, "torch", _torch_zip(path, span), {})
+        # A safetensors header of 640 bytes begins like a pickle.
+        if magic[:2] in (b"\x80\x02", b"\x80\x04", b"\x80\x03", b"\x80\x05") and magic[8:9] != b"{":
+            raise SpecError(d.unknown_format(span, path, "safetensors, or torch.save of a state dict by torch >= 1.6 (this is an older pickle)"))
+        return _safetensors(path, span)
+    except OSError as e:
+        raise SpecError(d.unreadable(span, path, _reason(e))) from None
+
+
+def _safetensors(path: str, span: Span) -> Checkpoint:
+    what = "safetensors file"
+    size = os.path.getsize(path)
+    with open(path, "rb") as f:
+        head = f.read(8)
+        length = struct.unpack("<Q", head)[0] if len(head) == 8 else -1
+        if not 0 < length <= LONGEST_HEADER:
+            raise SpecError(d.unknown_format(span, path, "safetensors (.safetensors) or a torch state dict (.pt)"))
+        if 8 + length > size:
+            raise SpecError(d.damaged(span, path, what, f"its header needs {length} bytes, the file has {size - 8}; it is truncated"))
+        raw = f.read(length)
+    try:
+        header = json.loads(raw)
+        metadata = header.pop("__metadata__", {})
+        tensors = {str(k): TensorHeader(tuple(int(n) for n in v["shape"]), str(v["dtype"])) for k, v in header.items()}
+        ends = {str(k): (int(v["data_offsets"][0]), int(v["data_offsets"][1])) for k, v in header.items()}
+        if any(not isinstance(v, str) for v in metadata.values()):
+            raise ValueError("metadata must be texts")
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError):
+        raise SpecError(d.damaged(span, path, what, "its header is not what safetensors writes")) from None
+    for name, tensor in tensors.items():
+        begin, end = ends[name]
+        if tensor.dtype not in SIZES:
+            raise SpecError(d.damaged(span, path, what, f"tensor '{name}' has the unknown type {tensor.dtype!r}"))
+        wanted = math.prod(tensor.shape) * SIZES[tensor.dtype]
+        if min(tensor.shape, default=0) < 0 or begin < 0 or end - begin != wanted:
+            raise SpecError(d.damaged(span, path, what, f"tensor '{name}' has a size that does not fit its shape"))
+        if 8 + length + end > size:
+            raise SpecError(d.damaged(span, path, what, f"tensor '{name}' ends at byte {8 + length + end}, the file at {size}; it is truncated"))
+    return Checkpoint(path, "safetensors", tensors, metadata)
+
+
+# -- torch state dicts: the pickle's opcodes are replayed with stand-ins for the few globals a state dict needs -------------
+
+
+@dataclass(frozen=True)
+class _Storage:
+    dtype: str
+
+
+class _ForbiddenError(Exception):
+    """The pickle names a global that a state dict does not need."""
+
+
+class _State(dict[Any, Any]):
+    """Stands for an OrderedDict, whose pickle also sets attributes (`_metadata`)."""
+
+
+class _Header(pickle._Unpickler):
+    """An unpickler that can build nothing but names, shapes and dtypes.
+
+    The Python implementation: its memo is a dictionary, where the C one allocates as many slots as a file asks for.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "collections" and name == "OrderedDict":
+            return _State
+        if module == "torch._utils" and name in ("_rebuild_tensor_v2", "_rebuild_parameter"):
+            return _rebuild_tensor if name == "_rebuild_tensor_v2" else (lambda data, *_: data)
+        if module == "torch" and name.endswith("Storage"):
+            return name
+        raise _ForbiddenError(f"{module}.{name}")
+
+    def persistent_load(self, pid: Any) -> Any:
+        return _Storage(pid[1] if isinstance(pid[1], str) else "?")
+
+
+def _rebuild_tensor(storage: Any, offset: Any, shape: Any, *_: Any) -> TensorHeader:
+    return TensorHeader(tuple(int(n) for n in shape), storage.dtype)
+
+
+def _torch_zip(path: str, span: Span) -> dict[str, TensorHeader]:
+    what = "torch state dict"
+    try:
+        with zipfile.ZipFile(path) as z:
+            name = next((n for n in z.namelist() if n.endswith("/data.pkl") or n == "data.pkl"), None)
+            if name is None:
+                raise SpecError(d.unknown_format(span, path, "safetensors or a torch state dict (this is another zip file)"))
+            if z.getinfo(name).file_size > LONGEST_HEADER:
+                raise SpecError(d.damaged(span, path, what, "its index is too large"))
+            raw = z.read(name)
+        state = _Header(io.BytesIO(raw)).load()
+    except _ForbiddenError as e:
+        raise SpecError(d.runs_code(span, path, str(e))) from None
+    except SpecError:
+        raise
+    except Exception as e:  # a damaged pickle or zip can raise anything
+        raise SpecError(d.damaged(span, path, what, str(e) or type(e).__name__)) from None
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, TensorHeader) for k, v in state.items()):
+        raise SpecError(d.damaged(span, path, what, "it holds something else than a flat dictionary of tensors (save model.state_dict() alone)"))
+    return state
+
+
+# -- numpy files ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ArrayHeader:
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def integral(self) -> bool:
+        return self.dtype[1:2] in "iub"
+
+
+def npy(path: str, span: Span) -> ArrayHeader:
+    with open(path, "rb") as f:
+        return _npy_header(f, os.path.getsize(path), path, span)
+
+
+def npz(path: str, span: Span) -> dict[str, ArrayHeader]:
+    try:
+        with zipfile.ZipFile(path) as z:
+            found = {}
+            for info in z.infolist():
+                if info.filename.endswith(".npy"):
+                    with z.open(info) as f:
+                        try:
+                            found[info.filename[:-4]] = _npy_header(f, info.file_size, path, span)
+                        except SpecError:
+                            continue  # an array that is not plain numbers, and perhaps not asked for
+            return found
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as e:
+        raise SpecError(d.damaged(span, path, ".npz file", str(e))) from None
+
+
+def whole_numbers(path: str, name: str, span: Span) -> tuple[int, ...]:
+    """The numbers of a one-dimensional integer array in an .npz. Raises SpecError."""
+    try:
+        with zipfile.ZipFile(path) as z, z.open(f"{name}.npy") as f:
+            header = _npy_header(f, z.getinfo(f"{name}.npy").file_size, path, span)
+            if not header.integral or len(header.shape) != 1 or header.shape[0] > MOST_OFFSETS:
+                raise SpecError(d.damaged(span, path, ".npz file", f"its array '{name}' is no list of at most {MOST_OFFSETS} whole numbers"))
+            order = ">" if header.dtype[0] == ">" else "<"
+            return struct.unpack(f"{order}{header.shape[0]}{INTEGER_CODES[header.dtype[1:]]}", f.read(header.shape[0] * int(header.dtype[2:])))
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError, struct.error, KeyError) as e:
+        raise SpecError(d.damaged(span, path, ".npz file", str(e))) from None
+
+
+def _npy_header(f: IO[bytes], size: int, path: str, span: Span) -> ArrayHeader:
+    """The header of the .npy format, versions 1 to 3 (numpy/lib/format.py documents it)."""
+    try:
+        magic = f.read(8)
+        if len(magic) < 8 or magic[:6] != b"\x93NUMPY" or magic[6] not in (1, 2, 3):
+            raise SpecError(d.damaged(span, path, ".npy file", "it does not begin like one"))
+        width = 2 if magic[6] == 1 else 4
+        length = int.from_bytes(f.read(width), "little")
+        if length > min(size, 2**20):
+            raise ValueError("its header is too long; it is truncated")
+        header = ast.literal_eval(f.read(length).decode("latin-1"))
+        shape, dtype = tuple(header["shape"]), header["descr"]
+        if set(header) != {"descr", "fortran_order", "shape"} or not all(type(n) is int and n >= 0 for n in shape):
+            raise ValueError("its header is not what numpy writes")
+        if not isinstance(dtype, str) or dtype[1:] not in NUMPY_TYPES:
+            raise SpecError(d.damaged(span, path, ".npy file", f"it holds {dtype!r}, not plain numbers"))
+        wanted = math.prod(shape) * int(dtype[2:])
+        if 8 + width + length + wanted > size:
+            raise ValueError(f"it should hold {wanted} bytes of numbers, and has {size - 8 - width - length}; it is truncated")
+    except (KeyError, SyntaxError, TypeError, MemoryError, RecursionError, OverflowError):
+        raise SpecError(d.damaged(span, path, ".npy file", "its header is not what numpy writes")) from None
+    except ValueError as e:
+        raise SpecError(d.damaged(span, path, ".npy file", str(e))) from None
+    return ArrayHeader(shape, dtype)

@@ -1,0 +1,86 @@
+"""Typed network to NetworkPlan: the checkpoint located and read, labels and vocabulary resolved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from vlang.lower import files
+from vlang.lower.architecture import metadata_list
+from vlang.lower.architecture import read as read_architecture
+from vlang.plan import NetworkPlan
+from vlang.text import diagnostics as d
+from vlang.text.diagnostics import SpecError
+from vlang.typed.signatures import Network
+from vlang.typed.types import Located
+
+
+class LoweredNetwork:
+    """A lowered network with what only the language needs."""
+
+    def __init__(self, plan: NetworkPlan, vocabulary: dict[str, int] | None) -> None:
+        self.plan, self.vocabulary = plan, vocabulary
+
+
+def derive(form: Network, name: str, base: LoweredNetwork) -> LoweredNetwork:
+    """A network with another's weights, its recurrent matrices scaled. Raises SpecError."""
+    if form.normalize is None:
+        raise SpecError(d.missing_key(form.span, "normalize", "a derived network", "what its recurrent matrices are scaled to"))
+    others = ("checkpoint", "cell", "activation", "readout", "head", "vocabulary", "labels")
+    given = [(key, getattr(form, key)) for key in others]
+    wrong = [d.does_not_apply(value.span, key, "a derived network is like the one it comes from") for key, value in given if value is not None]
+    if wrong:
+        raise SpecError(*wrong)
+    return LoweredNetwork(replace(base.plan, name=name, normalize=form.normalize.value, span=form.normalize.span), base.vocabulary)
+
+
+def read(form: Network, name: str, folder: Path) -> LoweredNetwork:
+    """The network of a checkpoint. Raises SpecError."""
+    if form.checkpoint is None:
+        raise SpecError(d.missing_key(form.span, "checkpoint", "network", "a .safetensors file, or a torch state dict"))
+    if form.normalize is not None:
+        raise SpecError(d.does_not_apply(form.normalize.span, "normalize", "only a network derived 'from' another is scaled"))
+    path = files.locate(folder, form.source.value, form.source.span)
+    checkpoint = files.checkpoint(path, form.source.span)
+    architecture = read_architecture(checkpoint, form)
+    if form.labels is not None:
+        labels: tuple[str, ...] | None = tuple(map(str, form.labels.value))
+    else:
+        labels = metadata_list(checkpoint.metadata, "labels")
+    label_span = form.labels.span if form.labels else form.source.span
+    if labels is not None and len(labels) != architecture.classes:
+        raise SpecError(d.labels_length(label_span, len(labels), architecture.classes))
+    if labels is not None and len(set(labels)) != len(labels):
+        raise SpecError(d.same_label_twice(label_span, next(x for x in labels if labels.count(x) > 1)))
+    if form.activation is not None and not architecture.cell.startswith("rnn"):
+        raise SpecError(d.does_not_apply(form.activation.span, "activation", f"the activations of {architecture.cell} are fixed"))
+    words = _vocabulary(form, checkpoint, folder)
+    if form.vocabulary is not None and architecture.embedding is None:
+        raise SpecError(d.does_not_apply(form.vocabulary.span, "vocabulary", "the checkpoint has no embedding table"))
+    span = form.vocabulary.span if form.vocabulary else form.source.span
+    if words is not None and architecture.embedding is not None and len(words) != architecture.tokens:
+        raise SpecError(d.vocabulary_length(span, len(words), architecture.tokens))
+    vocabulary = None if words is None else {w: i for i, w in reversed(list(enumerate(words)))}
+    kind: Literal["safetensors", "torch"] = "torch" if checkpoint.format == "torch" else "safetensors"
+    return LoweredNetwork(NetworkPlan(name, path, kind, architecture, labels or (), form.source.span), vocabulary)
+
+
+def _vocabulary(form: Network, checkpoint: files.Checkpoint, folder: Path) -> tuple[str, ...] | None:
+    if form.vocabulary is None:
+        return metadata_list(checkpoint.metadata, "vocabulary")
+    text = files.read_text(files.locate(folder, form.vocabulary.value, form.vocabulary.span), form.vocabulary.span)
+    lines = text.split("\n")
+    return tuple(x.rstrip("\r") for x in (lines[:-1] if lines[-1] == "" else lines))
+
+
+def class_number(label: Located[str | int], network: NetworkPlan) -> int:
+    """The number of a class given by name or number. Raises SpecError."""
+    value = label.value
+    if isinstance(value, str):
+        if value not in network.labels:
+            raise SpecError(d.unknown_label(label.span, value, network.labels or [str(i) for i in range(network.architecture.classes)]))
+        return network.labels.index(value)
+    if value >= network.architecture.classes:
+        raise SpecError(d.label_out_of_range(label.span, value, network.architecture.classes))
+    return value

@@ -1,0 +1,64 @@
+"""Typed perturbation to its plan: frames and weights resolved against a sequence's length."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from vlang.plan import FrameSet, PerturbationPlan
+from vlang.text import diagnostics as d
+from vlang.text.diagnostics import SpecError
+from vlang.typed.signatures import Perturbation
+from vlang.typed.types import Frames, Located
+
+
+def lower_perturbation(form: Perturbation, frames: int, text: bool) -> PerturbationPlan:
+    """The set on sequences of so many frames. Raises SpecError."""
+    space: Literal["input", "embedding"] = "embedding" if text else "input"
+    if form.space is not None and form.space.value != space:
+        cure = "a text is perturbed in its embeddings: write space = embedding" if text else "values have no embeddings: write space = input"
+        raise SpecError(d.needs_embedding_space(form.space.span, form.space.value, cure))
+    if form.clip is not None and text:
+        raise SpecError(d.clip_on_embeddings(form.clip.span))
+    weights = None if form.weights is None else form.weights.value
+    if form.weights is not None:
+        if len(form.weights.value) != frames:
+            raise SpecError(d.weights_length(form.weights.span, len(form.weights.value), frames))
+        if not any(form.weights.value):
+            raise SpecError(d.no_frames(form.weights.span))
+    frame_set = _frames(form.frames, frames)
+    if weights is not None:
+        moved = (tuple(k for k in row if weights[k]) for row in frame_set.rows)
+        frame_set = FrameSet(tuple(row for row in moved if row), frame_set.at_most)
+        if not frame_set.rows:
+            raise SpecError(d.no_frames(form.frames.span))
+    clip = None if form.clip is None else form.clip.value
+    return PerturbationPlan(frame_set, form.norm.value, space, clip, weights, (form.clip or form.frames).span)
+
+
+def _frames(frames: Located[Frames], count: int) -> FrameSet:
+    """The rows of frames that a frame set means on a sequence of `count` frames."""
+    value, span = frames.value, frames.span
+    everything = tuple(range(count))
+    match value.kind:
+        case "all":
+            return FrameSet((everything,))
+        case "each":
+            return FrameSet(tuple((k,) for k in everything))
+        case "any":
+            if value.at_most > count:
+                raise SpecError(d.out_of_range(span, "k in any(k)", str(value.at_most), f"at most {count}, the number of frames"))
+            return FrameSet((everything,), value.at_most)
+        case "slice":
+            for end in (value.start, value.stop):
+                if end is not None and end > count:
+                    raise SpecError(d.frame_out_of_range(span, end, count))
+            chosen = everything[value.start : value.stop]
+            if not chosen:
+                raise SpecError(d.no_frames(span))
+            return FrameSet((chosen,))
+    errors = [d.frame_out_of_range(x.span, x.value, count) for x in value.items if x.value >= count]
+    met = [x.value for x in value.items]
+    errors += [d.named_twice(x.span, str(x.value), "a frame") for i, x in enumerate(value.items) if x.value in met[:i]]
+    if errors:
+        raise SpecError(*errors)
+    return FrameSet((tuple(sorted({x.value for x in value.items})),))

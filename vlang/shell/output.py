@@ -1,0 +1,71 @@
+"""Files that are written: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from vlang.text import diagnostics as d
+from vlang.text.diagnostics import SpecError
+
+
+def probe(path: str) -> None:
+    """Refuse an unwritable report path before hours of work."""
+    if path == "-":
+        return
+    if not path:
+        raise SpecError(d.empty_path(None))
+    target = Path(path)
+    if target.is_dir():
+        raise SpecError(d.cannot_write(path, "it is a directory"))
+    if not target.parent.is_dir():
+        raise SpecError(d.cannot_write(path, "its folder does not exist"))
+    if not os.access(target.parent, os.W_OK) or (target.exists() and not os.access(target, os.W_OK)):
+        raise SpecError(d.cannot_write(path, "permission denied"))
+    if target.is_file():
+        target.unlink()  # a report of an earlier run must not be taken for this one's
+
+
+def write(path: str, content: str | bytes) -> None:
+    """Write aside, then rename: never half a report."""
+    if path == "-":
+        try:
+            sys.stdout.write(content if isinstance(content, str) else content.decode())
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader stopped early; the verdict stands
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    target, raw = Path(path), content if isinstance(content, bytes) else content.encode("utf-8")
+    try:
+        if target.exists() and not target.is_file():  # /dev/stdout, a pipe
+            target.write_bytes(raw)
+            return
+        handle, aside = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as f:
+                f.write(raw)
+            os.chmod(aside, 0o666 & ~_umask())
+            os.replace(aside, target)
+        except BaseException:
+            os.unlink(aside)
+            raise
+    except OSError as e:
+        raise SpecError(d.cannot_write(path, e.strerror or str(e))) from None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def folder(path: str) -> None:
+    """Make a folder for files, or say why not, before hours of work."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise SpecError(d.cannot_write(path, (e.strerror or str(e)).lower())) from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise SpecError(d.cannot_write(path, "permission denied"))
