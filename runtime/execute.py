@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from vlang.plan import DataError, InputPlan, NetworkPlan, Plan, Problem, QueryPlan, SpectrumPlan, SpectrumQuery
-from vlang.report import EngineInfo, LeftOut, QueryResult, Results, Row, SpectrumResult
+from vlang.plan import DataError, DatasetInput, InputPlan, NetworkPlan, Plan, Problem, QueryPlan, SpectrumPlan, SpectrumQuery
+from vlang.results import EngineInfo, LeftOut, QueryResult, Results, Row, SpectrumResult
 from vlang.runtime import device
 from vlang.runtime.evidence.certificate import Certificates, refuse
+from vlang.runtime.evidence.statement import Producer
 from vlang.runtime.evidence.witness_files import Witnesses
 from vlang.runtime.network import load
 from vlang.runtime.network.unroll import Network
 from vlang.runtime.queries import QUERIES, Context
 from vlang.runtime.queries.batches import Loaded, Samples, prepare
+from vlang.words.queries import QUERIES as WORDS
 
 #: Called with a query's name, rows decided and rows in all.
 Progress = Callable[[str, int, int], None]
 DTYPE = torch.float64
-#: Kinds whose rows are proved one by one.
-CERTIFIED = ("radius", "verify")
 
 
 def execute(
@@ -39,14 +42,15 @@ def execute(
     stopped: asked between passes; once it is true every row is left at what has been certified, marked incomplete. save: where certificates go,
     by name; every row is then confirmed once more. save_witness: where counterexamples go.
     """
-    by = None if save is None else Certificates(save, version, plan.path, plan.sha256)
-    witnesses = None if save_witness is None else Witnesses(save_witness, version, plan.path, plan.sha256)
+    hash_of = cache(_sha256)
+    by = None if save is None else Certificates(Producer(save, version, plan.path, plan.sha256, hash_of))
+    witnesses = None if save_witness is None else Witnesses(Producer(save_witness, version, plan.path, plan.sha256, hash_of))
     torch.backends.cuda.matmul.allow_tf32 = False
     device.keep_memory()
     networks: dict[tuple[NetworkPlan, str], Network] = {}
     samples: dict[tuple[InputPlan, NetworkPlan, str], Samples] = {}
     devices: dict[str, None] = {}
-    loaded: list[tuple[QueryPlan, list[Loaded]]] = []
+    loaded: list[tuple[QueryPlan, list[Loaded[Any]]]] = []
     problems: list[Problem] = []
     with torch.no_grad():
         for query in plan.queries:
@@ -60,7 +64,7 @@ def execute(
                         networks[key] = load.network(variant.network, DTYPE, where)
                     if (variant.input, *key) not in samples:
                         samples[variant.input, *key] = Samples.load(variant.input, networks[key])
-                    if by is not None and query.kind in CERTIFIED:
+                    if by is not None and WORDS[query.kind].certified:
                         refuse(variant)
                     variants.append(prepare(variant, samples[variant.input, *key]))
                 except DataError as e:
@@ -79,8 +83,25 @@ def execute(
     if problems:
         raise DataError(*problems)
     info = EngineInfo(version, torch.__version__, ", ".join(devices), str(DTYPE).removeprefix("torch."))
-    answers = tuple(_answer(query, variants, progress, stopped, by if query.kind in CERTIFIED else None, witnesses) for query, variants in loaded)
-    return Results(info, answers, _spectra(plan.spectra, matrices, stopped))
+    files = tuple((path, hash_of(path)) for path in _paths(plan))
+    answers = tuple(_answer(query, variants, progress, stopped, by if WORDS[query.kind].certified else None, witnesses) for query, variants in loaded)
+    return Results(info, answers, _spectra(plan.spectra, matrices, stopped), files)
+
+
+def _paths(plan: Plan) -> list[str]:
+    """The files that a plan reads, each once."""
+    asked: list[tuple[NetworkPlan, InputPlan | None]] = [(v.network, v.input) for q in plan.queries for v in q.variants]
+    asked += [(v.network, v.input) for q in plan.spectra for v in q.variants]
+    found: dict[str, None] = {network.checkpoint: None for network, _ in asked}
+    for data in (x for _, x in asked if isinstance(x, DatasetInput)):
+        found |= {array.path: None for array in (data.inputs, data.labels) if array is not None}
+    return list(found)
+
+
+def _sha256(path: str) -> str:
+    """Of a file, read piece by piece."""
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def _spectra(
@@ -96,7 +117,7 @@ def _spectra(
 
 def _answer(
     query: QueryPlan,
-    variants: list[Loaded],
+    variants: list[Loaded[Any]],
     progress: Progress | None,
     stopped: Callable[[], bool],
     by: Certificates | None,
@@ -121,7 +142,7 @@ def _answer(
             budget = v.variant.engine.budget
             deadline = None if budget is None else begun + float(budget)
             answered = QUERIES[query.kind](v, Context(finished, deadline, stopped))
-            answered = answered if by is None else by.confirm(v, query.name, answered, len(rows), stopped)
-            rows += answered if witnesses is None else witnesses.keep(v, query.name, answered, len(rows))
+            answered = answered if by is None else by.confirm(v, query.name, answered, stopped)
+            rows += answered if witnesses is None else witnesses.keep(v, query.name, answered)
     left_out = (LeftOut(v.variant.network.name, v.left_out, len(v.samples.numbers)) for v in variants if v.left_out)
     return QueryResult(query.name, query.kind, time.perf_counter() - start, tuple(rows), tuple(dict.fromkeys(left_out)))

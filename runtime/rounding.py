@@ -8,6 +8,9 @@ Elementary functions (exp, log, tanh) are taken to be within `LIBM_ULPS` units i
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import torch
 from torch import Tensor
 
@@ -18,6 +21,14 @@ OFFSET_ROUNDINGS = 8 * LIBM_ULPS
 #: The same of a deployed network's arithmetic, whoever computes it, and roundings in one of its nonlinearities (two functions, two products).
 DEPLOYED_ULPS = 8
 DEPLOYED_ROUNDINGS = 4 * DEPLOYED_ULPS
+#: Relative room for the roundings of sums and products of terms that are not negative: of some four million of them, and of a few.
+ROOM, LITTLE_ROOM = 1e-9, 1e-12
+#: What one square of a 2-norm may lose to underflow, as a length.
+VANISHED = 2.0**-500
+#: Bits of a bound that is reported: what a batch's products round differently is far below them.
+REPORTED_BITS = 30
+#: Bits by which eps that are tried are finer than a search's tolerance, and the most there are.
+FINER, MOST_BITS = 4, 50
 #: More than sums of products lose to underflow, ours and those of a checker that has to allow for it, where terms have no size to be relative to.
 UNDERFLOWN = 1e-290
 
@@ -25,6 +36,11 @@ UNDERFLOWN = 1e-290
 def deployed(magnitude: Tensor, roundings: int) -> Tensor:
     """How far a float32 computation of so many roundings, in any order, may be from the real one; magnitude: of all its terms."""
     return magnitude * gamma(roundings, torch.float32) + roundings * torch.finfo(torch.float32).tiny
+
+
+def tiny(like: Tensor) -> float:
+    """The smallest normal number: what underflow may lose, and what keeps divisors from 0."""
+    return torch.finfo(like.dtype).tiny
 
 
 def unit_roundoff(dtype: torch.dtype) -> float:
@@ -53,3 +69,70 @@ def up(value: Tensor, magnitude: Tensor, roundings: int = OFFSET_ROUNDINGS) -> T
 def down(value: Tensor, magnitude: Tensor, roundings: int = OFFSET_ROUNDINGS) -> Tensor:
     """A lower bound of the real number that `value` approximates."""
     return value - 2 * pad(magnitude, roundings)
+
+
+def enlarged(value: Tensor, room: float = ROOM) -> Tensor:
+    """At least a sum of products of terms >= 0 that `value` is, computed in any order."""
+    return value * (1 + room)
+
+
+def moved_out(end: Tensor, sign: int) -> Tensor:
+    """A slab's end, moved outward by more than the rounding of the ends and of the direction's scale."""
+    return end + sign * LITTLE_ROOM * end.abs()
+
+
+def product_up(a: Tensor, b: Tensor | float) -> Tensor:
+    """At least a b of numbers >= 0, and never 0 by underflow."""
+    return (a * b * (1 + 2**-52)).clamp(min=torch.finfo(a.dtype).tiny)
+
+
+def exponent_down(q: float) -> float:
+    """At most a real exponent that q approximates, and at least 1: a smaller exponent gives a larger norm. 2 is exact."""
+    return q if q == 2.0 else max(1.0, q * (1 - 2**-50))
+
+
+def around(distance: Tensor, number: Tensor) -> Tensor:
+    """How far number -+ distance, computed, must reach to hold what is within `distance` of the number."""
+    return distance * (1 + 2**-50) + number.abs() * 2**-52 + torch.finfo(number.dtype).tiny
+
+
+def lost_sigmoid(dtype: torch.dtype) -> float:
+    """What a computed sigmoid that underflows to 0 may be less than the true one, once for each of a few uses."""
+    return 4 * torch.finfo(dtype).tiny
+
+
+def vanished(count: int) -> float:
+    """What the 2-norm of so many numbers may lose to underflow of their squares."""
+    return count * VANISHED
+
+
+def at_least(exact: Fraction) -> float:
+    """The smallest float64 not below an exact number."""
+    value = float(exact)
+    return value if Fraction(value) >= exact else math.nextafter(value, math.inf)
+
+
+def at_most(exact: Fraction) -> float:
+    """The largest float64 not above an exact number."""
+    return -at_least(-exact)
+
+
+def spacing(lo: float, hi: float, dtype: torch.dtype) -> float:
+    """More than the distance between a number in [lo, hi] and one that rounding made of it, an end's own rounding included."""
+    return torch.finfo(dtype).eps * (abs(lo) + abs(hi))
+
+
+def reported(value: Tensor, sign: int) -> Tensor:
+    """A lower (sign -1) or upper (1) bound as it is reported: outward to few bits, so that the same row says the same in any batch."""
+    return _coarse(value, REPORTED_BITS, sign)
+
+
+def tried(eps: Tensor, tolerance: float) -> Tensor:
+    """eps as a search tries them: down to a grid finer than its tolerance, so that they do not depend on the last bits of what led there."""
+    return _coarse(eps, min(MOST_BITS, FINER + math.ceil(-math.log2(tolerance))), -1)
+
+
+def _coarse(value: Tensor, bits: int, sign: int) -> Tensor:
+    mantissa, exponent = torch.frexp(value)
+    scaled = torch.ldexp(mantissa, torch.tensor(bits))
+    return torch.where(value.isfinite(), torch.ldexp((scaled.ceil() if sign > 0 else scaled.floor()) * 2.0**-bits, exponent), value)

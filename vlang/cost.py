@@ -8,17 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vlang.plan import Architecture, DatasetInput, InputPlan, QueryPlan, TextInput, ValuesInput, Variant
+from vlang.words.cells import CELLS
+from vlang.words.methods import LARGEST_FORM, LARGEST_POLYTOPE, METHODS
 
-#: Per cell: rows of weights per hidden unit, bounded rows per hidden unit and step, graph nodes per step.
-CELL_COST = {"rnn_tanh": (1, 1, 2), "rnn_relu": (1, 1, 2), "lstm": (4, 5, 5), "gru": (3, 5, 6)}
 #: Passes of a radius search (measured: 4 for one row, 9 for many).
 SEARCH_PASSES = 9
 LIVE_TENSORS = 6
-#: Methods that make quadratic forms, and the largest form they make, for the 1-norm and for others (as in runtime/hull.py; a test compares).
-WITH_FORMS = ("auto", "quadratic", "sliced")
-LARGEST_FORMS = (1024, 256)
-#: Entries of the forms' weights per hidden unit and step, and FLOP of a form's eigenvalues per D^3 (the 1-norm needs none).
-FORM_ENTRIES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 9, "gru": 9}
+#: FLOP of a form's eigenvalues per D^3 (the 1-norm needs none).
 EIGENVALUE_FLOP = 25
 
 
@@ -77,24 +73,24 @@ def form_sizes(variant: Variant, row: tuple[int, ...]) -> list[int]:
     """Coordinates of the quadratic forms at every step after the first perturbed frame; none where no forms are made."""
     a = variant.network.architecture
     l1 = variant.perturbation.norm == 1
-    width = a.input_size if l1 else min(a.input_size, CELL_COST[a.cell][0] * a.hidden * a.directions)
-    if variant.engine.method not in WITH_FORMS:
+    width = a.input_size if l1 else min(a.input_size, CELLS[a.cell].rows * a.hidden * a.directions)
+    if not METHODS[variant.engine.method].forms:
         return []
     first = 0 if a.bidirectional else row[0]
     sizes = [width * (len(row) if a.bidirectional else sum(k <= t for k in row)) for t in range(first, frames_of(variant.input))]
-    return [d for d in sizes if d <= LARGEST_FORMS[0 if l1 else 1]]
+    return [d for d in sizes if d <= (LARGEST_POLYTOPE if l1 else LARGEST_FORM)]
 
 
 def _form_flop(variant: Variant, row: tuple[int, ...]) -> float:
     """FLOP of one pass's quadratic forms: for every bounded row the nodes' products are added up, then the form's eigenvalues found."""
     a = variant.network.architecture
-    _, bounded, _ = CELL_COST[a.cell]
+    cell = CELLS[a.cell]
     eigenvalues = 0 if variant.perturbation.norm == 1 else EIGENVALUE_FLOP
     return (
         a.layers
         * a.directions
         * sum(
-            2 * bounded * a.hidden * (FORM_ENTRIES[a.cell] * a.hidden * (t + 1) * d * d + eigenvalues * d**3)
+            2 * cell.bounded * a.hidden * (cell.products * a.hidden * (t + 1) * d * d + eigenvalues * d**3)
             for t, d in enumerate(form_sizes(variant, row))
         )
     )
@@ -102,31 +98,30 @@ def _form_flop(variant: Variant, row: tuple[int, ...]) -> float:
 
 def pass_flop(a: Architecture, steps: int) -> float:
     """FLOP to bound one row's whole graph once with linear bounds, lower and upper."""
-    gates, bounded, _ = CELL_COST[a.cell]
+    cell = CELLS[a.cell]
     total = 0.0
     for layer in range(a.layers):
         width = a.input_size if layer == 0 else a.hidden * a.directions
-        below = 0.0 if layer == 0 else steps * 2 * gates * a.hidden * (a.input_size + a.hidden) * layer
-        substituted = 2 * gates * a.hidden * (width + a.hidden) * steps * (steps + 1) / 2 + below * steps
-        total += 2 * bounded * a.hidden * substituted * a.directions
+        below = 0.0 if layer == 0 else steps * 2 * cell.rows * a.hidden * (a.input_size + a.hidden) * layer
+        substituted = 2 * cell.rows * a.hidden * (width + a.hidden) * steps * (steps + 1) / 2 + below * steps
+        total += 2 * cell.bounded * a.hidden * substituted * a.directions
     return total
 
 
 def nodes(a: Architecture, frames: int) -> int:
     """Nodes of the unrolled graph, without those of the readout."""
-    _gates, _, per_step = CELL_COST[a.cell]
-    states = 2 if a.cell == "lstm" else 1
+    cell = CELLS[a.cell]
     joined = frames * a.directions * (a.layers - 1) if a.bidirectional else 0
     head = len(a.head) + sum(x != "none" for x in a.head_activations)
-    return frames + a.layers * a.directions * (states + frames * per_step) + joined + head
+    return frames + a.layers * a.directions * (len(cell.states) + frames * cell.nodes) + joined + head
 
 
 def _row_bytes(variant: Variant) -> int:
     a = variant.network.architecture
-    gates, _, _ = CELL_COST[a.cell]
-    widest = max(gates * a.hidden, a.input_size)
+    cell = CELLS[a.cell]
+    widest = max(cell.rows * a.hidden, a.input_size)
     forms = 0
     for row in variant.perturbation.frames.rows:
         sizes = form_sizes(variant, row)
-        forms = max(forms, len(sizes) * FORM_ENTRIES[a.cell] * a.hidden * max(sizes, default=0) ** 2 // 2 * 8)
-    return LIVE_TENSORS * 2 * gates * a.hidden * widest * 8 + forms
+        forms = max(forms, len(sizes) * cell.products * a.hidden * max(sizes, default=0) ** 2 // 2 * 8)
+    return LIVE_TENSORS * 2 * cell.rows * a.hidden * widest * 8 + forms

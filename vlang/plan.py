@@ -1,6 +1,6 @@
-"""The Plan: everything a spec asks for, resolved and checked, as frozen values without tensors.
+"""The Plan: everything a spec asks for, resolved and checked, as frozen values without tensors or syntax.
 
-`Plan` and `Report` (vlang/report.py) are the only things that the language and the runtime both know.
+`Plan` and `Results` (vlang/results.py) are the only things that the language and the runtime both know, beside the words (vlang/words).
 """
 
 from __future__ import annotations
@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
+from vlang.expression import Expression
 from vlang.text.source import Span
-from vlang.text.syntax import Expr
 
-QueryKind = Literal["radius", "verify", "bounds", "attack", "estimate"]
 #: A swept value as shown in tables and reports.
 Swept = tuple[tuple[str, str], ...]
 
@@ -61,6 +60,20 @@ class Architecture:
     @property
     def directions(self) -> int:
         return 2 if self.bidirectional else 1
+
+    def reading(self) -> dict[str, Any]:
+        """How the checkpoint is read, as reports, certificates and witnesses state it."""
+        return {
+            "cell": self.cell,
+            "prefix": self.prefix,
+            "layers": self.layers,
+            "bidirectional": self.bidirectional,
+            "readout": self.readout,
+            "head": list(self.head),
+            "head_activations": list(self.head_activations),
+            "embedding": self.embedding,
+            "initial": list(self.initial),
+        }
 
 
 @dataclass(frozen=True)
@@ -197,7 +210,7 @@ class EstimatePlan:
 
 @dataclass(frozen=True)
 class Variant:
-    """One point of a query's sweeps. eps, attack, estimate: of the kinds that have them."""
+    """One point of a query's sweeps."""
 
     swept: Swept
     network: NetworkPlan
@@ -205,33 +218,70 @@ class Variant:
     perturbation: PerturbationPlan
     target: TargetPlan
     engine: EnginePlan
-    eps: Fraction | None = None
-    attack: AttackPlan | None = None
-    estimate: EstimatePlan | None = None
 
     @property
     def method(self) -> str:
         """What computes the answer."""
-        return self.attack.method if self.attack is not None else "CLEVER" if self.estimate is not None else self.engine.method
+        return self.engine.method
+
+
+@dataclass(frozen=True)
+class RadiusVariant(Variant):
+    """Of `radius`."""
+
+
+@dataclass(frozen=True)
+class VerifyVariant(Variant):
+    eps: Fraction
+
+
+@dataclass(frozen=True)
+class BoundsVariant(Variant):
+    eps: Fraction
+
+
+@dataclass(frozen=True)
+class AttackVariant(Variant):
+    attack: AttackPlan
+
+    @property
+    def method(self) -> str:
+        return self.attack.method
+
+
+@dataclass(frozen=True)
+class EstimateVariant(Variant):
+    estimate: EstimatePlan
+
+    @property
+    def method(self) -> str:
+        return "CLEVER"
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """partial: asked of the rows that have all it mentions; otherwise one that lacks something leaves it undecided."""
+    """partial: asked of the rows that have all it mentions; otherwise one that lacks something leaves it undecided.
+
+    line, column, end_line, end_column: where it stands, the end exclusive.
+    """
 
     kind: Literal["expect", "warn"]
     text: str
-    condition: Expr
+    condition: Expression
     because: str | None
     line: int
     column: int
+    end_line: int
+    end_column: int
     partial: bool = False
 
 
 @dataclass(frozen=True)
 class QueryPlan:
+    """kind: a key of words.queries.QUERIES; every variant is of its type."""
+
     name: str
-    kind: QueryKind
+    kind: str
     variants: tuple[Variant, ...]
     expectations: tuple[Expectation, ...]
 
@@ -286,7 +336,7 @@ class CellPlan:
     """What a report's table shows of a group of rows. text: as written."""
 
     text: str
-    value: Expr
+    value: Expression
 
 
 @dataclass(frozen=True)

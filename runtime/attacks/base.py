@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from vlang.runtime import rounding
 from vlang.runtime.graph.concrete import logits, margins
 from vlang.runtime.graph.nodes import Graph
 from vlang.runtime.sets.ball import Ball, p_norm
@@ -134,7 +135,7 @@ def frame_norms(delta: Tensor, ball: Ball) -> Tensor:
 def linear_distance(margin: Tensor, gradient: Tensor, ball: Ball) -> Tensor:
     """How far the boundary would be were the margin linear. shape: [B]."""
     gain = ball.support({k: gradient[:, k : k + 1] for k in ball.frames})[:, 0]
-    return torch.where(gain > 0, margin.clamp(min=0) / gain.clamp(min=torch.finfo(gain.dtype).tiny), torch.inf)
+    return torch.where(gain > 0, margin.clamp(min=0) / gain.clamp(min=rounding.tiny(gain)), torch.inf)
 
 
 def steepest(gradient: Tensor, ball: Ball) -> Tensor:
@@ -145,7 +146,7 @@ def steepest(gradient: Tensor, ball: Ball) -> Tensor:
     if ball.norm == 1:
         top = gradient.abs().argmax(-1, keepdim=True)
         return radii * torch.zeros_like(gradient).scatter(-1, top, gradient.gather(-1, top).sign())
-    tiny = torch.finfo(gradient.dtype).tiny
+    tiny = rounding.tiny(gradient)
     scale = gradient.abs().amax(-1, keepdim=True).clamp(min=tiny)
     direction = gradient.sign() * (gradient.abs() / scale) ** (ball.dual - 1)
     return radii * direction / frame_norms(direction, ball)[..., None].clamp(min=tiny)
@@ -168,7 +169,7 @@ def project(delta: Tensor, ball: Ball) -> Tensor:
         if ball.norm == 1:
             delta = _soften(delta, radii)
         norm = frame_norms(delta, ball)[..., None]
-        delta = delta * torch.where(norm > radii, radii / norm.clamp(min=torch.finfo(delta.dtype).tiny), torch.ones_like(norm))
+        delta = delta * torch.where(norm > radii, radii / norm.clamp(min=rounding.tiny(delta)), torch.ones_like(norm))
     if ball.room is not None:
         delta = torch.minimum(torch.maximum(delta, -ball.room[0]), ball.room[1])
     return delta

@@ -11,17 +11,17 @@ from torch import Tensor
 
 from vlang.runtime import rounding
 from vlang.runtime.bounds.multipliers import Room
-from vlang.runtime.bounds.walk import Region
 from vlang.runtime.graph.nodes import Affine, Graph, Input, Nonlinear
 from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.piece import Piece
+from vlang.words.methods import LARGEST_FORM, LARGEST_POLYTOPE
 
-#: Matrices larger than this are not worth their eigenvalues.
-LARGEST = 256
-#: The same for 1-norm balls, which need no eigenvalues.
-LARGEST_POLYTOPE = 1024
 #: A chart that is farther from orthonormal is not used.
 WORST_DEFECT = 1e-6
+#: A column of weights counts as at least this share of the largest, and as at least this large.
+LEAST_COLUMN, LEAST_SCALE = 1e-3, 1e-30
+#: A hyperplane's normal that is this small in the first slots, as a share of all of it, says nothing there.
+VACUOUS = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,15 +56,15 @@ class Cut:
     high: Tensor
 
 
-class Hull:
+class Coordinates:
     """The perturbation set as seen by the quadratic forms: groups of coordinates in balls that hold it.
 
     Every row of the batch has a slot for each frame that it moves, in order, and z lists the slots. A slot's coordinates are in one ball for the
     2-norm and smaller p, and bounded one by one for larger p; where that is too many, in one ball after scaling by the weights' columns. Frames
-    wider than the weights that read them are turned into the space those weights see (`Chart`).
+    wider than the weights that read them are turned into the space those weights see (`Chart`), which is the same for every eps and row.
     """
 
-    def __init__(self, graph: Graph, region: Region, width: int) -> None:
+    def __init__(self, region: Ball | Piece, width: int, chart: Chart | None) -> None:
         ball = region if isinstance(region, Ball) else region.ball
         self.region, self.ball, self.frames = region, ball, sorted(ball.frames)
         self.cut: Cut | None = None
@@ -75,16 +75,14 @@ class Hull:
         #: Per row and slot, which of `frames` it is, and its radius (0 for a slot that the row does not need). shape: [B, slots].
         self.slots, self.radii = order, radii.gather(1, order)
         self.vertices = ball.norm == Fraction(1)
-        round_ = ball.norm is not None and ball.norm <= 2
-        self.chart = None
-        if self.frames and not self.vertices and (round_ or width * count > LARGEST):
-            self.chart = _chart(graph, self.frames[0], width, flat=not round_)
+        round_ = _round(ball)
+        self.chart = chart
         #: Coordinates of a slot, and how many of them share a ball.
         self.width = width if self.chart is None else self.chart.basis.shape[1]
         self.grouped = self.width if round_ or self.chart is not None else 1
         if self.chart is not None:
             reach = 1.0 if round_ else float(self.chart.scale.square().sum().sqrt())
-            self.radii = self.radii * (reach * (1 + self.chart.defect) * (1 + 1e-12))
+            self.radii = rounding.enlarged(self.radii, rounding.LITTLE_ROOM) * (reach * (1 + self.chart.defect))
         #: Whether linear and quadratic terms may be maximised together: the balls are then the set itself.
         every = ball.at_most is None or ball.at_most >= count
         self.exact = ball.room is None and every and (ball.norm in (1, 2) or (ball.norm is None and self.chart is None))
@@ -94,11 +92,11 @@ class Hull:
     @property
     def worthwhile(self) -> bool:
         """Whether the quadratic forms of all but the last moved frame are small enough to be used."""
-        return self.width * max(1, self.radii.shape[1] - 1) <= (LARGEST_POLYTOPE if self.vertices else LARGEST)
+        return self.width * max(1, self.radii.shape[1] - 1) <= (LARGEST_POLYTOPE if self.vertices else LARGEST_FORM)
 
     def row_bytes(self, graph: Graph) -> int:
-        """The memory that one row's products take (`Bent`), at most."""
-        d = min(self.width * self.radii.shape[1], LARGEST_POLYTOPE if self.vertices else LARGEST)
+        """The memory that one row's products take (`Cushion`), at most."""
+        d = min(self.width * self.radii.shape[1], LARGEST_POLYTOPE if self.vertices else LARGEST_FORM)
         entries = sum(n.width * (1 if len(n.args) == 1 else 3) for n in graph.nodes if isinstance(n, Nonlinear))
         return entries * d * (d + 1) // 2 * 8
 
@@ -119,7 +117,7 @@ class Hull:
         along = (rest * self.cut.shift[:, None, d:]).sum(-1)
         low, high = self.cut.low + along - reach, self.cut.high + along + reach
         # A normal that vanishes here says nothing: a coordinate's own ball instead.
-        vacuous = (normals.abs().amax(-1) <= 1e-9 * self.cut.normals.abs().amax(-1))[..., None]
+        vacuous = (normals.abs().amax(-1) <= VACUOUS * self.cut.normals.abs().amax(-1))[..., None]
         normals = torch.where(vacuous, torch.nn.functional.one_hot(torch.zeros_like(vacuous[..., 0], dtype=torch.long), d), normals)
         first, radius = shift[:, :1], radii[:, :1]
         low, high = (torch.where(vacuous[..., 0], own, x) for own, x in ((-radius - first, low), (radius - first, high)))
@@ -173,7 +171,7 @@ class Hull:
         last = int(used.amax()) + 1 if len(used) else 1
         z = self._slotted(every)[..., : last * every.shape[3]]
         if self.cut is not None:
-            lost = lost + (z.abs() * self.cut.blur[:, None, : z.shape[-1]]).sum(-1) * (1 + 1e-9)
+            lost = lost + rounding.enlarged((z.abs() * self.cut.blur[:, None, : z.shape[-1]]).sum(-1))
         return z, lost
 
     def either_way(self, errors: Mapping[int, Tensor]) -> Tensor:
@@ -182,7 +180,7 @@ class Hull:
         A clipped gain would know one sign only. Twice: of delta, and of a piece's offset, which is in the ball.
         """
         bare = replace(self.ball, room=None)
-        return torch.stack([2 * bare.gain(k, error) * (1 + 1e-9) for k, error in errors.items()]).sum(0)
+        return rounding.enlarged(torch.stack([2 * bare.gain(k, error) for k, error in errors.items()]).sum(0))
 
     def directions(self, normals: Tensor) -> Tensor:
         """Coefficients of z as coefficients of the frames. shape: [B, K, D] -> [B, K, m, n]."""
@@ -205,17 +203,26 @@ class Hull:
         return rounding.up(total.sum(0), total.abs().sum(0), len(gains) + 8)
 
 
-def _chart(graph: Graph, frame: int, width: int, flat: bool) -> Chart | None:
-    """The space of a frame that the weights see; none where it has as many coordinates as the frame.
+def _round(ball: Ball) -> bool:
+    """Whether a slot's coordinates are in one ball, instead of bounded one by one."""
+    return ball.norm is not None and ball.norm <= 2
 
-    flat: for sets whose coordinates are bounded one by one; the scale then lets the 2-norm ball in it hug the set where the weights look.
+
+def chart_of(graph: Graph, ball: Ball, width: int) -> Chart | None:
+    """The space of a frame that the weights see; None where none is needed, or it has as many coordinates as the frame.
+
+    For sets whose coordinates are bounded one by one the scale lets the 2-norm ball in it hug the set where the weights look.
     """
+    frames, flat = sorted(ball.frames), not _round(ball)
+    count = int((ball.radii > 0).sum(1).max()) if frames else 0
+    if not frames or ball.norm == Fraction(1) or (flat and width * count <= LARGEST_FORM):
+        return None
     weights = [
         t.weight
         for node in graph.nodes
         if isinstance(node, Affine)
         for t in node.terms
-        if t.weight is not None and isinstance(source := graph.nodes[t.ref.node], Input) and source.frame == frame
+        if t.weight is not None and isinstance(source := graph.nodes[t.ref.node], Input) and source.frame == frames[0]
     ]
     if not weights or sum(len(w) for w in weights) >= width:
         return None
@@ -223,7 +230,7 @@ def _chart(graph: Graph, frame: int, width: int, flat: bool) -> Chart | None:
     scale = torch.ones_like(rows[0])
     if flat:
         norms = torch.linalg.vector_norm(rows, dim=0)
-        scale = norms.clamp(min=1e-3 * norms.amax()).clamp(min=1e-30).sqrt()
+        scale = norms.clamp(min=LEAST_COLUMN * norms.amax()).clamp(min=LEAST_SCALE).sqrt()
     basis = torch.linalg.qr((rows / scale).mT).Q
     eye = torch.eye(basis.shape[1], dtype=basis.dtype, device=basis.device)
     defect = float(torch.linalg.matrix_norm(basis.mT @ basis - eye)) + basis.shape[1] * rounding.gamma(len(basis) + 4, basis.dtype)

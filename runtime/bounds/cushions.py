@@ -1,4 +1,4 @@
-"""What a parabola adds to its plane, as a quadratic form of the input and a constant.
+"""Cushions: what a parabola adds to its plane, as a quadratic form of the input and a constant.
 
 A neuron is at most a plane plus 1/2 d' k d (`Parabola`), d = u + r its arguments' distance from the centre: u = J z their linear motion, and
 |r| <= R what is not linear. d' k d <= u' k u + 2 sum_i |(k u)_i| R_i + r' k r, and 2 |x| R <= tau x^2 + R^2 / tau for any tau > 0: one form a
@@ -16,9 +16,8 @@ from vlang.runtime import rounding
 from vlang.runtime.graph.nodes import Ref
 from vlang.runtime.relaxations import Args, Parabolas
 
-#: The share of a neuron's reach at which the cross term of motion and residual is split evenly.
-TYPICAL = 0.45
-TINY = 1e-30
+#: The share of a neuron's reach at which the cross term of motion and residual is split evenly, and the least reach; certificates state them.
+TYPICAL, LEAST = 0.45, 1e-30
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +37,7 @@ class Motion:
 
 
 @dataclass(frozen=True, eq=False)
-class Bent:
+class Cushion:
     """The neuron <= its upper plane + 1/2 sum_p weights[p][0] z' products[p] z + constant[0]; its negative <= its lower one's + the same with [1].
 
     products: J_a J_b' of the arguments' linear motions, symmetrised and packed: for one argument J J', for two the three of v v, v z (twice), z z.
@@ -53,7 +52,7 @@ class Bent:
     dimension: int
 
     @classmethod
-    def of(cls, found: Parabolas, motions: list[Motion], steps: Args) -> Bent:
+    def of(cls, found: Parabolas, motions: list[Motion], steps: Args) -> Cushion:
         """steps: how far each argument may be from its centre. shape: [B, width]."""
         order = range(len(motions))
         pairs = [(i, j) for i in order for j in order[i:]]
@@ -64,7 +63,7 @@ class Bent:
         constant = torch.zeros_like(k[0][0])
         taus = []
         for i in order:
-            typical = (TYPICAL * torch.stack([(k[i][j] * steps[j]) ** 2 for j in order]).sum(0).sqrt()).clamp(min=TINY)
+            typical = (TYPICAL * torch.stack([(k[i][j] * steps[j]) ** 2 for j in order]).sum(0).sqrt()).clamp(min=LEAST)
             taus.append(residual[i] / typical)
             constant = constant + residual[i] * typical / 2 + k[i][i].clamp(min=0) * residual[i] * residual[i] / 2
         if len(motions) == 2:

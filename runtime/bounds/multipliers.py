@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from vlang.runtime import rounding
-from vlang.runtime.sets.ball import UNDERFLOW
 
 #: Shifts tried, in units of the quadratic form's largest scaled eigenvalue. The best lies between 0 and 1.
 SHIFTS = (1e-3, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0)
@@ -83,7 +82,7 @@ def largest(form: Tensor, error: Tensor, room: Room, linears: Sequence[Tensor | 
     """
     count = room.radii.shape[-1]
     size = form.shape[-1] // count
-    tiny = torch.finfo(form.dtype).tiny ** 0.25
+    tiny = rounding.tiny(form) ** 0.25
 
     def spread(x: Tensor) -> Tensor:
         return x.repeat_interleave(size, -1)
@@ -138,7 +137,7 @@ def _shifted(values: Tensor, vectors: Tensor, start: Tensor, linear: Tensor, uni
     top: the form's largest eigenvalue there. shape: values, linear [B, R, D], vectors [B, R, D, D], start, unit [B, R, G], top [B, R, 1].
     """
     along = (vectors.mT @ linear[..., None])[..., 0]
-    floor = (-values.amin(-1)).clamp(min=0) * (1 + 1e-9) + 1e-12 * values.abs().amax(-1) + torch.finfo(unit.dtype).tiny ** 0.25
+    floor = (-values.amin(-1)).clamp(min=0) * (1 + 1e-9) + 1e-12 * values.abs().amax(-1) + rounding.tiny(unit) ** 0.25
     shifts = floor[..., None] + top * torch.tensor(SHIFTS, dtype=unit.dtype, device=unit.device)  # [B, R, S]
     weight, fixed = ((x * radii[:, None] ** 2).sum(-1, keepdim=True) for x in (unit, start))
     height = (along[..., None, :] ** 2 / (values[..., None, :] + shifts[..., None])).sum(-1) + shifts * weight + fixed
@@ -193,7 +192,7 @@ def _improved(form: Tensor, room: Room, multipliers: Tensor, linear: Tensor, ste
 
     value, log_det, factor, u = at(multipliers)
     best, found = value, multipliers
-    weight = BARRIER * value.abs().clamp(min=torch.finfo(form.dtype).tiny) / d
+    weight = BARRIER * value.abs().clamp(min=rounding.tiny(form)) / d
     for _ in range(steps):
         inverse = torch.cholesky_inverse(factor)
         if room.normals is not None:
@@ -237,7 +236,7 @@ def _proved(form: Tensor, error: Tensor, room: Room, multipliers: Tensor, linear
     radius, shift = room.limits(n)
     dual = (multipliers * radius * radius).sum(-1) / 2
     slope, size = linear, dual
-    norm_g = torch.linalg.vector_norm(linear, dim=-1) + n * UNDERFLOW
+    norm_g = torch.linalg.vector_norm(linear, dim=-1) + rounding.vanished(n)
     if room.normals is not None:
         reach = reach + torch.linalg.vector_norm(shift[..., :n], dim=-1)
         rows = multipliers @ room.members(n).mT
@@ -248,13 +247,13 @@ def _proved(form: Tensor, error: Tensor, room: Room, multipliers: Tensor, linear
         slabs = rows[..., n:]
         norm_g = norm_g + torch.linalg.vector_norm(rows[..., :n] * shift[..., :n], dim=-1) + (slabs * shift[..., n:].abs() * lengths).sum(-1)
         below = below + rounding.gamma(2 * n + 16, dtype) * (slabs * lengths**2).sum(-1)  # the slabs' part of M, not symmetric either
-    reach = reach * (1 + rounding.gamma(n + 8, dtype)) + n * UNDERFLOW
+    reach = reach * (1 + rounding.gamma(n + 8, dtype)) + rounding.vanished(n)
     if bool(failed.any()):
         factor = torch.where((failed == 0)[..., None, None], factor, torch.eye(n, dtype=dtype, device=form.device))
     u = torch.cholesky_solve(slope[..., None], factor)[..., 0]
     image = (m @ u[..., None])[..., 0]
     # slope . z - 1/2 z' M z with z = u + v is  slope . u - 1/2 u' M u + (slope - M u) . v - 1/2 v' M v.
-    norm_u, norm_m = (torch.linalg.vector_norm(x, dim=-1) + n * UNDERFLOW for x in (u, m.flatten(-2)))
+    norm_u, norm_m = (torch.linalg.vector_norm(x, dim=-1) + rounding.vanished(n) for x in (u, m.flatten(-2)))
     at_u = (slope * u).sum(-1) - (u * image).sum(-1) / 2
     lost = rounding.gamma(2 * n + 16, dtype) * (norm_g + norm_m * norm_u)
     residual = torch.linalg.vector_norm(slope - image, dim=-1) + lost

@@ -11,17 +11,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor
 
 from vlang.runtime import rounding
-from vlang.runtime.bounds.coordinates import LARGEST, LARGEST_POLYTOPE, Hull
-from vlang.runtime.bounds.cushions import Bent, Motion
+from vlang.runtime.bounds.coordinates import Chart, Coordinates
+from vlang.runtime.bounds.cushions import Cushion, Motion
+from vlang.runtime.bounds.linear import Planar, by_rule
 from vlang.runtime.bounds.multipliers import FEW_STEPS, Top, largest, largest_on_cross_polytopes
-from vlang.runtime.bounds.walk import Box, Nominal, Reached, Region, Relaxed
+from vlang.runtime.bounds.nominal import Nominal
+from vlang.runtime.bounds.walk import Arguments, Box, Reached, batched
 from vlang.runtime.graph.nodes import Nonlinear, Ref
 from vlang.runtime.relaxations import RELAXATIONS, Moved, Parabolas, Plane, Planes, parabolas
+from vlang.runtime.sets.ball import Ball
+from vlang.runtime.sets.piece import Piece
+from vlang.words.methods import LARGEST_FORM, LARGEST_POLYTOPE
 
 #: Matrix entries at once.
 FORM_ENTRIES = 2**24
@@ -32,45 +38,45 @@ Inputs = Mapping[int, Tensor]
 Bounded = tuple[Tensor, Tensor | None, Tensor | None]
 
 
-class Quadratic(Relaxed):
+@final
+class Quadratic(Planar):
     """Planes and quadratic bounds, intersected at every node."""
 
-    def __init__(self, nominal: Nominal, region: Region) -> None:
-        self.hull = Hull(nominal.graph, region, nominal.inputs.shape[-1])
+    def __init__(self, nominal: Nominal, region: Ball | Piece, chart: Chart | None) -> None:
+        super().__init__(nominal, region, by_rule("plane"))
+        self.coordinates = Coordinates(region, nominal.inputs.shape[-1], chart)
         self.motions: dict[int, Motion] = {}
         self.parabolas: dict[int, Parabolas] = {}
         self.multipliers: dict[int, list[Multipliers]] = {}
-        self._bent: dict[int, Bent] = {}
+        self._cushions: dict[int, Cushion] = {}
         self._bases: dict[int, Planes] = {}
         self._base_error: dict[int, Tensor] = {}
-        super().__init__(nominal, region, "plane")
 
     def upper(self, node: int, rows: Tensor) -> Tensor:
-        rows = rows if rows.dim() == 3 else rows[None]
-        by_planes = super().upper(node, rows)
+        rows = batched(rows)
+        by_planes = self._upper_by_planes(node, rows)
         reached = self._base_walk(node, rows)
         (found,) = self._bounds(node, reached, rows.shape[1], [reached.inputs], FEW_STEPS)
         return torch.where(found < by_planes, found, by_planes)
 
     def forget(self) -> None:
-        self._bent.clear()
+        self._cushions.clear()
 
-    def _relax(self, i: int, node: Nonlinear, planes: Planes) -> None:
-        super()._relax(i, node, planes)
-        lo, hi = self._argument_box(node)
+    def _relax(self, i: int, node: Nonlinear, box: Arguments) -> None:
+        self._relax_by_planes(i, node, box)
+        lo, hi = box
         motions = [self._motion(r) for r in node.args]
         centre = tuple(m.centre for m in motions)
         moved = Moved(centre, tuple(m.residual for m in motions), _correlation(motions))
         found = parabolas(RELAXATIONS[node.op], lo, hi, moved)
         steps = tuple(torch.maximum((h - c).abs(), (c - x).abs()) for c, x, h in zip(centre, lo, hi, strict=True))
         self.parabolas[i] = found
-        self._bent[i] = Bent.of(found, motions, steps)
+        self._cushions[i] = Cushion.of(found, motions, steps)
         self._bases[i] = Planes(Plane(found.lower.slopes, found.lower.offset), Plane(found.upper.slopes, found.upper.offset))
         self._base_error[i] = self._rounding_of(i, node, self._bases[i])
 
-    def _linear_box(self, i: int) -> Box:
-        lo, hi = super()._linear_box(i)
-        self.boxes[i] = (lo, hi)
+    def _narrowed(self, i: int) -> Box:
+        lo, hi = self.boxes[i] = self._box_by_planes(i)
         width = lo.shape[1]
         eye = torch.eye(width, dtype=lo.dtype, device=lo.device)
         reached = self._base_walk(i, torch.cat([eye, -eye])[None])
@@ -94,7 +100,7 @@ class Quadratic(Relaxed):
             linear[k] = (above - below) / 2
             rest[k] = torch.cat([above - linear[k], below + linear[k]], 1)
             error[k] = 4 * rounding.unit_roundoff(a.dtype) * (a.abs() + torch.cat([linear[k], linear[k]], 1).abs())
-        return linear, rest, self.hull.either_way(error)
+        return linear, rest, self.coordinates.either_way(error)
 
     def _settle(self, i: int, linear: Inputs, beside: Tensor) -> None:
         """Node i is linear . delta + [-below, above]; its middle is taken as the centre. Where that tells no more than the box, the box is kept.
@@ -103,7 +109,7 @@ class Quadratic(Relaxed):
         """
         lo, hi = self.boxes[i]
         above, below = beside.chunk(2, 1)
-        z, lost = self.hull.place(linear)
+        z, lost = self.coordinates.place(linear)
         centre = (above - below) / 2
         residual = torch.maximum(above - centre, centre + below) + lost
         residual = rounding.up(residual, residual + above.abs() + below.abs(), 8)
@@ -141,7 +147,7 @@ class Quadratic(Relaxed):
         inputs = [self._for_all(part) for part in parts]
         if form.dimension == 0:
             found: list[Bounded] = [(*self.region.lifted(part), None) for part in inputs]
-        elif self.hull.exact:
+        elif self.coordinates.exact:
             found = self._together(form, inputs, steps)
         else:
             ((most, by),) = self._form(form, [None], steps)
@@ -151,12 +157,12 @@ class Quadratic(Relaxed):
 
     def _together(self, form: Form, parts: list[dict[int, Tensor]], steps: int) -> list[Bounded]:
         """The largest of each linear part plus the form, maximised together. shape: [B, R]."""
-        d, hull = form.dimension, self.hull
+        d, coordinates = form.dimension, self.coordinates
         slopes, rests = [], []
         for part in parts:
-            z, lost = hull.place(part)
+            z, lost = coordinates.place(part)
             slopes.append(torch.nn.functional.pad(z, (0, max(0, d - z.shape[-1])))[..., :d])
-            rests.append(hull.beyond(part, d // hull.width) + lost)
+            rests.append(coordinates.beyond(part, d // coordinates.width) + lost)
         return [(most + rest, None, by) for (most, by), rest in zip(self._form(form, slopes, steps), rests, strict=True)]
 
     def _weigh(self, reached: Mapping[int, Tensor], count: int) -> Form:
@@ -165,14 +171,14 @@ class Quadratic(Relaxed):
         weights: dict[int, tuple[Tensor, ...]] = {}
         terms = 64
         for i, a in reached.items():
-            bent = self._bent[i]
+            cushion = self._cushions[i]
             signed = a.clamp(min=0).expand(self._batch, -1, -1), (-a).clamp(min=0).expand(self._batch, -1, -1)
-            weights[i] = tuple((signed[0] * w[0][:, None]).addcmul_(signed[1], w[1][:, None]) for w in bent.weights)
+            weights[i] = tuple((signed[0] * w[0][:, None]).addcmul_(signed[1], w[1][:, None]) for w in cushion.weights)
             for side, x in enumerate(signed):
-                constant = torch.baddbmm(constant[..., None], x, bent.constant[side][..., None])[..., 0]
-                absolute = torch.baddbmm(absolute[..., None], x, bent.size[side][..., None])[..., 0]
-            terms += 2 * a.shape[-1] * len(bent.weights)
-        dimension = max((self._bent[i].dimension for i in weights), default=0)
+                constant = torch.baddbmm(constant[..., None], x, cushion.constant[side][..., None])[..., 0]
+                absolute = torch.baddbmm(absolute[..., None], x, cushion.size[side][..., None])[..., 0]
+            terms += 2 * a.shape[-1] * len(cushion.weights)
+        dimension = max((self._cushions[i].dimension for i in weights), default=0)
         return Form(weights, absolute * (2 * rounding.gamma(terms, absolute.dtype)), rounding.up(constant, constant, terms), dimension)
 
     def _matrices(self, form: Form, rows: slice) -> Tensor:
@@ -181,22 +187,22 @@ class Quadratic(Relaxed):
         some = form.error[:, rows]
         packed = some.new_zeros(*some.shape, d * (d + 1) // 2)
         for i, entries in form.weights.items():
-            for w, products in zip(entries, self._bent[i].products, strict=True):
+            for w, products in zip(entries, self._cushions[i].products, strict=True):
                 packed[..., : products.shape[-1]].baddbmm_(w[:, rows], products)
         return packed[..., _unpacking(d, some.device)]
 
     def _form(self, form: Form, linears: list[Tensor] | list[None], steps: int) -> list[Top]:
         """The largest value of a form with each of some linear parts, and what proves it; infinite where it is not attempted. shape: [B, R]."""
-        hull, d = self.hull, form.dimension
-        if d > (LARGEST_POLYTOPE if hull.vertices else LARGEST):
+        coordinates, d = self.coordinates, form.dimension
+        if d > (LARGEST_POLYTOPE if coordinates.vertices else LARGEST_FORM):
             return [(torch.full_like(form.error, torch.inf), form.error[..., None][..., :0]) for _ in linears]
-        room = hull.room(d // hull.width)
+        room = coordinates.room(d // coordinates.width)
         step = max(1, FORM_ENTRIES // (d * d * self._batch))
         parts: list[list[Top]] = []
         for rows in (slice(i, i + step) for i in range(0, form.error.shape[1], step)):
             matrices, error = self._matrices(form, rows), form.error[:, rows]
             some = [None if linear is None else linear[:, rows] for linear in linears]
-            if hull.vertices:
+            if coordinates.vertices:
                 parts.append(largest_on_cross_polytopes(matrices, error, room.radii, some))
             else:
                 parts.append(largest(matrices, error, room, some, steps))
@@ -208,18 +214,18 @@ class Quadratic(Relaxed):
         Of each batch row's highest row; for cutting, not for bounds. shape: rows [B, R, width] -> directions [B, K, m, n] of any length,
         weights [B, K]; K is 0 where no forms are made.
         """
-        hull = self.hull
+        coordinates = self.coordinates
         reached = self._base_walk(node, rows)
         form = self._weigh(reached.nonlinear, rows.shape[1])
         d, blank = form.dimension, self.nominal.inputs.new_zeros(self._batch, 0)
-        if d == 0 or hull.vertices or d > LARGEST:
+        if d == 0 or coordinates.vertices or d > LARGEST_FORM:
             return blank[..., None, None], blank
         worst = (reached.centre + self.region.support(self._for_all(reached.inputs))).argmax(1)
         matrix = self._matrices(form, slice(None))[torch.arange(self._batch, device=worst.device), worst]
-        radii = hull.group_radii(d // hull.width).repeat_interleave(hull.grouped, -1)
+        radii = coordinates.group_radii(d // coordinates.width).repeat_interleave(coordinates.grouped, -1)
         values, vectors = torch.linalg.eigh((matrix * radii[:, :, None] * radii[:, None]).nan_to_num(0.0, 0.0, 0.0))
         normals = vectors.mT.flip(-2)[:, :most] * torch.where(radii > 0, 1 / radii, 0.0)[:, None]
-        return hull.directions(normals), values.flip(-1)[:, :most]
+        return coordinates.directions(normals), values.flip(-1)[:, :most]
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,7 +262,7 @@ def _correlation(motions: list[Motion]) -> Tensor:
     one, other = motions[0].linear, motions[-1].linear
     d = min(one.shape[-1], other.shape[-1])
     norms = torch.linalg.vector_norm(one, dim=-1) * torch.linalg.vector_norm(other, dim=-1)
-    cosine: Tensor = (one[..., :d] * other[..., :d]).sum(-1) / norms.clamp(min=torch.finfo(norms.dtype).tiny)
+    cosine: Tensor = (one[..., :d] * other[..., :d]).sum(-1) / norms.clamp(min=rounding.tiny(norms))
     return cosine.nan_to_num(0.0, 0.0, 0.0).clamp(-1, 1)
 
 

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -15,22 +14,23 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from vlang.plan import DataError, Problem, Variant
-from vlang.report import Row
+from vlang.plan import DataError, Problem, Variant, VerifyVariant
+from vlang.results import CertifiableRow, RadiusRow, Row
 from vlang.runtime.bounds.quadratic import Quadratic
-from vlang.runtime.bounds.walk import Relaxed
-from vlang.runtime.evidence.statement import checkpoint_hash, statement
-from vlang.runtime.methods.table import METHODS, Proved
+from vlang.runtime.bounds.walk import Walk
+from vlang.runtime.evidence.statement import Producer, name_of, statement
+from vlang.runtime.methods.questions import Proved
+from vlang.runtime.methods.table import METHODS
 from vlang.runtime.network.load import named
 from vlang.runtime.queries.base import chunks
-from vlang.runtime.queries.batches import Case, Loaded, at_least
+from vlang.runtime.queries.batches import Case, Loaded
+from vlang.runtime.rounding import at_least
 from vlang.runtime.sets.piece import Piece
+from vlang.words.methods import METHODS as WORDS
 
 FORMAT = "rspec-certificate/2"
 #: A radius that is not confirmed as it was found is tried again smaller by these shares.
 STEPS_BACK = (0.0, 1e-9, 1e-6, 1e-4, 1e-3, 1e-2)
-#: Slopes that a search had warmed up are found again in several rounds.
-ATTEMPTS = MappingProxyType({"optimized": 10})
 #: Numbers that the checker reads.
 READ_BY_CHECKER = frozenset({"F64", "F32", "F16"})
 STOPPED = "found, but the run was ended before its certificate was made"
@@ -39,66 +39,53 @@ UNCONFIRMED = "found, but not confirmed by a second pass: there is no certificat
 
 @dataclass(frozen=True)
 class Certificates:
-    """How certificates are made. save: takes a file's name and contents. version: of this program; spec, sha256: what it runs."""
+    """How certificates are made."""
 
-    save: Callable[[str, bytes], None]
-    version: str
-    spec: str
-    sha256: str
+    by: Producer
 
-    def confirm(self, loaded: Loaded, query: str, rows: list[Row], start: int, stopped: Callable[[], bool]) -> list[Row]:
-        """The rows with a certificate saved for every one that is certified; a radius becomes the one that was confirmed.
-
-        start: the number of the first row.
-        """
-        numbers = {case: i for i, case in enumerate(loaded.cases)}
-        found, network = list(rows), self._network(loaded)
+    def confirm(self, loaded: Loaded[Any], query: str, rows: list[Row], stopped: Callable[[], bool]) -> list[Row]:
+        """The rows with a certificate saved for every one that is certified; a radius becomes the one that was confirmed."""
+        held = {case: row for case, row in zip(loaded.cases, rows, strict=True) if isinstance(row, CertifiableRow)}
+        asked = loaded.variant.eps if isinstance(loaded.variant, VerifyVariant) else None
+        network = self._network(loaded)
         for group in chunks(loaded):
-            certified = tuple(c for c in group if rows[numbers[c]].verdict == "certified" and rows[numbers[c]].radius != 0)
-            for method in sorted({rows[numbers[c]].method or loaded.variant.engine.method for c in certified}):
-                left = tuple(c for c in certified if (rows[numbers[c]].method or loaded.variant.engine.method) == method)
-                for back in STEPS_BACK if loaded.variant.eps is None else STEPS_BACK[:1]:
+            certified = tuple(c for c in group if held[c].verdict == "certified")
+            by_method = {c: held[c].method or loaded.variant.engine.method for c in certified}
+            for method in sorted(set(by_method.values())):
+                left = tuple(c for c in certified if by_method[c] == method)
+                for back in STEPS_BACK if asked is None else STEPS_BACK[:1]:
                     if not left or stopped():
                         break
-                    tried = {c: _exact_eps(loaded, rows[numbers[c]], back) for c in left}
-                    proofs = _proofs(self, loaded, query, method, tried, network)
-                    for case, content in proofs.items():
-                        k = numbers[case]
-                        name = f"{query}-{start + k}.cert"
-                        self.save(name, content)
-                        found[k] = replace(rows[k], radius=None if rows[k].radius is None else float(tried[case]), certificate=name)
-                    left = tuple(c for c in left if c not in proofs)
+                    tried = {c: Fraction((held[c].size or 0.0) * (1 - back)) if asked is None else asked for c in left}
+                    for case, (claim, content) in _proofs(self.by, loaded, query, method, tried, network).items():
+                        name = f"{name_of(query, claim, loaded.variant.network.normalize, asked)}.cert"
+                        self.by.save(name, content)
+                        row = replace(held[case], certificate=name)
+                        held[case] = replace(row, radius=float(tried[case])) if isinstance(row, RadiusRow) else row
+                    left = tuple(c for c in left if held[c].certificate is None)
                 for case in left:
-                    reason = STOPPED if stopped() else UNCONFIRMED
-                    found[numbers[case]] = replace(rows[numbers[case]], complete=False, reason=reason)
-        return found
+                    held[case] = replace(held[case], complete=False, reason=STOPPED if stopped() else UNCONFIRMED)
+        return [held.get(case, row) for case, row in zip(loaded.cases, rows, strict=True)]
 
-    def _network(self, loaded: Loaded) -> dict[str, str]:
+    def _network(self, loaded: Loaded[Any]) -> dict[str, str]:
         """What certificates say of the checkpoint to check them with: its own one, or where the checker does not read that or the network is derived
         from another, one saved beside them with the weights that were run.
         """
         plan = loaded.variant.network
-        own = {"sha256": checkpoint_hash(plan)}
+        own = {"sha256": self.by.hash_of(plan.checkpoint)}
         if plan.format == "safetensors" and plan.normalize is None and _dtypes(plan.checkpoint) <= READ_BY_CHECKER:
             return own
         tensors = {k: x.to("cpu").contiguous().clone() for k, x in named(loaded.network, plan.architecture).items()}
         content = save(tensors, {"made_from": own["sha256"]})  # one entry: safetensors keeps several in no order
         sha256 = hashlib.sha256(content).hexdigest()
         file = f"{plan.name}-{sha256[:8]}.safetensors"
-        self.save(file, content)
+        self.by.save(file, content)
         return {"sha256": sha256, "file": file, "made_from": own["sha256"]}
 
 
 def _dtypes(checkpoint: str) -> set[str]:
     with safe_open(checkpoint, "pt") as held:
         return {held.get_slice(name).get_dtype() for name in held.keys()}  # noqa: SIM118
-
-
-def _exact_eps(loaded: Loaded, row: Row, back: float) -> Fraction:
-    if loaded.variant.eps is not None:
-        return loaded.variant.eps
-    assert row.radius is not None
-    return Fraction(row.radius * (1 - back))
 
 
 def refuse(variant: Variant) -> None:
@@ -109,16 +96,18 @@ def refuse(variant: Variant) -> None:
         )
 
 
-def _proofs(by: Certificates, loaded: Loaded, query: str, method: str, sizes: dict[Case, Fraction], network: dict[str, str]) -> dict[Case, bytes]:
-    """Certificates, as files' contents, of those cases that a second pass at the given eps confirms."""
+def _proofs(
+    by: Producer, loaded: Loaded[Any], query: str, method: str, sizes: dict[Case, Fraction], network: dict[str, str]
+) -> dict[Case, tuple[dict[str, Any], bytes]]:
+    """Certificates of those cases that a second pass at the given eps confirms: their claims, and as files' contents."""
     cases = tuple(sizes)
     proof: list[Proved] = []
     asked = replace(loaded.asked(cases), proof=proof)
     eps = asked.nominal.new_tensor([at_least(e) for e in sizes.values()])
     left, done = torch.arange(len(cases), device=eps.device), {}
-    for step in ("planes", method) if method in ("quadratic", "sliced") else (method,):  # the smallest proof that will do
+    for step in (*WORDS[method].smaller, method):  # the smallest proof that will do
         margins = METHODS[step](asked)
-        for _ in range(ATTEMPTS.get(step, 1)):
+        for _ in range(WORDS[step].attempts):
             if left.numel() == 0:
                 break
             proof.clear()
@@ -127,7 +116,7 @@ def _proofs(by: Certificates, loaded: Loaded, query: str, method: str, sizes: di
                 claim = _claim(by, loaded, cases[i], query, step, sizes[cases[i]], network)
                 content = _document(claim, loaded.inputs[cases[i].position], [(p, b) for p in proof for b in _own(p, i)])
                 if content is not None:
-                    done[cases[i]] = content
+                    done[cases[i]] = claim, content
             left = left[~ok]
     return done
 
@@ -137,18 +126,15 @@ def _own(part: Proved, owner: int) -> list[int]:
     return ((part.owners == owner) & (part.margins > 0)).nonzero().flatten().tolist()
 
 
-def _claim(by: Certificates, loaded: Loaded, case: Case, query: str, method: str, eps: Fraction, network: dict[str, str]) -> dict[str, Any]:
-    said = statement(loaded, case, eps)
+def _claim(by: Producer, loaded: Loaded[Any], case: Case, query: str, method: str, eps: Fraction, network: dict[str, str]) -> dict[str, Any]:
+    said = statement(loaded, case, eps, network["sha256"])
     clip, x = said["perturbation"]["clip"], loaded.inputs[case.position]
     if clip is not None:  # an input may be outside by its rounding (`prepare`): the statement is about a range that holds it
         ends = min(Fraction(clip[0]), Fraction(float(x.min()))), max(Fraction(clip[1]), Fraction(float(x.max())))
         said["perturbation"]["clip"] = [str(end) for end in ends]
     return {
-        "format": FORMAT,
+        **by.stated(FORMAT, query),
         "statement": "real-arithmetic network with exactly these weights",
-        "producer": f"rspec-verify {by.version}",
-        "spec": {"path": by.spec, "sha256": by.sha256},
-        "query": query,
         "method": method,
         **said,
         "network": said["network"] | network,
@@ -161,17 +147,17 @@ def _document(claim: dict[str, Any], x: Tensor, leaves: list[tuple[Proved, int]]
     x: the input. leaves: the relaxations that prove the row, and its place in each batch: of the whole ball, or of its pieces.
     """
     pieces, arrays = [], {"input": x}
-    if not isinstance(leaves[0][0].relaxed.region, Piece):
+    if not isinstance(leaves[0][0].walk.region, Piece):
         leaves = leaves[-1:]
     for j, (part, b) in enumerate(leaves):
-        region = part.relaxed.region
+        region = part.walk.region
         if isinstance(region, Piece):
             arrays["direction"], arrays[f"{j}.offset"] = region.directions[b, 0], region.offset[b]
             pieces.append([float(region.low[b, 0]), float(region.high[b, 0])])
-        arrays.update({f"{j}.{name}": value for name, value in _arrays(part.relaxed, b)})
-    relaxed = leaves[0][0].relaxed
-    if isinstance(relaxed, Quadratic) and relaxed.hull.chart is not None:
-        arrays["chart.basis"], arrays["chart.scale"] = relaxed.hull.chart.basis, relaxed.hull.chart.scale
+        arrays.update({f"{j}.{name}": value for name, value in _arrays(part.walk, b)})
+    walk = leaves[0][0].walk
+    if isinstance(walk, Quadratic) and walk.coordinates.chart is not None:
+        arrays["chart.basis"], arrays["chart.scale"] = walk.coordinates.chart.basis, walk.coordinates.chart.scale
     arrays = {name: value.detach().to("cpu", torch.float64).contiguous().clone() for name, value in arrays.items()}
     if not all(bool(torch.isfinite(value).all()) for value in arrays.values()):
         return None
@@ -186,28 +172,30 @@ def _digest(text: str, arrays: dict[str, Tensor]) -> str:
     return seal.hexdigest()
 
 
-def _arrays(relaxed: Relaxed, b: int) -> Iterator[tuple[str, Tensor]]:
+def _arrays(walk: Walk, b: int) -> Iterator[tuple[str, Tensor]]:
     """What proves row b of a batch, by name. Numbers of nodes are those of the graph."""
-    graph = relaxed.nominal.graph
+    graph = walk.nominal.graph
     asked = graph.relaxed_arguments()
-    for i, live in enumerate(relaxed.live):
-        if live and i in asked:
-            yield f"{i}.box", torch.stack([end[b] for end in relaxed.boxes[i]])
-        if i in relaxed.planes:
-            for side, plane in (("lower", relaxed.planes[i].lower), ("upper", relaxed.planes[i].upper)):
-                yield f"{i}.{side}", torch.stack([s[b] for s in (*plane.slopes, plane.offset)])
-        if i in relaxed.lifts:
-            yield f"{i}.lifts", relaxed.lifts[i][b]
-        if not isinstance(relaxed, Quadratic):
+    for i in range(len(graph.nodes)):
+        if not walk.moving.in_row(i, b):
             continue
-        if i in relaxed.parabolas:
-            found = relaxed.parabolas[i]
+        if i in asked:
+            yield f"{i}.box", torch.stack([end[b] for end in walk.boxes[i]])
+        if i in walk.planes:
+            for side, plane in (("lower", walk.planes[i].lower), ("upper", walk.planes[i].upper)):
+                yield f"{i}.{side}", torch.stack([s[b] for s in (*plane.slopes, plane.offset)])
+        if i in walk.lifts:
+            yield f"{i}.lifts", walk.lifts[i][b]
+        if not isinstance(walk, Quadratic):
+            continue
+        if i in walk.parabolas:
+            found = walk.parabolas[i]
             for side, parabola in (("below", found.lower), ("above", found.upper)):
                 yield f"{i}.{side}", torch.stack([x[b] for x in (*parabola.slopes, parabola.offset, *parabola.curvature)])
-        if i in relaxed.motions:
-            motion = relaxed.motions[i]
+        if i in walk.motions:
+            motion = walk.motions[i]
             yield f"{i}.motion", torch.stack([motion.centre[b], motion.residual[b], (motion.linear[b] != 0).any(-1).to(motion.centre)])
-        for name, proof in zip(("multipliers", "rest"), relaxed.multipliers.get(i, ()), strict=False):
+        for name, proof in zip(("multipliers", "rest"), walk.multipliers.get(i, ()), strict=False):
             if proof.lifts is not None:
                 yield f"{i}.{name}_lifts", proof.lifts[b]
             if proof.constraints is not None:

@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
-from vlang.plan import NetworkPlan, TextInput
+from vlang.plan import TextInput
 from vlang.runtime.queries.batches import Case, Loaded
 
 
-def checkpoint_hash(network: NetworkPlan) -> str:
-    return hashlib.sha256(Path(network.checkpoint).read_bytes()).hexdigest()
+@dataclass(frozen=True)
+class Producer:
+    """Who saves files of evidence. save: takes a file's name and contents. version: of this program; spec, sha256: what it runs.
+
+    hash_of: the sha256 of a file that was read.
+    """
+
+    save: Callable[[str, bytes], None]
+    version: str
+    spec: str
+    sha256: str
+    hash_of: Callable[[str], str]
+
+    def stated(self, format_: str, query: str) -> dict[str, Any]:
+        """What every file says of where it comes from."""
+        return {
+            "format": format_,
+            "producer": f"rspec-verify {self.version}",
+            "spec": {"path": self.spec, "sha256": self.sha256},
+            "query": query,
+        }
 
 
-def statement(loaded: Loaded, case: Case, eps: Fraction) -> dict[str, Any]:
-    """JSON values; rational numbers as text (fields: runtime/README.md, section 11)."""
+def statement(loaded: Loaded[Any], case: Case, eps: Fraction, checkpoint: str) -> dict[str, Any]:
+    """JSON values; rational numbers as text (fields: runtime/README.md, section 11). checkpoint: its sha256."""
     v, limits = loaded.variant, loaded.limits(case)
-    a = v.network.architecture
     return {
         "sample": case.sample,
-        "network": {
-            "sha256": checkpoint_hash(v.network),
-            "cell": a.cell,
-            "prefix": a.prefix,
-            "layers": a.layers,
-            "bidirectional": a.bidirectional,
-            "readout": a.readout,
-            "head": list(a.head),
-            "head_activations": list(a.head_activations),
-            "embedding": a.embedding,
-            "initial": list(a.initial),
-        },
+        "network": {"sha256": checkpoint, **v.network.architecture.reading()},
         "input": {
             "sha256": hashlib.sha256(loaded.inputs[case.position].cpu().numpy().tobytes()).hexdigest(),
             "tokens": list(v.input.ids) if isinstance(v.input, TextInput) else None,
@@ -47,3 +56,10 @@ def statement(loaded: Loaded, case: Case, eps: Fraction) -> dict[str, Any]:
         "label": case.label,
         "against": list(case.classes),
     }
+
+
+def name_of(query: str, claim: dict[str, Any], normalize: Fraction | None, asked: Fraction | None) -> str:
+    """A file's name, without its suffix: the query, and a digest of the question. asked: the eps, where the question names one."""
+    question = {key: claim[key] for key in ("network", "input", "perturbation", "label", "against")}
+    question |= {"normalize": str(normalize), "eps": str(asked)}
+    return f"{query}-{hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:12]}"

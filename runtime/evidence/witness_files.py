@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,13 +20,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
-from vlang.plan import Architecture
-from vlang.report import Row
+from vlang.plan import Architecture, VerifyVariant
+from vlang.results import FalsifiableRow, Row
 from vlang.runtime.attacks.witness import Limits, contains, misclassifies
-from vlang.runtime.evidence.statement import statement
+from vlang.runtime.evidence.statement import Producer, name_of, statement
 from vlang.runtime.network.load import assemble
 from vlang.runtime.network.normalize import normalized
-from vlang.runtime.queries.batches import Loaded
+from vlang.runtime.queries.batches import Case, Loaded
 
 FORMAT = "rspec-witness/1"
 
@@ -41,42 +41,35 @@ class RefutedError(Exception):
 
 @dataclass(frozen=True)
 class Witnesses:
-    """How witnesses are saved. save: takes a file's name and contents. spec, sha256: what is run."""
+    """How witnesses are saved."""
 
-    save: Callable[[str, bytes], None]
-    version: str
-    spec: str
-    sha256: str
+    by: Producer
 
-    def keep(self, loaded: Loaded, query: str, rows: Sequence[Row], start: int) -> list[Row]:
-        """The rows, a file saved for every one that has a witness. start: the number of the first row."""
-        kept = []
-        for k, (case, row) in enumerate(zip(loaded.cases, rows, strict=True)):
-            size = row.radius if row.radius is not None else row.eps
-            if row.witness is None or size is None:
-                kept.append(row)
-                continue
-            eps = loaded.variant.eps if loaded.variant.eps is not None else Fraction(size)
-            claim = {
-                "format": FORMAT,
-                "producer": f"rspec-verify {self.version}",
-                "spec": {"path": self.spec, "sha256": self.sha256},
-                "query": query,
-                "checkpoint": str(Path(loaded.variant.network.checkpoint).resolve()),
-                "normalize": None if loaded.variant.network.normalize is None else str(loaded.variant.network.normalize),
-                **statement(loaded, case, eps),
-            }
-            arrays = {
-                "input": loaded.inputs[case.position].cpu().contiguous().clone(),
-                "witness": torch.tensor(row.witness, dtype=torch.float64),
-            }
-            name = f"{query}-{start + k}.witness"
-            self.save(name, save(arrays, {"witness": json.dumps(claim)}))
-            kept.append(replace(row, witness_file=name))
-        return kept
+    def keep(self, loaded: Loaded[Any], query: str, rows: Sequence[Row]) -> list[Row]:
+        """The rows, a file saved for every one that has a witness."""
+        return [self._kept(loaded, query, case, row) for case, row in zip(loaded.cases, rows, strict=True)]
+
+    def _kept(self, loaded: Loaded[Any], query: str, case: Case, row: Row) -> Row:
+        network = loaded.variant.network
+        asked = loaded.variant.eps if isinstance(loaded.variant, VerifyVariant) else None
+        if not isinstance(row, FalsifiableRow) or row.witness is None:
+            return row
+        claim = {
+            **self.by.stated(FORMAT, query),
+            "checkpoint": str(Path(network.checkpoint).resolve()),
+            "normalize": None if network.normalize is None else str(network.normalize),
+            **statement(loaded, case, Fraction(row.size or 0.0) if asked is None else asked, self.by.hash_of(network.checkpoint)),
+        }
+        arrays = {
+            "input": loaded.inputs[case.position].cpu().contiguous().clone(),
+            "witness": torch.tensor(row.witness, dtype=torch.float64),
+        }
+        name = f"{name_of(query, claim, network.normalize, asked)}.witness"
+        self.by.save(name, save(arrays, {"witness": json.dumps(claim)}))
+        return replace(row, witness_file=name)
 
 
-def replay(path: str, checkpoints: Sequence[str] = ()) -> str:
+def tested(path: str, checkpoints: Sequence[str] = ()) -> str:
     """What the witness shows, in words. checkpoints: where its network may be, instead of where it was. Raises UnreadableError or RefutedError."""
     if not Path(path).is_file():
         raise UnreadableError("it is a folder: name the files in it" if Path(path).is_dir() else "there is no such file")
@@ -89,7 +82,7 @@ def replay(path: str, checkpoints: Sequence[str] = ()) -> str:
             arrays = {name: f.get_tensor(name) for name in ("input", "witness")}
         if claim["format"] != FORMAT:
             raise UnreadableError(f"its format is {claim['format']!r}, not {FORMAT!r}")
-        return _replay(claim, arrays["input"], arrays["witness"], load(_checkpoint(claim, checkpoints)))
+        return _tested(claim, arrays["input"], arrays["witness"], load(_checkpoint(claim, checkpoints)))
     except (
         OSError,
         SafetensorError,
@@ -118,7 +111,7 @@ def _checkpoint(claim: dict[str, Any], given: Sequence[str]) -> bytes:
     raise UnreadableError("the checkpoint is another one (its sha256 differs): name the right one with --network")
 
 
-def _replay(claim: dict[str, Any], centre: Tensor, point: Tensor, tensors: dict[str, Tensor]) -> str:
+def _tested(claim: dict[str, Any], centre: Tensor, point: Tensor, tensors: dict[str, Tensor]) -> str:
     said, p, eps = claim["network"], claim["perturbation"], _rational(claim["eps"])
     if centre.dtype != torch.float64 or centre.dim() != 2 or point.dtype != centre.dtype or point.shape != centre.shape:
         raise ValueError("the input and the witness are no tables of float64 of one shape")

@@ -13,6 +13,7 @@ import torch
 from flint import arb, arb_mat, ctx
 from torch import Tensor
 
+from vlang.runtime import rounding
 from vlang.runtime.graph.nodes import Affine, Constant, Graph, Input, Node, Nonlinear, Ref
 
 #: Bits to begin with, and to spend on every frame.
@@ -78,9 +79,7 @@ def _value(node: Node, point: Tensor, values: list[list[arb]], matrices: dict[in
 def distances(values: list[arb], computed: Tensor) -> Tensor:
     """How far computed numbers may be from the enclosed ones, with room for rounding number +- distance. shape: [width]."""
     found = [float((v - arb(x)).abs_upper()) for v, x in zip(values, computed.tolist(), strict=True)]
-    return (
-        torch.tensor(found, dtype=computed.dtype, device=computed.device) * (1 + 2**-50) + computed.abs() * 2**-52 + torch.finfo(computed.dtype).tiny
-    )
+    return rounding.around(torch.tensor(found, dtype=computed.dtype, device=computed.device), computed)
 
 
 def surely_below(values: list[arb], row: Sequence[float]) -> bool:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vlang.runtime import rounding
+
 #: margins(rows, eps): lower bounds of the margin. shape: rows [A] indices, eps [A] -> [A]. NaN counts as not certified.
 Margins = Callable[[Tensor, Tensor], Tensor]
 
@@ -71,7 +73,7 @@ def certified_radii(
     done = guess.shape[0] - active.numel()
     if finished and done:
         finished(done)
-    smallest = torch.finfo(guess.dtype).tiny * 1e30
+    smallest = rounding.tiny(guess) * 1e30
     for _ in range(MOST_PASSES):
         if active.numel() == 0 or late():
             break

@@ -10,11 +10,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vlang.runtime.bounds.walk import Choice
+from vlang.runtime.bounds import linear
+from vlang.runtime.bounds.linear import Linear
+from vlang.runtime.methods.questions import PLANES, Asked, Margins
 from vlang.runtime.relaxations import Args, Nonlinearity
 
 RATE = 0.01
 STEPS = 20
+#: An autograd tape holds about so many times what a walk without one does.
+TAPE = 12
 
 
 class Slopes:
@@ -23,7 +27,7 @@ class Slopes:
     def __init__(self) -> None:
         self.moves: dict[int, list[Tensor]] = {}
 
-    def choice(self, rows: Tensor, total: int) -> Choice:
+    def choice(self, rows: Tensor, total: int) -> linear.Slopes:
         """For the rows of a batch of `total`, at one eps: the rule's slopes, moved. Makes a node's variables (zero) when it is first met.
 
         The rule is asked once, on the first boxes: asking again on those that the variables narrow takes half the time and changes radii by
@@ -52,3 +56,37 @@ def improve(margins: Tensor) -> Tensor:
     loss = -torch.where(margins.isfinite(), margins, 0.0).sum()
     loss.backward()  # type: ignore[no-untyped-call]
     return margins.detach()
+
+
+def optimized(asked: Asked) -> Margins:
+    """Planes whose slopes are moved along the margin's gradient, as long as rows are open."""
+    count = len(asked.nominal)
+    # An autograd tape keeps every tensor of a walk.
+    parts = torch.split(torch.arange(count, device=asked.nominal.device), max(1, asked.room // TAPE))
+    variables = [Slopes() for _ in parts]
+
+    def margins(index: Tensor, eps: Tensor) -> Tensor:
+        worst = asked.relax(PLANES, index, eps)
+        for part, slopes in zip(parts, variables, strict=True):
+            chosen = (~(worst > 0) & torch.isin(index, part)).nonzero().flatten()
+            if chosen.numel() == 0:
+                continue
+            i = index[chosen]
+            choice = slopes.choice(i - part[0], len(part))
+            centre, region = asked.centre.rows(i), asked.ball.rows(i).scaled(eps[chosen, None])
+            descent: torch.optim.Adam | None = None
+            for _ in range(STEPS):
+                with torch.enable_grad():
+                    found = improve(asked.margins(Linear(centre, region, choice).run(), i))
+                worst[chosen] = torch.where(found > worst[chosen], found, worst[chosen])
+                if bool((worst[chosen] > 0).all()):
+                    break
+                descent = descent or torch.optim.Adam(slopes.parameters(), lr=RATE)
+                for p in slopes.parameters():
+                    if p.grad is not None:
+                        p.grad.nan_to_num_(0.0, 0.0, 0.0)
+                descent.step()
+                descent.zero_grad()
+        return worst
+
+    return margins

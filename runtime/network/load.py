@@ -14,9 +14,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vlang.plan import Architecture, ArrayPlan, DataError, DatasetInput, InputPlan, NetworkPlan, Problem, TextInput, ValuesInput
-from vlang.runtime.network.cells import CELLS, CellWeights
+from vlang.runtime.network.cells import CellWeights
 from vlang.runtime.network.normalize import normalized
 from vlang.runtime.network.unroll import Linear, Network
+from vlang.words.cells import CELLS
 
 
 def network(plan: NetworkPlan, dtype: torch.dtype, device: torch.device) -> Network:
@@ -48,7 +49,7 @@ def assemble(tensors: Mapping[str, Tensor], a: Architecture, dtype: torch.dtype,
         return Linear(weight, bias)
 
     directions = (False, True) if a.bidirectional else (False,)
-    states = CELLS[a.cell].states
+    states = len(CELLS[a.cell].states)
     start = [get(n).reshape(a.layers * a.directions, a.hidden) for n in a.initial]
     start = start or [torch.zeros(a.layers * a.directions, a.hidden, dtype=dtype, device=device)] * states
     return Network(

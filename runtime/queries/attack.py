@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from vlang.plan import AttackPlan
-from vlang.report import Row
+from vlang.plan import AttackPlan, AttackVariant
+from vlang.results import AttackRow, Row
 from vlang.runtime.attacks import ATTACKS
 from vlang.runtime.attacks.witness import distance, misclassifies
 from vlang.runtime.attacks.words import substitute
 from vlang.runtime.device import batch_bytes
-from vlang.runtime.queries.base import Context, chunks, listed, row, unfinished
+from vlang.runtime.queries.base import Context, chunks, listed, question_of, unfinished
 from vlang.runtime.queries.batches import Case, Loaded
 
 MISCLASSIFIED = "misclassified: the input itself is a counterexample"
@@ -22,25 +22,27 @@ ELSEWHERE = "misclassified, as a class that is not asked about"
 TAPE = 4
 
 
-def answer(loaded: Loaded, context: Context) -> list[Row]:
+def answer(loaded: Loaded[AttackVariant], context: Context) -> list[Row]:
     plan = loaded.variant.attack
-    assert plan is not None
     generator = torch.Generator().manual_seed(loaded.variant.engine.seed)
-    found: dict[Case, Row] = {}
+    found: dict[Case, AttackRow] = {}
     for case in (c for c in loaded.cases if not c.correct):
         point = loaded.inputs[case.position]
         if misclassifies(loaded.graph, point, loaded.rows((case,))[0]):
-            found[case] = row(loaded, case, verdict="falsified", radius=0.0, reason=MISCLASSIFIED, witness=listed(point))
+            found[case] = AttackRow(**question_of(loaded, case), verdict="falsified", radius=0.0, reason=MISCLASSIFIED, witness=listed(point))
         else:
-            found[case] = row(loaded, case, verdict="unknown", reason=ELSEWHERE)
+            found[case] = AttackRow(**question_of(loaded, case), verdict="unknown", reason=ELSEWHERE)
         context.finished(1)
     for cases in _batches(loaded, plan):
-        found.update(unfinished(loaded, cases, context) if context.late() else _attack(loaded, cases, plan, generator))
+        if context.late():
+            found |= {c: AttackRow(**question_of(loaded, c), **unfinished(context)) for c in cases}
+        else:
+            found |= _attack(loaded, cases, plan, generator)
         context.finished(len(cases))
     return [found[c] for c in loaded.cases]
 
 
-def _batches(loaded: Loaded, plan: AttackPlan) -> Iterator[tuple[Case, ...]]:
+def _batches(loaded: Loaded[AttackVariant], plan: AttackPlan) -> Iterator[tuple[Case, ...]]:
     """The groups, cut so that all starts of a batch fit in memory."""
     per_row = plan.restarts * TAPE * 8 * sum(n.width for n in loaded.graph.nodes)
     size = max(1, batch_bytes(loaded.network.device) // per_row)
@@ -49,7 +51,7 @@ def _batches(loaded: Loaded, plan: AttackPlan) -> Iterator[tuple[Case, ...]]:
             yield group[start : start + size]
 
 
-def _attack(loaded: Loaded, cases: tuple[Case, ...], plan: AttackPlan, generator: torch.Generator) -> dict[Case, Row]:
+def _attack(loaded: Loaded[AttackVariant], cases: tuple[Case, ...], plan: AttackPlan, generator: torch.Generator) -> dict[Case, AttackRow]:
     question = loaded.question(cases, float(loaded.variant.engine.max_radius))
     words = None
     if plan.words:
@@ -66,11 +68,12 @@ def _attack(loaded: Loaded, cases: tuple[Case, ...], plan: AttackPlan, generator
     }
 
 
-def _row(loaded: Loaded, case: Case, centre: Tensor, point: Tensor, far: float, words: Tensor | None) -> Row:
+def _row(loaded: Loaded[AttackVariant], case: Case, centre: Tensor, point: Tensor, far: float, words: Tensor | None) -> AttackRow:
     plan, most = loaded.variant.attack, loaded.variant.engine.max_radius
-    assert plan is not None
     eps = distance(loaded.limits(case), centre, point, far) if far < torch.inf else None
     if eps is None or eps > most or not misclassifies(loaded.graph, point, loaded.rows((case,))[0]):
-        return row(loaded, case, verdict="unknown", reason=f"{plan.method} found no counterexample up to {float(most):g}; there may be one")
+        return AttackRow(
+            **question_of(loaded, case), verdict="unknown", reason=f"{plan.method} found no counterexample up to {float(most):g}; there may be one"
+        )
     replaced = None if words is None else tuple(plan.words[int(words[k])] if words[k] >= 0 else "" for k in case.frames)
-    return row(loaded, case, verdict="falsified", radius=eps, witness=listed(point), replaced=replaced)
+    return AttackRow(**question_of(loaded, case), verdict="falsified", radius=eps, witness=listed(point), replaced=replaced)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any
 
 from torch import Tensor
 
-from vlang.plan import Variant
-from vlang.report import Row
+from vlang.results import Frames
 from vlang.runtime.device import batch_rows
-from vlang.runtime.queries import batches as c
-from vlang.runtime.queries.batches import Case, Loaded
+from vlang.runtime.queries.batches import Case, Loaded, tokens
 
 
 @dataclass(frozen=True)
@@ -38,13 +36,7 @@ class Context:
         return "the run was interrupted before this row" if self.stopped() else "the budget ran out before this row"
 
 
-class QueryKind(Protocol):
-    def __call__(self, loaded: Loaded, context: Context) -> list[Row]:
-        """One row per case, in the order of loaded.cases."""
-        ...
-
-
-def chunks(loaded: Loaded) -> Iterator[tuple[Case, ...]]:
+def chunks(loaded: Loaded[Any]) -> Iterator[tuple[Case, ...]]:
     """The groups of a variant, cut to what fits in memory."""
     for group in loaded.groups():
         size = batch_rows(loaded.graph, len(group[0].classes), loaded.network.device)
@@ -52,30 +44,29 @@ def chunks(loaded: Loaded) -> Iterator[tuple[Case, ...]]:
             yield group[start : start + size]
 
 
-def unfinished(loaded: Loaded, cases: tuple[Case, ...], context: Context, **answer: object) -> dict[Case, Row]:
-    """The rows that a budget or an interruption left undone."""
-    return {c: row(loaded, c, verdict="unknown", reason=context.reason, complete=False, **answer) for c in cases}
-
-
-def row(loaded: Loaded, case: Case, **answer: object) -> Row:
-    """A row of the report with everything that does not depend on the query."""
-    variant: Variant = loaded.variant
+def question_of(loaded: Loaded[Any], case: Case) -> dict[str, Any]:
+    """What every row of the report says of its question, as keywords of its type."""
+    variant = loaded.variant
     name = variant.network.label_name
-    return Row(
-        sample=case.sample,
-        label=name(case.label),
-        predicted=name(case.predicted),
-        target=case.target,
-        frames=case.frames,
-        at_most=variant.perturbation.frames.at_most,
-        tokens=c.tokens(variant, case.frames),
-        norm=variant.perturbation.norm_value,
-        swept=variant.swept,
-        values=listed(loaded.inputs[case.position]) if len(variant.perturbation.frames.rows) > 1 else None,
-        **answer,  # type: ignore[arg-type]
-    )
+    return {
+        "sample": case.sample,
+        "label": name(case.label),
+        "predicted": name(case.predicted),
+        "target": case.target,
+        "frames": case.frames,
+        "at_most": variant.perturbation.frames.at_most,
+        "tokens": tokens(variant, case.frames),
+        "norm": variant.perturbation.norm_value,
+        "swept": variant.swept,
+        "values": listed(loaded.inputs[case.position]) if len(variant.perturbation.frames.rows) > 1 else None,
+    }
 
 
-def listed(point: Tensor) -> tuple[tuple[float, ...], ...]:
+def unfinished(context: Context) -> dict[str, Any]:
+    """What a row says that a budget or an interruption left undone, as keywords of its type."""
+    return {"verdict": "unknown", "reason": context.reason, "complete": False}
+
+
+def listed(point: Tensor) -> Frames:
     """A sample's frames as numbers. shape: [m, n]."""
     return tuple(tuple(frame) for frame in point.tolist())

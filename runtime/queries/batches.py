@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,21 +14,25 @@ from torch import Tensor
 from vlang.plan import DataError, DatasetInput, InputPlan, Problem, TextInput, Variant
 from vlang.runtime.attacks.base import Question
 from vlang.runtime.attacks.witness import Limits
-from vlang.runtime.bounds.walk import Nominal
+from vlang.runtime.bounds.nominal import Nominal
+from vlang.runtime.bounds.sharpen import sharpened
 from vlang.runtime.device import batch_rows
 from vlang.runtime.graph.concrete import logits
 from vlang.runtime.graph.nodes import Graph
-from vlang.runtime.methods.table import Asked
+from vlang.runtime.methods.questions import Asked
 from vlang.runtime.network import load
 from vlang.runtime.network.unroll import Network
+from vlang.runtime.rounding import at_least, at_most, spacing
 from vlang.runtime.sets.ball import Ball
+from vlang.words.methods import METHODS
 
 #: Below this many rows a pass is bound by launches, not arithmetic.
 SMALLEST_GROUP = 16
-#: The same for methods that fill the machine with fewer.
-SMALLEST_FILLING_GROUP = {"auto": 4, "quadratic": 4}
+#: The same for methods that fill the machine with fewer: those of quadratic forms.
+SMALLEST_FILLING_GROUP = 4
 #: Samples whose logits are computed at once.
 AT_ONCE = 1024
+V = TypeVar("V", bound=Variant)
 #: A target as the report names it, and the classes it is about.
 TargetRow = tuple[str | int, tuple[int, ...]]
 
@@ -71,10 +75,10 @@ class Samples:
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
+class Loaded(Generic[V]):
     """A variant with its data in memory."""
 
-    variant: Variant
+    variant: V
     samples: Samples
     cases: tuple[Case, ...]
     #: How many samples `where = correct` has left out.
@@ -95,7 +99,7 @@ class Loaded:
     def groups(self) -> Iterator[tuple[Case, ...]]:
         """Correctly classified cases with one number of classes, sorted by first perturbed frame and cut into groups of about
         `SMALLEST_GROUP` or more: what lies before a group's first frame is computed once, not bounded."""
-        smallest = SMALLEST_FILLING_GROUP.get(self.variant.engine.method, SMALLEST_GROUP)
+        smallest = SMALLEST_FILLING_GROUP if METHODS[self.variant.engine.method].forms else SMALLEST_GROUP
         for classes in sorted({len(c.classes) for c in self.cases}):
             group: list[Case] = []
             for case in sorted((c for c in self.cases if c.correct and len(c.classes) == classes), key=lambda c: c.frames[0]):
@@ -115,8 +119,8 @@ class Loaded:
         room = None
         if p.clip is not None:
             at = x[[c.position for c in cases]]
-            lo, hi = -at_least(-p.clip[0]), at_least(p.clip[1])
-            spread = torch.finfo(x.dtype).eps * (abs(lo) + abs(hi))
+            lo, hi = at_most(p.clip[0]), at_least(p.clip[1])
+            spread = spacing(lo, hi, x.dtype)
             room = ((at - lo).clamp(min=0) + spread, (hi - at).clamp(min=0) + spread)
         return Ball(radii, p.norm, p.frames.at_most, room)
 
@@ -131,7 +135,7 @@ class Loaded:
         clip = self.variant.perturbation.clip
         if clip is None:
             return points
-        return torch.where(points == centre, points, points.clamp(at_least(clip[0]), -at_least(-clip[1])))
+        return torch.where(points == centre, points, points.clamp(at_least(clip[0]), at_most(clip[1])))
 
     def question(self, cases: tuple[Case, ...], most: float) -> Question:
         """What an attack is asked: counterexamples no further than `most`."""
@@ -150,16 +154,10 @@ class Loaded:
 
     def centre(self, cases: tuple[Case, ...]) -> Nominal:
         centre = Nominal.at(self.graph, self.inputs[[c.position for c in cases]], self.variant.engine.semantics == "deployed32")
-        return centre.sharpened(frozenset(k for c in cases for k in c.frames))
+        return sharpened(centre, self.ball(cases).moved)
 
 
-def at_least(exact: Fraction) -> float:
-    """The smallest float64 not below an exact number."""
-    value = float(exact)
-    return value if Fraction(value) >= exact else math.nextafter(value, math.inf)
-
-
-def prepare(variant: Variant, samples: Samples) -> Loaded:
+def prepare(variant: V, samples: Samples) -> Loaded[V]:
     """List a variant's rows. Raises DataError."""
     _check_clip(variant, samples.inputs, samples.numbers)
     if variant.engine.semantics == "deployed32":
@@ -206,7 +204,7 @@ def _check_clip(variant: Variant, inputs: Tensor, numbers: tuple[int, ...]) -> N
     if clip is None:
         return
     lo, hi = float(clip[0]), float(clip[1])
-    slack = torch.finfo(inputs.dtype).eps * max(abs(lo), abs(hi))  # the literals are exact, the data rounded
+    slack = spacing(lo, hi, inputs.dtype) / 2  # the literals are exact, the data rounded
     outside = ((inputs < lo - slack) | (inputs > hi + slack)).flatten(1).any(1).nonzero().flatten().tolist()
     if outside:
         raise DataError(Problem("outside_clip", variant.perturbation.span, (numbers[outside[0]], f"{lo:g}", f"{hi:g}")))

@@ -6,31 +6,31 @@ import math
 
 import torch
 
-from vlang.report import Row
+from vlang.plan import EstimateVariant
+from vlang.results import EstimateRow, Row
 from vlang.runtime.attacks.base import linear_distance
 from vlang.runtime.attacks.clever import Estimate, clever
-from vlang.runtime.queries.base import Context, row, unfinished
+from vlang.runtime.queries.base import Context, question_of, unfinished
 from vlang.runtime.queries.batches import Case, Loaded
 from vlang.runtime.queries.radius import MISCLASSIFIED
 
 
-def answer(loaded: Loaded, context: Context) -> list[Row]:
-    found = []
+def answer(loaded: Loaded[EstimateVariant], context: Context) -> list[Row]:
+    found: list[Row] = []
     for case in loaded.cases:
         if not case.correct:
-            found.append(row(loaded, case, verdict="estimate", estimate=0.0, reason=MISCLASSIFIED))
+            found.append(EstimateRow(**question_of(loaded, case), verdict="estimate", estimate=0.0, reason=MISCLASSIFIED))
         elif context.late():
-            found += unfinished(loaded, (case,), context).values()
+            found.append(EstimateRow(**question_of(loaded, case), **unfinished(context)))
         else:
             found.append(_estimated(loaded, case))
         context.finished(1)
     return found
 
 
-def _estimated(loaded: Loaded, case: Case) -> Row:
+def _estimated(loaded: Loaded[EstimateVariant], case: Case) -> EstimateRow:
     """The least estimate over the classes asked about."""
     plan, engine = loaded.variant.estimate, loaded.variant.engine
-    assert plan is not None
     question = loaded.question((case,), float(engine.max_radius))
     each: list[Estimate] = []
     for j in range(question.rows.shape[1]):
@@ -43,4 +43,6 @@ def _estimated(loaded: Loaded, case: Case) -> Row:
     best = min(each, key=lambda e: e.value)
     reason = "max_radius reached" if best.value >= question.most else None
     points = sum(e.points for e in each)
-    return row(loaded, case, verdict="estimate", estimate=min(best.value, question.most), fit=best.fit, points=points, reason=reason)
+    return EstimateRow(
+        **question_of(loaded, case), verdict="estimate", estimate=min(best.value, question.most), fit=best.fit, points=points, reason=reason
+    )

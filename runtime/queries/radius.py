@@ -8,13 +8,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from vlang.plan import EnginePlan
-from vlang.report import Row
+from vlang.plan import EnginePlan, RadiusVariant
+from vlang.results import RadiusRow, Row
 from vlang.runtime.graph.concrete import logits, margins
+from vlang.runtime.methods.questions import Asked
 from vlang.runtime.methods.search import NEAR, Radii, certified_radii
-from vlang.runtime.methods.table import CHEAP, METHODS, REFINEMENT, Asked, ladder
-from vlang.runtime.queries.base import Context, chunks, row, unfinished
+from vlang.runtime.methods.table import METHODS
+from vlang.runtime.queries.base import Context, chunks, question_of, unfinished
 from vlang.runtime.queries.batches import Case, Loaded
+from vlang.words.methods import METHODS as WORDS
+from vlang.words.methods import ladder
 
 #: First eps to try, as a share of the radius that a linear network with this gradient would have.
 LINEAR_SHARE = 0.5
@@ -26,48 +29,49 @@ CAPPED = "max_radius reached"
 MISCLASSIFIED = "misclassified: the network predicts another class at eps = 0"
 
 
-def answer(loaded: Loaded, context: Context) -> list[Row]:
-    found: dict[Case, Row] = {}
+def answer(loaded: Loaded[RadiusVariant], context: Context) -> list[Row]:
+    found: dict[Case, RadiusRow] = {}
     wrong = [c for c in loaded.cases if not c.correct]
     for case in wrong:
-        found[case] = row(loaded, case, verdict="unknown", radius=0.0, reason=MISCLASSIFIED)
+        found[case] = RadiusRow(**question_of(loaded, case), verdict="unknown", radius=0.0, reason=MISCLASSIFIED)
     if wrong:
         context.finished(len(wrong))
     for group in chunks(loaded):
         if context.late():
-            found.update(unfinished(loaded, group, context, radius=0.0))
+            found |= {c: RadiusRow(**question_of(loaded, c), **unfinished(context), radius=0.0) for c in group}
             context.finished(len(group))
         else:
             found.update(_search(loaded, group, context))
-    if loaded.variant.engine.method == "auto" and context.deadline is not None:
-        found.update(_refined(loaded, found, context, context.deadline))
+    refinement = WORDS[loaded.variant.engine.method].refinement
+    if refinement is not None and context.deadline is not None:
+        found.update(_refined(loaded, found, context, context.deadline, refinement))
     return [found[c] for c in loaded.cases]
 
 
-def _refined(loaded: Loaded, found: dict[Case, Row], context: Context, deadline: float) -> dict[Case, Row]:
+def _refined(loaded: Loaded[RadiusVariant], found: dict[Case, RadiusRow], context: Context, deadline: float, method: str) -> dict[Case, RadiusRow]:
     """The rows that one more method improves in what is left of the budget, an equal share of it for each, the smallest radius first."""
     engine = loaded.variant.engine
     open_ = [c for c, r in found.items() if r.complete and r.radius and r.radius < float(engine.max_radius)]
-    open_.sort(key=lambda c: found[c].radius or 0.0)
+    open_.sort(key=lambda c: found[c].radius)
     better = {}
     for left, case in zip(range(len(open_), 0, -1), open_, strict=True):
         if context.late():
             break
         now, asked = time.monotonic(), loaded.asked((case,))
-        if not asked.hull.worthwhile:
+        if not asked.coordinates.worthwhile:
             continue
         known = asked.nominal.new_tensor([found[case].radius])
-        margins_, tolerance, most = METHODS[REFINEMENT](asked), float(engine.tolerance), float(engine.max_radius)
+        margins_, tolerance, most = METHODS[method](asked), float(engine.tolerance), float(engine.max_radius)
         late = context.until(now + (deadline - now) / left).late
-        result = certified_radii(margins_, known * NEAR, asked.nominal, tolerance, most, late, None, known, CHEAP[REFINEMENT])
+        result = certified_radii(margins_, known * NEAR, asked.nominal, tolerance, most, late, None, known, cheap(method))
         if float(result.radius) > float(known):
             capped = bool(result.capped)
             reason = CAPPED if capped else found[case].reason
-            better[case] = replace(found[case], radius=float(result.radius), method=REFINEMENT, capped=capped, reason=reason)
+            better[case] = replace(found[case], radius=float(result.radius), method=method, capped=capped, reason=reason)
     return better
 
 
-def _search(loaded: Loaded, cases: tuple[Case, ...], context: Context) -> dict[Case, Row]:
+def _search(loaded: Loaded[RadiusVariant], cases: tuple[Case, ...], context: Context) -> dict[Case, RadiusRow]:
     engine = loaded.variant.engine
     asked = loaded.asked(cases)
     result, methods = _climb(asked, engine, context)
@@ -81,16 +85,21 @@ def _search(loaded: Loaded, cases: tuple[Case, ...], context: Context) -> dict[C
             reason = CAPPED
         elif radius == 0:
             reason = "no eps above 0 could be certified"
-        verdict = "certified" if radius > 0 else "unknown"
-        answers[case] = row(
-            loaded, case, verdict=verdict, radius=radius, reason=reason, complete=complete, capped=bool(result.capped[i]), method=methods[i]
+        answers[case] = RadiusRow(
+            **question_of(loaded, case),
+            verdict="certified" if radius > 0 else "unknown",
+            radius=radius,
+            reason=reason,
+            complete=complete,
+            capped=bool(result.capped[i]),
+            method=methods[i],
         )
     return answers
 
 
 def _climb(asked: Asked, engine: EnginePlan, context: Context) -> tuple[Radii, list[str | None]]:
     """The radii of the ladder's last method, each from where the one before it stopped; for `auto`, which one certified each row."""
-    steps = ladder(engine.method, asked)
+    steps = ladder(engine.method, asked.coordinates.worthwhile)
     guess, known = linear_guess(asked), None
     methods: list[str | None] = [None] * len(guess)
     for step in steps:
@@ -104,13 +113,17 @@ def _climb(asked: Asked, engine: EnginePlan, context: Context) -> tuple[Radii, l
             context.late,
             context.finished if last else None,
             known,
-            CHEAP[step],
+            cheap(step),
         )
         better = result.radius > (0 if known is None else known)
         methods = [step if b else m for b, m in zip(better.tolist(), methods, strict=True)]
         known = result.radius
         guess = torch.where(known > 0, known * GAIN, guess)
-    return result, methods if engine.method == "auto" else [None] * len(methods)
+    return result, methods if WORDS[engine.method].ladder else [None] * len(methods)
+
+
+def cheap(method: str) -> int:
+    return 16 if WORDS[method].points > 1 else 1
 
 
 def linear_guess(asked: Asked) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from vlang.plan import SpectrumPlan, SpectrumQuery
-from vlang.report import Landscape, Pseudospectrum, SpectrumResult, SpectrumRow
+from vlang.results import Landscape, Pseudospectrum, SpectrumResult, SpectrumRow
 from vlang.runtime import spectra
 from vlang.runtime.network.unroll import Network
 from vlang.runtime.spectra.arrays import Matrix

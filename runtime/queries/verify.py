@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import torch
 
-from vlang.report import Row
+from vlang.plan import VerifyVariant
+from vlang.results import Frames, Row, VerifyRow
 from vlang.runtime.attacks.gradient import pgd
 from vlang.runtime.attacks.witness import misclassifies, replay
-from vlang.runtime.methods.table import METHODS, REFINEMENT, ladder
-from vlang.runtime.queries.base import Context, chunks, listed, row, unfinished
-from vlang.runtime.queries.batches import Case, Loaded, at_least
+from vlang.runtime.methods.table import METHODS
+from vlang.runtime.queries.base import Context, chunks, listed, question_of, unfinished
+from vlang.runtime.queries.batches import Case, Loaded
+from vlang.runtime.rounding import at_least
+from vlang.words.methods import METHODS as WORDS
+from vlang.words.methods import ladder
 
 #: Of the attack on rows that bounds leave open.
 STEPS, RESTARTS = 40, 4
@@ -19,29 +24,33 @@ MISCLASSIFIED = "misclassified: the input itself is a counterexample"
 ELSEWHERE = "misclassified, as a class that is not asked about: nothing is claimed"
 
 
-def answer(loaded: Loaded, context: Context) -> list[Row]:
+def answer(loaded: Loaded[VerifyVariant], context: Context) -> list[Row]:
     eps = loaded.variant.eps
-    assert eps is not None
-    found: dict[Case, Row] = {}
+    found: dict[Case, VerifyRow] = {}
     for case in (c for c in loaded.cases if not c.correct):
         point = loaded.inputs[case.position]
         if misclassifies(loaded.graph, point, loaded.rows((case,))[0]):
-            found[case] = row(loaded, case, verdict="falsified", eps=float(eps), reason=MISCLASSIFIED, witness=listed(point))
+            found[case] = _row(loaded, case, verdict="falsified", reason=MISCLASSIFIED, witness=listed(point))
         else:
-            found[case] = row(loaded, case, verdict="unknown", eps=float(eps), reason=ELSEWHERE)
+            found[case] = _row(loaded, case, verdict="unknown", reason=ELSEWHERE)
         context.finished(1)
     for group in chunks(loaded):
-        found.update(unfinished(loaded, group, context, eps=float(eps)) if context.late() else _verify(loaded, group, eps, context))
+        found |= {c: _row(loaded, c, **unfinished(context)) for c in group} if context.late() else _verify(loaded, group, eps, context)
         context.finished(len(group))
     return [found[c] for c in loaded.cases]
 
 
-def _verify(loaded: Loaded, cases: tuple[Case, ...], eps: Fraction, context: Context) -> dict[Case, Row]:
+def _row(loaded: Loaded[VerifyVariant], case: Case, **answer: Any) -> VerifyRow:
+    return VerifyRow(**question_of(loaded, case), eps=float(loaded.variant.eps), **answer)
+
+
+def _verify(loaded: Loaded[VerifyVariant], cases: tuple[Case, ...], eps: Fraction, context: Context) -> dict[Case, VerifyRow]:
     asked = loaded.asked(cases)
     every = torch.arange(len(cases), device=asked.rows.device)
     bounds = torch.full_like(asked.nominal, -torch.inf)
     methods: list[str | None] = [None] * len(cases)
-    for step in ladder(loaded.variant.engine.method, asked):
+    word = WORDS[loaded.variant.engine.method]
+    for step in ladder(loaded.variant.engine.method, asked.coordinates.worthwhile):
         left = every[~(bounds > 0)]
         if left.numel():
             found = METHODS[step](asked)(left, torch.full_like(asked.nominal[left], at_least(eps)))
@@ -50,12 +59,12 @@ def _verify(loaded: Loaded, cases: tuple[Case, ...], eps: Fraction, context: Con
                 methods[j] = step
     open_ = [i for i, ok in enumerate((bounds > 0).tolist()) if not ok]
     witnesses = _attack(loaded, cases, open_, eps) if open_ else {}
-    if loaded.variant.engine.method == "auto":
+    if word.refinement is not None:
         left = every[[i for i in open_ if i not in witnesses]]
-        if left.numel() and asked.hull.worthwhile and not context.late():
-            found = METHODS[REFINEMENT](asked)(left, torch.full_like(asked.nominal[left], at_least(eps)))
+        if left.numel() and asked.coordinates.worthwhile and not context.late():
+            found = METHODS[word.refinement](asked)(left, torch.full_like(asked.nominal[left], at_least(eps)))
             for j, better in zip(left.tolist(), (found > bounds[left]).tolist(), strict=True):
-                methods[j] = REFINEMENT if better else methods[j]
+                methods[j] = word.refinement if better else methods[j]
             bounds[left] = torch.where(found > bounds[left], found, bounds[left])
         open_ = [i for i in open_ if not bool(bounds[i] > 0)]
     else:
@@ -63,16 +72,16 @@ def _verify(loaded: Loaded, cases: tuple[Case, ...], eps: Fraction, context: Con
     answers = {}
     for i, (case, margin) in enumerate(zip(cases, bounds.tolist(), strict=True)):
         if i not in open_:
-            answers[case] = row(loaded, case, verdict="certified", eps=float(eps), margin=margin, method=methods[i])
+            answers[case] = _row(loaded, case, verdict="certified", margin=margin, method=methods[i])
         elif i in witnesses:
-            answers[case] = row(loaded, case, verdict="falsified", eps=float(eps), margin=margin, witness=witnesses[i])
+            answers[case] = _row(loaded, case, verdict="falsified", margin=margin, witness=witnesses[i])
         else:
             reason = f"{methods[i] or loaded.variant.engine.method} bounds the margin by {margin:.4g} only, and the attack found no counterexample"
-            answers[case] = row(loaded, case, verdict="unknown", eps=float(eps), margin=margin, reason=reason)
+            answers[case] = _row(loaded, case, verdict="unknown", margin=margin, reason=reason)
     return answers
 
 
-def _attack(loaded: Loaded, cases: tuple[Case, ...], open_: list[int], eps: Fraction) -> dict[int, tuple[tuple[float, ...], ...]]:
+def _attack(loaded: Loaded[VerifyVariant], cases: tuple[Case, ...], open_: list[int], eps: Fraction) -> dict[int, Frames]:
     chosen = tuple(cases[i] for i in open_)
     # A hair inside the set, so that the exact test at replay is not lost to rounding.
     question = loaded.question(chosen, float(eps) * (1 - 1e-9))

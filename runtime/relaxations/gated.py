@@ -77,7 +77,7 @@ class _SigmoidTimes(Nonlinearity):
         box = _Box.of(self, lo, hi)
         low = torch.where(box.k_lo >= 0, box.s_lo, box.s_hi) * box.k_lo
         high = torch.where(box.k_hi >= 0, box.s_hi, box.s_lo) * box.k_hi
-        lost = torch.finfo(low.dtype).tiny  # torch's sigmoid is 0 where the true one is smaller than this
+        lost = rounding.tiny(low)  # torch's sigmoid is 0 where the true one is smaller than this
         return rounding.down(low, low.abs()) - lost * box.k_lo.abs(), rounding.up(high, high.abs()) + lost * box.k_hi.abs()
 
     def candidates(self, box: _Box, slopes: Args, steps: int) -> list[Candidates]:

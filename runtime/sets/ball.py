@@ -16,9 +16,6 @@ from torch import Tensor
 
 from vlang.runtime import rounding
 
-#: Added to a 2-norm against underflow of squares.
-UNDERFLOW = 2.0**-500
-
 
 @dataclass(frozen=True, eq=False)
 class Ball:
@@ -34,6 +31,11 @@ class Ball:
     room: tuple[Tensor, Tensor] | None = None
 
     @property
+    def moved(self) -> Tensor:
+        """Which frames move, row by row. shape: [B, m]."""
+        return self.radii > 0
+
+    @property
     def frames(self) -> frozenset[int]:
         """The frames that are perturbed anywhere in the batch."""
         return frozenset(torch.nonzero((self.radii > 0).any(0)).flatten().tolist())
@@ -45,13 +47,11 @@ class Ball:
             return 1.0
         if self.norm == 1:
             return math.inf
-        q = float(self.norm / (self.norm - 1))
-        return q if q == 2.0 else max(1.0, q * (1 - 2**-50))
+        return rounding.exponent_down(float(self.norm / (self.norm - 1)))
 
     def scaled(self, eps: Tensor | float) -> Ball:
         """The sets with every radius times eps, rounded up. shape: eps [B, 1] or a number."""
-        product = (self.radii * eps * (1 + 2**-52)).clamp(min=torch.finfo(self.radii.dtype).tiny)
-        return replace(self, radii=torch.where((self.radii > 0) & (torch.as_tensor(eps) != 0), product, 0.0))
+        return replace(self, radii=torch.where((self.radii > 0) & (torch.as_tensor(eps) != 0), rounding.product_up(self.radii, eps), 0.0))
 
     def rows(self, index: Tensor) -> Ball:
         """The sets of some rows of the batch."""
@@ -106,7 +106,7 @@ class Ball:
         """
         if self.norm is None:
             return (size * bound).sum(-1)
-        share = bound / radius[..., None].clamp(min=torch.finfo(size.dtype).tiny)
+        share = bound / radius[..., None].clamp(min=rounding.tiny(size))
         weight = (bound > 0).to(size) if self.norm == 1 else share ** (float(self.norm) - 1)
         # Detached: at the best lam the bound's derivative by it vanishes, and its own would not be a number where a size is 0.
         b = torch.minimum(size, self._multiplier(size.detach(), share, weight) * weight)
@@ -120,7 +120,7 @@ class Ball:
         Coordinates leave their bounds as lam passes size / weight. With those that are still at theirs, the others share what is left of the norm,
         which fixes lam: it is right where the next coordinate is not at its bound.
         """
-        p, tiny = float(self.norm or 1), torch.finfo(size.dtype).tiny
+        p, tiny = float(self.norm or 1), rounding.tiny(size)
         turn, order = torch.where(weight > 0, size / weight.clamp(min=tiny), torch.inf).sort(-1, descending=True)
         powers = share.gather(-1, order) ** p
         capped = powers.cumsum(-1)
@@ -144,6 +144,6 @@ def p_norm(x: Tensor, q: float) -> Tensor:
         return x.abs().sum(-1)
     if q == 2.0:
         norm: Tensor = torch.linalg.vector_norm(x, dim=-1)
-        return norm + x.shape[-1] * UNDERFLOW
+        return norm + rounding.vanished(x.shape[-1])
     unit: Tensor = torch.linalg.vector_norm(x / torch.where(scale > 0, scale, torch.ones_like(scale)), ord=q, dim=-1)
     return scale[..., 0] * unit

@@ -45,7 +45,11 @@ class Piece:
         if ball.norm is None:
             return cls(ball, directions, low, high, torch.minimum(torch.maximum(offset, -radii), radii))
         size = p_norm(offset, float(ball.norm))[..., None]
-        return cls(ball, directions, low, high, offset * (radii / size.clamp(min=torch.finfo(size.dtype).tiny)).clamp(max=1))
+        return cls(ball, directions, low, high, offset * (radii / size.clamp(min=rounding.tiny(size))).clamp(max=1))
+
+    @property
+    def moved(self) -> Tensor:
+        return self.ball.moved
 
     @property
     def frames(self) -> frozenset[int]:
@@ -124,7 +128,7 @@ class _Slab:
             squares.append(zero.expand(shape) if a is None else (a * a).sum(-1).expand(shape))
             products.append(zero.expand(shape) if a is None else (a @ g.mT)[..., 0].expand(shape))
         aa, ag = torch.stack(squares, -1), torch.stack(products, -1)  # [B, R, m']
-        tiny = torch.finfo(gg.dtype).tiny
+        tiny = rounding.tiny(gg)
 
         def slope(lam: Tensor) -> Tensor:
             x = lam[..., None]
@@ -144,7 +148,7 @@ class _Slab:
         """Any norm: golden section on lam, around 0."""
         bare = replace(self.ball, room=None)
         support = bare.support(self.unit)
-        limit = 4 * bare.support(coefficients) / support.clamp(min=torch.finfo(support.dtype).tiny)
+        limit = 4 * bare.support(coefficients) / support.clamp(min=rounding.tiny(support))
 
         def value(lam: Tensor) -> Tensor:
             return self.ball.support(self.shifted(coefficients, lam)) + torch.maximum(lam * self.low, lam * self.high)

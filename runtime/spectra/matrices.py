@@ -12,6 +12,7 @@ from vlang.runtime.graph.nodes import GraphBuilder, Ref
 from vlang.runtime.network.cells import CELLS, CellWeights
 from vlang.runtime.network.unroll import Network
 from vlang.runtime.spectra.arrays import Matrix
+from vlang.words.cells import CELLS as WORDS
 
 
 def recurrent(network: Network, layer: int, reverse: bool, gate: int) -> Tensor:
@@ -46,9 +47,10 @@ class _Step:
 
     def __init__(self, network: Network, weights: CellWeights) -> None:
         cell, n, s = CELLS[network.cell], weights.ih.shape[1], weights.hidden
+        states = len(WORDS[network.cell].states)
         builder = GraphBuilder(network.dtype, network.device)
-        whole = builder.input(0, n + cell.states * s)
-        state = tuple(Ref(whole.node, n + k * s, n + (k + 1) * s) for k in range(cell.states))
+        whole = builder.input(0, n + states * s)
+        state = tuple(Ref(whole.node, n + k * s, n + (k + 1) * s) for k in range(states))
         self.ends = cell.step(builder, Ref(whole.node, 0, n), state, weights)
         self.graph = builder.build(self.ends[0])
 

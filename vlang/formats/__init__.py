@@ -1,4 +1,4 @@
-"""The tables of formats. To add one: write vlang/formats/x.py, add its line (and its word to FORMAT_WORDS, its suffix to SUFFIXES)."""
+"""The tables of formats. To add one: write vlang/formats/x.py, add its line here and its word to vlang/words/formats.py."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import jinja2
 from markupsafe import Markup
 
 from vlang.formats import pictures
-from vlang.formats.text import GATE_WORDS
+from vlang.formats.text import VERDICTS
 from vlang.report import Bracket, Heat, Page
 
 #: Rows listed in the page; all of them are in the csv format.
@@ -21,7 +21,7 @@ def render(page: Page) -> str:
     template = environment.from_string((files("vlang.formats") / "page.html.j2").read_text(encoding="utf-8"))
     return template.render(
         page=page,
-        gate_words=GATE_WORDS,
+        gate_words=VERDICTS,
         heats=[(h, None if h.kind == "words" else Markup(pictures.heat(h)), _marked(h)) for h in page.heats],
         spectra=[(x.name, Markup(pictures.spectrum(x))) for x in page.spectra if x.rows],
         brackets=page.brackets[:MOST_ROWS],

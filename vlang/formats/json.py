@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
-from vlang.report import GateResult, JudgedQuery, JudgedSpectrum, Page, Report, Row, SpectrumRow
+from vlang.report import GateResult, JudgedQuery, JudgedSpectrum, Page, ReadNetwork, Report
+from vlang.results import AttackRow, Row, SpectrumRow
+from vlang.words.matrices import QUANTITIES
 
 SCHEMA = "rspec-report/1"
 
@@ -20,21 +23,34 @@ def render(reports: Sequence[Report], several: bool = False) -> str:
 
 def as_json(report: Report) -> dict[str, Any]:
     e = report.engine
-    path = report.path.encode("utf-8", "backslashreplace").decode()
     methods = ", ".join(dict.fromkeys(q.method for q in report.queries))
     return {
         "schema": SCHEMA,
         "verdict": report.verdict,
-        "spec": _present(path=path, sha256=report.sha256, params=dict(report.params) or None),
+        "spec": _present(path=_text(report.path), sha256=report.sha256, params=dict(report.params) or None),
         "engine": {"version": e.version, "torch": e.torch, "device": e.device, "dtype": e.dtype, "method": methods},
+        "networks": [_network(n) for n in report.networks],
+        "data": [{"path": _text(path), "sha256": sha256} for path, sha256 in report.data],
         "queries": [_query(q) for q in report.queries],
         **({"spectra": [_spectrum(x) for x in report.spectra]} if report.spectra else {}),
         **({"reports": [_page(p) for p in report.pages]} if report.pages else {}),
     }
 
 
+def _text(path: str) -> str:
+    """A path that may not be UTF-8."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+def _network(network: ReadNetwork) -> dict[str, Any]:
+    plan = network.plan
+    normalize = None if plan.normalize is None else float(plan.normalize)
+    return _present(name=plan.name, checkpoint=_text(plan.checkpoint), sha256=network.sha256, normalize=normalize, reading=dict(network.reading))
+
+
 def _gates(gates: Sequence[GateResult]) -> list[dict[str, Any]]:
-    return [_present(kind=g.kind, text=g.text, verdict=g.verdict, actual=g.actual, because=g.because, line=g.line, column=g.column) for g in gates]
+    names = ("kind", "text", "verdict", "actual", "because", "line", "column", "end_line", "end_column")
+    return [_present(**{name: getattr(g, name) for name in names}) for g in gates]
 
 
 def _page(page: Page) -> dict[str, Any]:
@@ -49,7 +65,7 @@ def _query(query: JudgedQuery) -> dict[str, Any]:
         "method": query.method,
         "semantics": query.semantics,
         "seconds": round(result.seconds, 3),
-        "rows": [_row(r, result.kind) for r in result.rows],
+        "rows": [_row(r) for r in result.rows],
         **({"left_out": [{"network": x.network, "samples": x.samples, "of": x.of} for x in result.left_out]} if result.left_out else {}),
         "expectations": _gates(query.expectations),
     }
@@ -68,57 +84,32 @@ def _spectrum(found: JudgedSpectrum) -> dict[str, Any]:
 
 def _matrix(row: SpectrumRow) -> dict[str, Any]:
     """Infinite numbers are absent: no Kreiss constant, no bound of growth."""
+    quantities = {
+        name: _finite(v) if isinstance(v := getattr(row, name), tuple) else v for name, word in QUANTITIES.items() if word.title is not None
+    }
     return _present(
         of=row.of,
         size=row.size,
         eigenvalues=[[v.real, v.imag] for v in row.eigenvalues],
-        spectral_radius=row.spectral_radius,
         power_radius=row.power_radius,
-        spectral_norm=row.spectral_norm,
-        numerical_radius=row.numerical_radius,
-        henrici=row.henrici,
-        eigenvalue_condition=row.eigenvalue_condition,
+        **quantities,
         eigenvalue_conditions=_finite(row.eigenvalue_conditions),
-        eigenvector_condition=row.eigenvector_condition,
         pseudospectra=[{"eps": p.eps, "radius": p.radius, "abscissa": p.abscissa} for p in row.pseudospectra],
-        kreiss=_finite(row.kreiss),
-        growth=_finite(row.growth),
         growth_at=row.growth_at,
-        product_growth=row.product_growth,
-        defective=row.defective,
         sweep=dict(row.swept) or None,
     )
 
 
-def _row(row: Row, kind: str) -> dict[str, Any]:
-    return _present(
-        sample=row.sample,
-        label=row.label,
-        predicted=row.predicted,
-        target=row.target,
-        frames=list(row.frames),
-        at_most=row.at_most,
-        tokens=None if row.tokens is None else list(row.tokens),
-        norm=row.norm,
-        radius=row.radius,
-        verdict=row.verdict,
-        method=row.method,
-        certificate=row.certificate,
-        eps=row.eps,
-        margin=row.margin,
-        estimate=row.estimate,
-        fit=row.fit,
-        points=row.points,
-        replaced=None if row.replaced is None else list(row.replaced),
-        witness_file=row.witness_file,
-        reason=row.reason,
-        lower=_finite(row.lower),
-        upper=_finite(row.upper),
-        witness=None if row.witness is None or kind == "attack" else [list(f) for f in row.witness],
-        complete=None if row.complete else False,
-        capped=row.capped or None,
-        sweep=dict(row.swept) or None,
-    )
+def _row(row: Row) -> dict[str, Any]:
+    """Every field that the row's kind has; `values` and an attack's witness are large, and for pictures and files."""
+    held = {f.name: getattr(row, f.name) for f in fields(row)}
+    del held["values"]
+    if isinstance(row, AttackRow):
+        del held["witness"]
+    held |= {"complete": None if row.complete else False, "capped": held.get("capped") or None}
+    held |= {name: _finite(held[name]) for name in ("lower", "upper") if held.get(name) is not None}
+    sweep = dict(held.pop("swept")) or None
+    return _present(**held, sweep=sweep)
 
 
 def _finite(values: Sequence[float] | None) -> list[float | None] | None:

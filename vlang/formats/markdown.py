@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from vlang.formats.text import GATE_WORDS
+from vlang.formats.text import VERDICTS
 from vlang.report import Page, Table
 
 
 def render(page: Page) -> str:
     parts = [f"# {page.name}", *([] if page.note is None else [_escape(page.note)]), _table(page.table)]
     if page.expectations:
-        gates = [f"* **{GATE_WORDS[g.verdict]}**: {g.kind} `{g.text}`, found {_escape(g.actual)}" for g in page.expectations]
+        gates = [f"* **{VERDICTS[g.verdict]}**: {g.kind} `{g.text}`, found {_escape(g.actual)}" for g in page.expectations]
         parts.append("\n".join(gates))
     parts += ["## Every row", _table(page.records), "## What produced it", "\n".join(f"* {k}: {_escape(v)}" for k, v in page.provenance)]
     return "\n\n".join(parts) + "\n"

@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from vlang.report import Bracket, Heat, SpectrumResult, SpectrumRow
+from vlang.report import Bracket, Heat
+from vlang.results import SpectrumResult, SpectrumRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from vlang.cost import cost, frames_of, samples_of
-from vlang.plan import NetworkPlan, PerturbationPlan, Plan, QueryPlan, SpectrumQuery, TargetPlan, TextInput, Variant
-from vlang.text.constants import shown
+from vlang.numbers import exactly
+from vlang.plan import (
+    AttackVariant,
+    BoundsVariant,
+    EstimateVariant,
+    NetworkPlan,
+    PerturbationPlan,
+    Plan,
+    QueryPlan,
+    SpectrumQuery,
+    TargetPlan,
+    TextInput,
+    Variant,
+    VerifyVariant,
+)
+from vlang.words.cells import CELLS
 
-#: Vectors of state, where there is more than one.
-STATES = {"lstm": 2}
 UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -41,20 +53,20 @@ def _spectrum(query: SpectrumQuery) -> list[str]:
     lines = [f"\nspectrum {query.name}"]
     for v in query.variants:
         n = v.network.architecture.hidden
-        size = n * STATES.get(v.network.architecture.cell, 1) if v.input is not None else n
-        lines.append(f"    {v.of}, {size} x {size}, eps {', '.join(shown(e) for e in v.eps)}")
+        size = n * len(CELLS[v.network.architecture.cell].states) if v.input is not None else n
+        lines.append(f"    {v.of}, {size} x {size}, eps {', '.join(exactly(e) for e in v.eps)}")
     return [*lines, *(f"  {e.kind} {e.text}" for e in query.expectations)]
 
 
 def _variant(v: Variant) -> list[str]:
-    if v.attack is not None:
+    if isinstance(v, AttackVariant):
         return [*_asked(v), f"attack {v.attack.method}, {_count(v.attack.steps, 'step')}, {_count(v.attack.restarts, 'start')}, seed {v.engine.seed}"]
-    if v.estimate is not None:
+    if isinstance(v, EstimateVariant):
         return [*_asked(v), f"CLEVER, {_count(v.estimate.batches, 'batch')} of {_count(v.estimate.samples, 'point')}, seed {v.engine.seed}"]
-    engine = f"method {v.engine.method}, tolerance {shown(v.engine.tolerance)}, max_radius {shown(v.engine.max_radius)}, device {v.engine.device}"
+    engine = f"method {v.engine.method}, tolerance {exactly(v.engine.tolerance)}, max_radius {exactly(v.engine.max_radius)}, device {v.engine.device}"
     if v.engine.budget is not None:
-        engine += f", budget {shown(v.engine.budget)} s"
-    return [*_asked(v), *([] if v.eps is None else [f"eps {shown(v.eps)}"]), engine]
+        engine += f", budget {exactly(v.engine.budget)} s"
+    return [*_asked(v), *([f"eps {exactly(v.eps)}"] if isinstance(v, VerifyVariant | BoundsVariant) else []), engine]
 
 
 def _asked(v: Variant) -> list[str]:
@@ -66,7 +78,7 @@ def _network(network: NetworkPlan) -> str:
     layers = f"{a.layers} layer" + ("s" if a.layers > 1 else "") + (", bidirectional" if a.bidirectional else "")
     head = " -> ".join(a.head)
     size = f"{a.hidden} units, {a.input_size} inputs a frame"
-    scaled = "" if network.normalize is None else f", recurrent matrices of spectral radius {shown(network.normalize)}"
+    scaled = "" if network.normalize is None else f", recurrent matrices of spectral radius {exactly(network.normalize)}"
     return f"network {network.name}: {a.cell}, {layers}, {size}, readout {a.readout}, head {head}, {a.classes} classes{scaled}"
 
 
@@ -94,9 +106,9 @@ def _perturbation(v: Variant) -> str:
         what = f"any {p.frames.at_most} of {what}"
     text = f"perturbation {what}, norm {p.norm_value}, in {p.space} space"
     if p.clip is not None:
-        text += f", clipped to [{shown(p.clip[0])}, {shown(p.clip[1])}]"
+        text += f", clipped to [{exactly(p.clip[0])}, {exactly(p.clip[1])}]"
     if p.weights is not None:
-        text += f", weights {', '.join(shown(w) for w in p.weights)}"
+        text += f", weights {', '.join(exactly(w) for w in p.weights)}"
     return text
 
 

@@ -10,8 +10,7 @@ import os
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -20,8 +19,11 @@ from rich.text import Text
 
 from vlang.formats import PAGES
 from vlang.judge.join import frames_of_row
-from vlang.numbers import down, up
-from vlang.report import GateResult, JudgedQuery, JudgedSpectrum, Page, Report, Row, SpectrumRow, left_out, size_of
+from vlang.numbers import ROUNDED, down, near, up
+from vlang.report import GateResult, JudgedQuery, JudgedSpectrum, Page, Report
+from vlang.results import AttackRow, BoundsRow, CertifiableRow, Row, SpectrumRow, VerifyRow, left_out
+from vlang.words.matrices import QUANTITIES
+from vlang.words.queries import QUERIES
 
 #: Longer tables are shown by their summary and their most fragile rows.
 MOST_ROWS = 24
@@ -33,10 +35,6 @@ GATE_STYLE = {"passed": "green", "failed": "bold red", "unknown": "yellow", "war
 GATE_MARK = {"passed": "✓", "failed": "✗", "unknown": "?", "warned": "!"}
 VERDICT_STYLE = {"passed": "bold green", "failed": "bold red", "inconclusive": "bold yellow", "empty": "bold yellow"}
 ROW_STYLE = {"certified": "green", "falsified": "red", "unknown": "yellow", "estimate": "cyan"}
-#: Kinds whose rows are a distance: the column's name, how it is rounded, and the verdict that counts. A bound is never shown as better than it is.
-DISTANCES: Mapping[str, tuple[str, Callable[[float], str], str]] = MappingProxyType(
-    {"radius": ("radius", down, "certified"), "attack": ("nearest attack", up, "falsified"), "estimate": ("estimate, not proved", down, "estimate")}
-)
 
 
 class Output(Console):
@@ -72,22 +70,15 @@ def show(report: Report, console: Console) -> None:
     console.print(Text.assemble(verdict, f"  {report.path}  ({seconds:.1f} s, {e.device}, {e.dtype}, rspec-verify {e.version}, torch {e.torch})"))
 
 
-#: What is shown of a matrix.
-QUANTITIES: Mapping[str, Callable[[SpectrumRow], str]] = MappingProxyType(
-    {
-        "size": lambda r: str(r.size),
-        "spectral radius": lambda r: f"{r.spectral_radius:.6g}",
-        "spectral norm": lambda r: f"{r.spectral_norm:.6g}",
-        "numerical radius": lambda r: f"{r.numerical_radius:.6g}",
-        "departure from normality (Henrici)": lambda r: f"{r.henrici:.6g}",
-        "largest condition of an eigenvalue": lambda r: f"{r.eigenvalue_condition:.4g}",
-        "condition of the eigenvectors": lambda r: f"{r.eigenvector_condition:.4g}",
-        "Kreiss constant": lambda r: _between(*r.kreiss),
-        "largest norm of a power": lambda r: _between(*r.growth) + ("" if math.isinf(r.growth[0]) else f" (power {r.growth_at})"),
-        "largest norm of a product along the trajectory": lambda r: "" if r.product_growth is None else f"{r.product_growth:.6g}",
-        "a defective matrix is as near as": lambda r: f"{r.defective:.4g}",
-    }
-)
+def _quantity(row: SpectrumRow, name: str) -> str:
+    """A matrix' quantity as shown; empty for one that it has not."""
+    value, digits = getattr(row, name), QUANTITIES[name].digits
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        text = _between(*value)
+        return text + f" (power {row.growth_at})" if name == "growth" and not math.isinf(value[0]) else text
+    return near(value, digits)
 
 
 def _between(low: float, high: float) -> str:
@@ -105,10 +96,11 @@ def _spectrum(found: JudgedSpectrum, plain: bool) -> RenderableType:
     table.add_column("", no_wrap=True)
     for row in result.rows:
         table.add_column(Text("\n".join([row.of, *(f"{k.split('.')[-1]} = {v}" for k, v in row.swept if k != "of")])), justify="right")
-    for name, shown in QUANTITIES.items():
-        cells = [shown(r) for r in result.rows]
-        if any(cells):
-            table.add_row(name, *cells)
+    table.add_row("size", *(str(r.size) for r in result.rows))
+    for name, word in QUANTITIES.items():
+        cells = [_quantity(r, name) for r in result.rows]
+        if word.title is not None and any(cells):
+            table.add_row(word.title, *cells)
     found_at = [{p.eps: p for p in r.pseudospectra} for r in result.rows]
     for eps in sorted({e for at in found_at for e in at}):
         for what in ("radius", "abscissa"):
@@ -131,7 +123,7 @@ def _page(page: Page, plain: bool) -> RenderableType:
 def _query(query: JudgedQuery, plain: bool) -> RenderableType:
     result = query.result
     many = f"{len(result.rows)} row" + ("" if len(result.rows) == 1 else "s")
-    used = Counter(r.method for r in result.rows if r.method is not None)
+    used = Counter(r.method for r in result.rows if isinstance(r, CertifiableRow) and r.method is not None)
     certified_by = f" ({', '.join(f'{m} {n}' for m, n in sorted(used.items()))})" if used else ""
     holds = "" if query.semantics == "real" else f", {query.semantics}"
     title = Text.assemble((result.kind, "dim"), " ", (result.name, "bold"), f"  {query.method}{certified_by}{holds}, {many}, {result.seconds:.2f} s")
@@ -153,13 +145,12 @@ def _query(query: JudgedQuery, plain: bool) -> RenderableType:
 
 
 def _fragility(row: Row) -> float:
-    size = size_of(row)
-    return -math.inf if size is None else size
+    return -math.inf if row.size is None else row.size
 
 
 def _marked(rows: Sequence[Row]) -> frozenset[int]:
     """The rows of the most sensitive words (by identity)."""
-    single = [r for r in rows if size_of(r) is not None and r.tokens is not None and len(r.frames) == 1]
+    single = [r for r in rows if r.size is not None and r.tokens is not None and len(r.frames) == 1]
     if len(single) <= MARKED:
         return frozenset()
     return frozenset(id(r) for r in sorted(single, key=_fragility)[:MARKED])
@@ -167,7 +158,7 @@ def _marked(rows: Sequence[Row]) -> frozenset[int]:
 
 def _words(rows: Sequence[Row]) -> Text | None:
     """The text itself, each word coloured by its radius, where every row is one word of it."""
-    if len(rows) < 2 or any((r.radius is None and r.estimate is None) or r.tokens is None or len(r.frames) != 1 for r in rows):
+    if len(rows) < 2 or any(isinstance(r, VerifyRow | BoundsRow) or r.size is None or r.tokens is None or len(r.frames) != 1 for r in rows):
         return None
     if [r.frames[0] for r in rows] != list(range(len(rows))):
         return None
@@ -196,10 +187,11 @@ def _table(rows: Sequence[Row], marked: frozenset[int], kind: str, plain: bool, 
     table.add_column("frames")
     if "perturbation.norm" not in swept:
         table.add_column("norm", justify="right")
-    if kind in DISTANCES:
-        table.add_column(DISTANCES[kind][0], justify="right")
+    column = QUERIES[kind].column
+    most = max((r.size or 0.0 for r in rows), default=0.0)
+    if column is not None:
+        table.add_column(column, justify="right")
         table.add_column("")
-        most = max((size_of(r) or 0.0 for r in rows), default=0.0)
     else:
         if "eps" not in swept:
             table.add_column("eps", justify="right")
@@ -212,21 +204,20 @@ def _table(rows: Sequence[Row], marked: frozenset[int], kind: str, plain: bool, 
         cells += [_label(row), Text(str(row.target)), _frames(row, id(row) in marked)]
         if "perturbation.norm" not in swept:
             cells.append(_number(row.norm))
-        if kind in DISTANCES:
-            size = size_of(row)
-            style = COLOURS[0] if id(row) in marked else "bold"
-            cells.append(Text("" if size is None else DISTANCES[kind][1](size), style))
-            cells.append(_remark(row, size, most))
-        else:
+        if isinstance(row, VerifyRow | BoundsRow):
             if "eps" not in swept:
-                cells.append("" if row.eps is None else down(row.eps))
-            cells += ["" if row.margin is None else down(row.margin), _verdict(row, kind)]
+                cells.append(down(row.eps))
+            cells += ["" if row.margin is None else down(row.margin), _outputs(row) if isinstance(row, BoundsRow) else _verdict(row)]
+        else:
+            style = COLOURS[0] if id(row) in marked else "bold"
+            cells.append(Text("" if row.size is None else ROUNDED[QUERIES[kind].shown](row.size), style))
+            cells.append(_remark(row, row.size, most))
         table.add_row(*cells)
     return table
 
 
 def _label(row: Row) -> Text:
-    if row.label == row.predicted:
+    if row.correct:
         return Text(str(row.label))
     return Text.assemble(str(row.label), (f" (predicted {row.predicted})", "red"))
 
@@ -239,11 +230,13 @@ def _number(value: float | str | None) -> str:
     return "" if value is None else value if isinstance(value, str) else f"{value:.6g}"
 
 
-def _verdict(row: Row, kind: str) -> Text:
-    if kind == "bounds":
-        if row.lower is None or row.upper is None:
-            return Text(row.reason or "", "yellow")
-        return Text("  ".join(f"[{down(lo, 4)}, {up(hi, 4)}]" for lo, hi in zip(row.lower, row.upper, strict=True)))
+def _outputs(row: BoundsRow) -> Text:
+    if row.lower is None or row.upper is None:
+        return Text(row.reason or "", "yellow")
+    return Text("  ".join(f"[{down(lo, 4)}, {up(hi, 4)}]" for lo, hi in zip(row.lower, row.upper, strict=True)))
+
+
+def _verdict(row: Row) -> Text:
     text = Text(row.verdict, ROW_STYLE[row.verdict])
     return text if row.reason is None else Text.assemble(text, (f"  {row.reason}", "dim"))
 
@@ -256,7 +249,7 @@ def _remark(row: Row, size: float | None, most: float) -> Text:
     """What stands beside a distance."""
     if row.reason is not None or size is None:
         return Text(row.reason or "", "yellow")
-    if row.replaced is not None and row.tokens is not None:
+    if isinstance(row, AttackRow) and row.replaced is not None and row.tokens is not None:
         return Text(", ".join(f"{a} -> {b}" for a, b in zip(row.tokens, row.replaced, strict=True) if b), "red")
     return _bar(size, most)
 
@@ -269,19 +262,18 @@ def _summary(rows: Sequence[Row], kind: str, plain: bool) -> Table:
         groups.setdefault(row.swept, []).append(row)
     for name, _ in rows[0].swept:
         table.add_column(name.split(".")[-1], justify="right")
+    word = QUERIES[kind]
     columns: tuple[str, ...] = ("certified", "falsified", "unknown")
-    if kind in DISTANCES:
-        columns = ("min", "median", "mean", "max", DISTANCES[kind][2])
+    if word.column is not None:
+        columns = ("min", "median", "mean", "max", word.counts)
     for name in ("rows", *columns):
         table.add_column(name, justify="right")
     for swept, group in groups.items():
         cells: list[RenderableType] = [*(Text(v) for _, v in swept), str(len(group))]
-        if kind in DISTANCES:
-            _, shown, counted = DISTANCES[kind]
-            missing = math.inf if kind == "attack" else 0.0  # no counterexample bounds nothing
-            sizes = [missing if size_of(r) is None else size_of(r) or 0.0 for r in group]
-            cells += [shown(f(sizes)) for f in (min, statistics.median, statistics.fmean, max)]
-            cells.append(f"{sum(r.verdict == counted and r.label == r.predicted for r in group) / len(group):.0%}")
+        if word.column is not None:
+            sizes = [word.missing if r.size is None else r.size for r in group]
+            cells += [ROUNDED[word.shown](f(sizes)) for f in (min, statistics.median, statistics.fmean, max)]
+            cells.append(f"{sum(r.verdict == word.counts and r.correct for r in group) / len(group):.0%}")
         else:
             cells += [f"{sum(r.verdict == c for r in group)}" for c in columns]
         table.add_row(*cells)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from vlang.report import Page, Table
 
-GATE_WORDS: Mapping[str, str] = {"passed": "passed", "failed": "FAILED", "unknown": "undecided", "warned": "warned"}
+VERDICTS: Mapping[str, str] = {"passed": "passed", "failed": "FAILED", "unknown": "undecided", "warned": "warned"}
 
 
 def render(page: Page) -> str:
     lines = [f"report {page.name}", *([] if page.note is None else [page.note]), *table(page.table)]
-    lines += [f"  {GATE_WORDS[g.verdict]}: {g.kind} {g.text}  found {g.actual}" for g in page.expectations]
+    lines += [f"  {VERDICTS[g.verdict]}: {g.kind} {g.text}  found {g.actual}" for g in page.expectations]
     lines += [f"  {k}: {v}" for k, v in page.provenance]
     return "\n".join(lines) + "\n"
 

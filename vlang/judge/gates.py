@@ -1,29 +1,29 @@
-"""One expectation over rows of fields: passed, failed, warned or unknown."""
+"""One expectation over rows: passed, failed, warned or unknown."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlang.judge.values import Fields, evaluate, found, mentioned
+from vlang.expression import fields
+from vlang.judge.values import Answers, evaluate, found
 from vlang.plan import Expectation
 from vlang.report import GateResult, GateVerdict
 
 
-def judge_over(gate: Expectation, rows: Sequence[Fields]) -> GateResult:
+def judge_over(gate: Expectation, rows: Sequence[Answers]) -> GateResult:
     """Over unfinished rows a condition is decided only if it has one value whatever their final radii would be."""
 
     def outcome(verdict: GateVerdict, actual: str) -> GateResult:
-        return GateResult(gate.kind, gate.text, verdict, actual, gate.because, gate.line, gate.column)
+        return GateResult(gate.kind, gate.text, verdict, actual, gate.because, gate.line, gate.column, gate.end_line, gate.end_column)
 
     if not rows:
         return outcome("unknown", "there are no rows")
-    names = {n for n in mentioned(gate.condition) if "." in n}
-    whole = [r for r in rows if names <= r.keys()]
+    names = {f.name for f in fields(gate.condition) if "." in f.name}
+    whole = [r for r in rows if names <= r.fields.keys()]
     if not whole or (len(whole) < len(rows) and not gate.partial):
         return outcome("unknown", f"{len(rows) - len(whole)} of {len(rows)} rows lack a counterpart in another query, or a reported figure")
-    rows = whole
-    surely, possibly = evaluate(gate.condition, rows)
-    actual = found(gate.condition, rows)
+    surely, possibly = evaluate(gate.condition, whole)
+    actual = found(gate.condition, whole)
     if surely != possibly:
         return outcome("unknown", f"{actual}; that leaves it undecided")
     if surely:

@@ -5,46 +5,46 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 
-from vlang.judge.values import Fields, Interval, as_float, evaluate, fields_of, fields_of_spectrum, mentioned
+from vlang.expression import fields
+from vlang.judge.values import Answers, Interval, as_float, evaluate, of_matrix, of_row
 from vlang.lower.reports import Question, number, question
-from vlang.numbers import down, near, up
+from vlang.numbers import ROUNDED, down, near, up
 from vlang.plan import CellPlan, QueryPlan, Reported, ReportPlan, SpectrumQuery
-from vlang.report import QueryResult, Row, SpectrumResult, SpectrumRow, Table
+from vlang.report import Table
+from vlang.results import AttackRow, QueryResult, Row, SpectrumResult, SpectrumRow
 from vlang.typed.signatures import ATTRIBUTES
 from vlang.typed.sources import REPORTED
+from vlang.words.queries import CORRECT, QUERIES
 
-#: How a number may be rounded where all it is made of are lower bounds, or upper ones.
-LOWER, UPPER = frozenset({"radius", "verify", "bounds"}), frozenset({"attack"})
-#: A field that is neither.
-EXACT = ".correct"
 #: Queries by name, with what they found.
 Answered = Mapping[str, tuple[QueryPlan | SpectrumQuery, QueryResult | SpectrumResult]]
 
 
 @dataclass(frozen=True)
 class Record:
-    """One question and what each query answered. attributes: as shown. kinds: of the queries, by name. matrices: of the question's network."""
+    """One question and what each query answered. attributes: as shown. kinds: of the queries, by name. matrices: of the question's network.
+
+    numbers: which row of each query stands here: joined with several of another query it counts once.
+    """
 
     question: Question
     attributes: Mapping[str, str]
     swept: Mapping[str, str]
     rows: Mapping[str, Row]
     kinds: Mapping[str, str]
-    reported: Mapping[str, float]
+    numbers: Mapping[str, int]
+    reported: Mapping[str, float] = field(default_factory=dict)
     matrices: Mapping[str, SpectrumRow] = field(default_factory=dict)
 
     @property
-    def fields(self) -> Fields:
+    def answers(self) -> Answers:
         found: dict[str, Interval] = {}
         for name, matrix in self.matrices.items():
-            found |= {f"{name}.{quantity}": value for quantity, value in fields_of_spectrum(matrix).items()}
-            found[f"{name}."] = (Fraction(id(matrix)),) * 2
+            found |= {f"{name}.{quantity}": value for quantity, value in of_matrix(matrix).items()}
         for name, row in self.rows.items():
-            found |= {f"{name}.{field}": value for field, value in fields_of(row, self.kinds[name]).items()}
-            found[f"{name}."] = (Fraction(id(row)),) * 2  # which row it is: joined with several of another query it counts once
-        return found | {f"{REPORTED}.{name}": (value, value) for name, value in self.reported.items()}
+            found |= {f"{name}.{field}": value for field, value in of_row(row).items()}
+        return Answers(found | {f"{REPORTED}.{name}": (value, value) for name, value in self.reported.items()}, self.numbers)
 
 
 def records(plan: ReportPlan, queries: Answered) -> list[Record]:
@@ -57,10 +57,11 @@ def records(plan: ReportPlan, queries: Answered) -> list[Record]:
         new: list[Record] = []
         matrices: list[Record] = []
         for query, result in (queries[x] for x in sources):
+            first = len(new) + len(matrices)
             if isinstance(query, SpectrumQuery) and isinstance(result, SpectrumResult):
-                matrices += _of_spectrum(name, query, result)
+                matrices += _of_spectrum(name, query, result, first)
             elif isinstance(query, QueryPlan) and isinstance(result, QueryResult):
-                new += _of_query(name, query, result)
+                new += _of_query(name, query, result, first)
         if matrices:
             joined = _beside(joined, matrices)
             continue
@@ -93,6 +94,7 @@ def _beside(joined: list[Record], matrices: list[Record]) -> list[Record]:
                 attributes={**m.attributes, **record.attributes},
                 swept={**record.swept, **m.swept},
                 kinds={**record.kinds, **m.kinds},
+                numbers={**record.numbers, **m.numbers},
                 matrices={**record.matrices, **m.matrices},
             )
             for m in partners
@@ -100,15 +102,17 @@ def _beside(joined: list[Record], matrices: list[Record]) -> list[Record]:
     return found + [m for m in matrices if id(m) not in met]
 
 
-def _of_spectrum(name: str, plan: SpectrumQuery, result: SpectrumResult) -> Iterator[Record]:
-    for variant, row in zip(plan.variants, result.rows, strict=False):  # an interrupted run has fewer rows
+def _of_spectrum(name: str, plan: SpectrumQuery, result: SpectrumResult, first: int) -> Iterator[Record]:
+    """first: the number of the first row."""
+    for i, (variant, row) in enumerate(zip(plan.variants, result.rows, strict=False), first):  # an interrupted run has fewer rows
         attributes = {"network": variant.network.name, "matrix": variant.of}
-        yield Record(question(variant), attributes, dict(row.swept), {}, {name: plan.kind}, {}, {name: row})
+        yield Record(question(variant), attributes, dict(row.swept), {}, {name: plan.kind}, {name: i}, matrices={name: row})
 
 
-def _of_query(name: str, plan: QueryPlan, result: QueryResult) -> Iterator[Record]:
+def _of_query(name: str, plan: QueryPlan, result: QueryResult, first: int) -> Iterator[Record]:
+    """first: the number of the first row."""
     variants = {v.swept: v for v in plan.variants}
-    for row in result.rows:
+    for i, row in enumerate(result.rows, first):
         variant = variants[row.swept]
         attributes = {
             "network": variant.network.name,
@@ -118,7 +122,8 @@ def _of_query(name: str, plan: QueryPlan, result: QueryResult) -> Iterator[Recor
             "frames": frames_of_row(row),
             "norm": str(row.norm),
         }
-        yield Record((*question(variant), row.sample, row.target, row.frames), attributes, dict(row.swept), {name: row}, {name: plan.kind}, {})
+        asked = (*question(variant), row.sample, row.target, row.frames)
+        yield Record(asked, attributes, dict(row.swept), {name: row}, {name: plan.kind}, {name: i})
 
 
 def _key(record: Record, shared: Iterable[str]) -> tuple[object, ...]:
@@ -127,7 +132,7 @@ def _key(record: Record, shared: Iterable[str]) -> tuple[object, ...]:
 
 def _merged(a: Record, b: Record) -> Record:
     swept = {**a.swept, **b.swept}
-    return Record(a.question, a.attributes, swept, {**a.rows, **b.rows}, {**a.kinds, **b.kinds}, {})
+    return Record(a.question, a.attributes, swept, {**a.rows, **b.rows}, {**a.kinds, **b.kinds}, {**a.numbers, **b.numbers})
 
 
 def frames_of_row(row: Row) -> str:
@@ -175,15 +180,18 @@ def pivot(plan: ReportPlan, found: Sequence[Record]) -> Table:
 
 def shown(cell: CellPlan, group: Sequence[Record]) -> str:
     """A cell's value over the records that have all it mentions, rounded so that it claims no more than is known."""
-    names = {n for n in mentioned(cell.value) if "." in n}
-    fields = [f for f in (r.fields for r in group) if names <= f.keys()]
-    if not fields:
+    names = {f.name for f in fields(cell.value) if "." in f.name}
+    whole = [a for a in (r.answers for r in group) if names <= a.fields.keys()]
+    if not whole:
         return ""
-    low, high = evaluate(cell.value, fields)
+    low, high = evaluate(cell.value, whole)
     if isinstance(low, bool) or isinstance(high, bool):
         return str(low).lower() if low == high else "unknown"
-    kinds = {r.kinds.get(n.split(".")[0], REPORTED) for r in group for n in names if not n.endswith(EXACT)}
-    text = (near if not kinds else down if kinds <= LOWER else up if kinds <= UPPER else near)(as_float(low), 4)
+    # A number made of lower bounds alone is rounded down, of upper ones alone up; whether an answer is correct is neither.
+    about_ = {n.split(".")[0] for n in names if not n.endswith(f".{CORRECT}")}
+    kinds = {r.kinds.get(n, REPORTED) for r in group for n in about_}
+    ways = {QUERIES[k].shown if k in QUERIES else "near" for k in kinds}
+    text = (ROUNDED[ways.pop()] if len(ways) == 1 else near)(as_float(low), 4)
     if low == high:
         return text
     least, most = down(as_float(low), 4), up(as_float(high), 4)
@@ -194,13 +202,13 @@ def listing(plan: ReportPlan, found: Sequence[Record]) -> Table:
     """Every record: its attributes, and every query's numbers as they are."""
     swept = list(dict.fromkeys(k for r in found for k in r.swept))
     fixed = [a for a in ATTRIBUTES if a not in swept and f"perturbation.{a}" not in swept and any(value_of(r, a) for r in found)]
-    names = [k for k in dict.fromkeys(k for r in found for k in r.fields) if not k.endswith(".")]
+    answers = [r.answers.fields for r in found]
+    names = list(dict.fromkeys(k for known in answers for k in known))
     body = []
-    for record in found:
-        fields = record.fields
+    for record, known in zip(found, answers, strict=True):
         numbers = []
         for name in names:
-            low, high = fields.get(name, ("", ""))
+            low, high = known.get(name, ("", ""))
             numbers.append(_plain(low) if low == high else f"{_plain(low)} or more")
         body.append((*(value_of(record, a) for a in (*swept, *fixed)), *numbers, *(_remarks(record))))
     return Table((*swept, *fixed, *names, "remarks"), tuple(body), len(swept) + len(fixed))
@@ -215,6 +223,6 @@ def _remarks(record: Record) -> tuple[str]:
     for name, row in record.rows.items():
         if row.reason:
             parts.append(f"{name}: {row.reason}")
-        if row.replaced is not None and row.tokens is not None:
+        if isinstance(row, AttackRow) and row.replaced is not None and row.tokens is not None:
             parts.append(f"{name}: " + ", ".join(f"{a} -> {b}" for a, b in zip(row.tokens, row.replaced, strict=True) if b))
     return ("; ".join(dict.fromkeys(parts)),)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vlang.judge.gates import judge_over
 from vlang.judge.join import Answered, Record, listing, pivot, records, value_of
 from vlang.plan import DatasetInput, Plan, QueryPlan, ReportPlan, SpectrumQuery
-from vlang.report import Bracket, Heat, Page, QueryResult, Results, Row, SpectrumResult, left_out, size_of
+from vlang.report import Bracket, Heat, Page
+from vlang.results import QueryResult, Results, Row, SpectrumResult, left_out
+from vlang.words.queries import QUERIES
 
-#: What the numbers of each kind are called under a picture.
-MEASURES: Mapping[str, str] = {"radius": "certified radius", "attack": "nearest attack", "estimate": "estimate, not proved"}
 #: A pen's move: dx, dy, end of stroke, end of digit.
 PEN = 4
 
@@ -26,7 +25,7 @@ def make(plan: Plan, results: Results) -> tuple[Page, ...]:
 
 def _page(plan: Plan, report: ReportPlan, answered: Answered, results: Results) -> Page:
     found = records(report, answered)
-    gates = tuple(judge_over(g, [r.fields for r in found]) for g in report.expectations)
+    gates = tuple(judge_over(g, [r.answers for r in found]) for g in report.expectations)
     return Page(
         report.name,
         pivot(report, found),
@@ -44,7 +43,10 @@ def _page(plan: Plan, report: ReportPlan, answered: Answered, results: Results) 
 
 def _brackets(found: Sequence[Record]) -> Iterator[Bracket]:
     for record in (r for r in found if r.rows):
-        sizes = {kind: [x for n, k in record.kinds.items() if k == kind and (x := size_of(record.rows[n])) is not None] for kind in MEASURES}
+        sizes: dict[str, list[float]] = {kind: [] for kind in ("radius", "estimate", "attack")}
+        for name, row in record.rows.items():
+            if record.kinds[name] in sizes and row.size is not None:
+                sizes[record.kinds[name]].append(row.size)
         told = [f"{k.split('.')[-1]} {v}" for k, v in record.swept.items()]
         about = f"{record.attributes['label']}, target {record.attributes['target']}"
         title = ", ".join([*told, f"sample {value_of(record, 'sample')}", f"frames {value_of(record, 'frames')}", about])
@@ -74,20 +76,20 @@ def _heats(report: ReportPlan, answered: Answered) -> Iterator[Heat]:
 
 
 def _heat(picture: str, plan: QueryPlan, rows: Sequence[Row], title: str) -> Heat | None:
-    sizes = tuple(s for s in map(size_of, rows) if s is not None)
+    sizes = tuple(r.size for r in rows if r.size is not None)
     whole = len(rows) > 1 and len(sizes) == len(rows) and [r.frames for r in rows] == [(k,) for k in range(len(rows))]
-    if not whole or plan.kind not in MEASURES:
+    if not whole or not QUERIES[plan.kind].heat:
         return None
     if picture in ("auto", "words") and rows[0].tokens is not None:
-        return Heat("words", title, MEASURES[plan.kind], tuple(r.tokens[0] for r in rows if r.tokens), (), sizes)
+        return Heat("words", title, QUERIES[plan.kind].claim, tuple(r.tokens[0] for r in rows if r.tokens), (), sizes)
     values = rows[0].values
     if picture == "strokes" and values is not None and len(values[0]) == PEN:
-        return Heat("strokes", title, MEASURES[plan.kind], (), values, sizes)
+        return Heat("strokes", title, QUERIES[plan.kind].claim, (), values, sizes)
     return None
 
 
 def _provenance(plan: Plan, report: ReportPlan, answered: Answered, results: Results) -> Iterator[tuple[str, str]]:
-    e = results.engine
+    e, files = results.engine, dict(results.files)
     yield "spec", f"{Path(plan.path).name}, sha256 {plan.sha256}"
     if plan.params:
         yield "params", ", ".join(f"{k} = {v}" for k, v in plan.params)
@@ -95,9 +97,9 @@ def _provenance(plan: Plan, report: ReportPlan, answered: Answered, results: Res
     variants = [v for name in report.queries for v in answered[name][0].variants]
     for network in dict.fromkeys(v.network for v in variants):
         scaled = "" if network.normalize is None else f", recurrent matrices scaled to a spectral radius of {float(network.normalize):g}"
-        yield f"network {network.name}", f"{Path(network.checkpoint).name}, sha256 {_sha256(network.checkpoint)}{scaled}"
+        yield f"network {network.name}", f"{Path(network.checkpoint).name}, sha256 {files[network.checkpoint]}{scaled}"
     for path in dict.fromkeys(v.input.inputs.path for v in variants if isinstance(v.input, DatasetInput)):
-        yield "data", f"{Path(path).name}, sha256 {_sha256(path)}"
+        yield "data", f"{Path(path).name}, sha256 {files[path]}"
     for name in report.queries:
         query, result = answered[name]
         if isinstance(query, SpectrumQuery):
@@ -107,17 +109,12 @@ def _provenance(plan: Plan, report: ReportPlan, answered: Answered, results: Res
             ", ".join(dict.fromkeys(str(x) for x in values))
             for values in ([v.method for v in query.variants], [v.engine.seed for v in query.variants], [v.engine.semantics for v in query.variants])
         )
+        word = QUERIES[query.kind]
         proof = (
-            f"holds of {'the real-arithmetic network' if semantics == 'real' else semantics}"
-            if query.kind in ("radius", "verify")
-            else MEASURES.get(query.kind, "")
+            f"holds of {'the real-arithmetic network' if semantics == 'real' else semantics}" if word.certified else word.claim if word.heat else ""
         )
         yield f"{query.kind} {name}", f"{methods}, seed {seeds}, {len(result.rows)} rows, {result.seconds:.1f} s; {proof}".rstrip("; ")
         if isinstance(result, QueryResult):
             yield from ((f"{query.kind} {name}", text) for text in left_out(result))
     if report.reported is not None:
         yield "reported", f"{report.reported.name}: figures from elsewhere, not computed here"
-
-
-def _sha256(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -11,11 +11,9 @@ from vlang.lower.files import Checkpoint, TensorHeader
 from vlang.plan import Architecture
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
-from vlang.typed.signatures import HEAD_WORDS, Network
-
-#: Rows of weight_ih per hidden unit, and the cell that has so many.
-GATES = {1: "rnn", 3: "gru", 4: "lstm"}
-STATES = {"rnn": ("h0",), "gru": ("h0",), "lstm": ("h0", "c0")}
+from vlang.typed.tree import Network
+from vlang.words.cells import CELLS, families, of_family
+from vlang.words.layers import ACTIVATIONS, READOUTS
 
 #: An error of a reason, and of a cure where that is not to name tensors as torch.nn does.
 Refuse = Callable[..., SpecError]
@@ -30,7 +28,7 @@ _RECURRENT = re.compile(r"(?P<prefix>.*?)(?P<part>weight_ih|weight_hh|bias_ih|bi
 @dataclass(frozen=True)
 class _Recurrent:
     prefix: str
-    cell: str
+    families: tuple[str, ...]
     layers: int
     bidirectional: bool
     bias: bool
@@ -50,14 +48,14 @@ def read(checkpoint: Checkpoint, spec: Network) -> Architecture:
     if integral:
         raise refuse(f"{integral[0]} holds {rest[integral[0]].dtype}, not floating-point numbers")
     recurrent = _recurrent(rest, refuse)
-    cell = _cell(recurrent.cell, spec, checkpoint.metadata)
+    cell = _cell(recurrent.families, spec, checkpoint.metadata)
     directions = 2 if recurrent.bidirectional else 1
-    initial = _initial(rest, recurrent, directions, refuse)
+    initial = _initial(rest, recurrent, CELLS[cell].states, directions, refuse)
     embedding, tokens = _embedding(rest, recurrent.input_size, refuse)
     head, classes = _head(rest, recurrent.hidden * directions, refuse)
     readout = spec.readout.value if spec.readout else checkpoint.metadata.get("readout", "last")
-    if readout not in ("last", "mean", "max"):
-        raise refuse(f"its metadata says readout = {readout!r}, which is none of last, mean, max")
+    if readout not in READOUTS:
+        raise refuse(f"its metadata says readout = {readout!r}, which is none of {', '.join(READOUTS)}")
     return Architecture(
         cell=cell,
         prefix=recurrent.prefix,
@@ -118,11 +116,10 @@ def _recurrent(rest: dict[str, TensorHeader], refuse: Refuse) -> _Recurrent:
         raise refuse("weight_hh_l0 is missing or no matrix")
     hidden = first["weight_hh"].shape[1]
     rows = first["weight_hh"].shape[0]
-    gates = rows // hidden if hidden and rows % hidden == 0 else 0
-    if gates not in GATES:
-        cure = (
-            "of an RNN it is [hidden, hidden], of a GRU [3 hidden, hidden], of an LSTM [4 hidden, hidden]; projections (proj_size) are not supported"
-        )
+    found_in = families(rows // hidden) if hidden and rows % hidden == 0 else ()
+    if not found_in:
+        shapes_of = {c.family: f"[{c.rows} hidden, hidden]".replace("[1 ", "[") for c in CELLS.values()}
+        cure = ", ".join(f"of {family} it is {shape}" for family, shape in shapes_of.items()) + "; projections (proj_size) are not supported"
         raise refuse(f"weight_hh_l0 of shape {list(first['weight_hh'].shape)} is that of no known cell", cure)
     if "weight_ih" not in first or len(first["weight_ih"].shape) != 2:
         raise refuse("weight_ih_l0 is missing or no matrix")
@@ -142,30 +139,33 @@ def _recurrent(rest: dict[str, TensorHeader], refuse: Refuse) -> _Recurrent:
             raise refuse(f"layer {layer} has some biases but not all")
     if min(hidden, input_size) < 1:
         raise refuse("it has an empty layer")
-    return _Recurrent(prefixes.pop(), GATES[gates], layers, bidirectional, bias, input_size, hidden)
+    return _Recurrent(prefixes.pop(), found_in, layers, bidirectional, bias, input_size, hidden)
 
 
-def _cell(found: str, spec: Network, metadata: Mapping[str, str]) -> str:
+def _cell(found: tuple[str, ...], spec: Network, metadata: Mapping[str, str]) -> str:
+    """Of the families that have such weights the cell that the spec or the metadata say."""
     stated = spec.cell.value if spec.cell else None
-    family = None if stated is None else stated.split("_")[0]
-    if stated is not None and family != found:
-        assert spec.cell is not None
-        raise SpecError(d.cell_mismatch(spec.cell.span, stated, found))
-    if found != "rnn":
-        return found
-    activation = spec.activation.value if spec.activation else (stated or "").removeprefix("rnn_") if stated in ("rnn_tanh", "rnn_relu") else None
-    activation = activation or metadata.get("activation", "tanh")
-    if activation not in ("tanh", "relu"):
+    family = None if stated is None else CELLS[stated].family if stated in CELLS else stated
+    if spec.cell is not None and family not in found:
+        raise SpecError(d.cell_mismatch(spec.cell.span, spec.cell.value, " or ".join(found)))
+    if family is None and len(found) > 1:
+        raise SpecError(d.missing_key(spec.span, "cell", "network", f"weights of this shape may be those of {' or '.join(found)}"))
+    cells = of_family(family or found[0])
+    if len(cells) == 1:
+        return next(iter(cells))
+    by_activation = {cell.activation: word for word, cell in cells.items()}
+    said = cells[stated].activation if stated in cells else None
+    activation = spec.activation.value if spec.activation else said or metadata.get("activation", next(iter(by_activation)) or "")
+    if activation not in by_activation:
         raise SpecError(d.not_recurrent(spec.source.span, spec.source.value, f"its metadata says activation = {activation!r}"))
-    if spec.activation and stated in ("rnn_tanh", "rnn_relu") and stated != f"rnn_{activation}":
-        assert spec.cell is not None
-        raise SpecError(d.cell_mismatch(spec.cell.span, stated, f"rnn_{activation}"))
-    return f"rnn_{activation}"
+    if spec.cell is not None and said not in (None, activation):
+        raise SpecError(d.cell_mismatch(spec.cell.span, spec.cell.value, by_activation[activation]))
+    return by_activation[activation]
 
 
-def _initial(rest: dict[str, TensorHeader], recurrent: _Recurrent, directions: int, refuse: Refuse) -> tuple[str, ...]:
+def _initial(rest: dict[str, TensorHeader], recurrent: _Recurrent, states: tuple[str, ...], directions: int, refuse: Refuse) -> tuple[str, ...]:
     names = []
-    for state in STATES[recurrent.cell]:
+    for state in states:
         name = next((n for n in (f"{recurrent.prefix}{state}", state) if n in rest), None)
         if name is None:
             continue
@@ -174,8 +174,8 @@ def _initial(rest: dict[str, TensorHeader], recurrent: _Recurrent, directions: i
         if shape not in (wanted, (wanted[0], 1, wanted[1])):
             raise refuse(f"initial state {name} has shape {list(shape)}, expected {list(wanted)}")
         names.append(name)
-    if names and len(names) != len(STATES[recurrent.cell]):
-        raise refuse(f"it has the initial state {names[0]} but not all of {', '.join(STATES[recurrent.cell])}")
+    if names and len(names) != len(states):
+        raise refuse(f"it has the initial state {names[0]} but not all of {', '.join(states)}")
     return tuple(names)
 
 
@@ -233,7 +233,7 @@ def _head_activations(wanted: int, spec: Network, metadata: Mapping[str, str]) -
         stated = stated * wanted
     if len(stated) != wanted:
         raise SpecError(d.head_activations_length(span, len(stated), wanted))
-    unknown = next((x for x in stated if x not in HEAD_WORDS), None)
+    unknown = next((x for x in stated if x not in ACTIVATIONS), None)
     if unknown is not None:
-        raise SpecError(d.wrong_word(span, "head", unknown, HEAD_WORDS))
+        raise SpecError(d.wrong_word(span, "head", unknown, ACTIVATIONS))
     return tuple(stated)

@@ -1,45 +1,85 @@
-"""Which recurrent matrix a spectrum is about, checked against the network's architecture."""
+"""Typed spectrum to its plan: which recurrent matrix it is about, checked against the network's architecture."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from vlang.plan import Architecture, NetworkPlan
+from vlang.cost import frames_of
+from vlang.lower import samples
+from vlang.lower.networks import LoweredNetwork
+from vlang.lower.once import Once, refuse
+from vlang.plan import NetworkPlan, SpectrumPlan
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
-from vlang.typed.matrices import MatrixReference
-from vlang.typed.signatures import GATE_WORDS, Spectrum
+from vlang.text.source import Span
+from vlang.typed.tree import Matrix, Point, Spectrum
 from vlang.typed.types import Located
+from vlang.words.cells import CELLS
 
 PICTURES = (".svg", ".png")
 
 
-def check_matrix(form: Spectrum, a: Architecture) -> int | None:
-    """The gate's number, of a gated cell's weights. Raises SpecError."""
-    of, gates, wrong = form.of.value, GATE_WORDS[a.cell], []
-    if not form.eps.value:
-        wrong.append(d.wrong_type(form.eps.span, "eps", "a list of numbers > 0", "an empty list"))
-    if form.layer.value >= a.layers:
-        wrong.append(d.out_of_range(form.layer.span, "layer", str(form.layer.value), f"below {a.layers}, the network's layers"))
-    if form.direction.value == "backward" and not a.bidirectional:
-        wrong.append(d.does_not_apply(form.direction.span, "direction", "the network reads forward only"))
-    if of.gate is not None and not gates:
-        wrong.append(d.does_not_apply(of.gate.span, f"gate({of.gate.value})", f"{a.cell} has one recurrent matrix, net.weight_hh"))
-    elif of.gate is not None and of.gate.value not in gates:
-        wrong.append(d.wrong_word(of.gate.span, "gate", of.gate.value, gates))
-    elif of.gate is None and of.frame is None and gates:
-        wrong.append(d.gate_needed(form.of.span, a.cell, gates))
-    if wrong:
-        raise SpecError(*wrong)
-    return None if of.gate is None else gates.index(of.gate.value)
+def matrix(once: Once, point: Point, form: Spectrum, network: LoweredNetwork, folder: Path) -> SpectrumPlan:
+    """Raises SpecError."""
+    of, a = form.of.value, network.plan.architecture
+    *_, gate = once.every(
+        (refuse, not form.eps.value, d.wrong_type, form.eps.span, "eps", "a list of numbers > 0", "an empty list"),
+        (_layer, form.layer, a.layers),
+        (_direction, form.direction, a.bidirectional),
+        (_gate, form.of.span, of.gate, of.frame is not None, a.cell),
+    )
+    data = None
+    if of.input is not None and of.frame is not None:
+        once(refuse, not of.input.value.single, d.one_sample_needed, of.input.span, "a dataset")
+        data = samples.data(once, of.input.value, network, folder)
+        frames = frames_of(data)
+        wanted = f"below {frames}, the input's frames"
+        once(refuse, of.frame.value >= frames, d.out_of_range, of.frame.span, "the frame", str(of.frame.value), wanted)
+    return SpectrumPlan(
+        point.swept,
+        written(of, network.plan),
+        network.plan,
+        gate,
+        data,
+        None if of.frame is None else of.frame.value,
+        form.layer.value,
+        form.direction.value == "backward",
+        tuple(dict.fromkeys(form.eps.value)),
+        form.points.value,
+        form.of.span,
+    )
 
 
-def written(of: MatrixReference, network: NetworkPlan) -> str:
+def _layer(layer: Located[int], layers: int) -> None:
+    if layer.value >= layers:
+        raise SpecError(d.out_of_range(layer.span, "layer", str(layer.value), f"below {layers}, the network's layers"))
+
+
+def _direction(direction: Located[str], bidirectional: bool) -> None:
+    if direction.value == "backward" and not bidirectional:
+        raise SpecError(d.does_not_apply(direction.span, "direction", "the network reads forward only"))
+
+
+def _gate(where: Span, gate: Located[str] | None, jacobian: bool, cell: str) -> int | None:
+    """The gate's number, of a gated cell's weights."""
+    gates = CELLS[cell].gates
+    if gate is None:
+        if gates and not jacobian:
+            raise SpecError(d.gate_needed(where, cell, gates))
+        return None
+    if not gates:
+        raise SpecError(d.does_not_apply(gate.span, f"gate({gate.value})", f"{cell} has one recurrent matrix, net.weight_hh"))
+    if gate.value not in gates:
+        raise SpecError(d.wrong_word(gate.span, "gate", gate.value, gates))
+    return gates.index(gate.value)
+
+
+def written(of: Matrix, network: NetworkPlan) -> str:
     """The matrix as a person would write it."""
     if of.input is not None and of.frame is not None:
         held = of.input.value
         index = "" if held.index is None else f"[{held.index.value}]"
-        return f"{network.name}.jacobian({held.name or '{...}'}{index}, {of.frame.value})"
+        return f"{network.name}.jacobian({held.form.name or '{...}'}{index}, {of.frame.value})"
     return f"{network.name}.weight_hh" if of.gate is None else f"{network.name}.gate({of.gate.value}).weight_hh"
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -12,15 +13,28 @@ from vlang.lower.architecture import read as read_architecture
 from vlang.plan import NetworkPlan
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
-from vlang.typed.signatures import Network
+from vlang.typed.tree import Network
 from vlang.typed.types import Located
 
 
+@dataclass(frozen=True)
+class Words:
+    """A vocabulary: every token's text, in the order of the embedding's rows."""
+
+    tokens: tuple[str, ...]
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """The first row of every token."""
+        return {w: i for i, w in reversed(list(enumerate(self.tokens)))}
+
+
+@dataclass(frozen=True)
 class LoweredNetwork:
     """A lowered network with what only the language needs."""
 
-    def __init__(self, plan: NetworkPlan, vocabulary: dict[str, int] | None) -> None:
-        self.plan, self.vocabulary = plan, vocabulary
+    plan: NetworkPlan
+    words: Words | None
 
 
 def derive(form: Network, name: str, base: LoweredNetwork) -> LoweredNetwork:
@@ -32,7 +46,7 @@ def derive(form: Network, name: str, base: LoweredNetwork) -> LoweredNetwork:
     wrong = [d.does_not_apply(value.span, key, "a derived network is like the one it comes from") for key, value in given if value is not None]
     if wrong:
         raise SpecError(*wrong)
-    return LoweredNetwork(replace(base.plan, name=name, normalize=form.normalize.value, span=form.normalize.span), base.vocabulary)
+    return LoweredNetwork(replace(base.plan, name=name, normalize=form.normalize.value, span=form.normalize.span), base.words)
 
 
 def read(form: Network, name: str, folder: Path) -> LoweredNetwork:
@@ -61,9 +75,8 @@ def read(form: Network, name: str, folder: Path) -> LoweredNetwork:
     span = form.vocabulary.span if form.vocabulary else form.source.span
     if words is not None and architecture.embedding is not None and len(words) != architecture.tokens:
         raise SpecError(d.vocabulary_length(span, len(words), architecture.tokens))
-    vocabulary = None if words is None else {w: i for i, w in reversed(list(enumerate(words)))}
     kind: Literal["safetensors", "torch"] = "torch" if checkpoint.format == "torch" else "safetensors"
-    return LoweredNetwork(NetworkPlan(name, path, kind, architecture, labels or (), form.source.span), vocabulary)
+    return LoweredNetwork(NetworkPlan(name, path, kind, architecture, labels or (), form.source.span), None if words is None else Words(words))
 
 
 def _vocabulary(form: Network, checkpoint: files.Checkpoint, folder: Path) -> tuple[str, ...] | None:
@@ -74,13 +87,13 @@ def _vocabulary(form: Network, checkpoint: files.Checkpoint, folder: Path) -> tu
     return tuple(x.rstrip("\r") for x in (lines[:-1] if lines[-1] == "" else lines))
 
 
-def class_number(label: Located[str | int], network: NetworkPlan) -> int:
+def class_number(label: Located[str | int], labels: tuple[str, ...], classes: int) -> int:
     """The number of a class given by name or number. Raises SpecError."""
     value = label.value
     if isinstance(value, str):
-        if value not in network.labels:
-            raise SpecError(d.unknown_label(label.span, value, network.labels or [str(i) for i in range(network.architecture.classes)]))
-        return network.labels.index(value)
-    if value >= network.architecture.classes:
-        raise SpecError(d.label_out_of_range(label.span, value, network.architecture.classes))
+        if value not in labels:
+            raise SpecError(d.unknown_label(label.span, value, labels or [str(i) for i in range(classes)]))
+        return labels.index(value)
+    if value >= classes:
+        raise SpecError(d.label_out_of_range(label.span, value, classes))
     return value

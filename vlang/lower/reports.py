@@ -10,25 +10,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlang.judge.values import Scope, check, check_value, written
+from vlang.expression import Aggregated, Binary, Expression, Field, written
 from vlang.lower import files
+from vlang.lower.once import Once
+from vlang.lower.queries import expectations
 from vlang.plan import CellPlan, Expectation, QueryPlan, Reported, ReportPlan, SpectrumPlan, SpectrumQuery, Variant
 from vlang.text import diagnostics as d
-from vlang.text import syntax as s
 from vlang.text.diagnostics import Diagnostic, SpecError
 from vlang.text.source import Span
-from vlang.typed.check import Module
-from vlang.typed.signatures import ATTRIBUTES, ROW_FIELDS, Report
-from vlang.typed.sources import REPORTED, Source
-from vlang.typed.types import article
+from vlang.typed.conditions import FIELDS, Scope, missing
+from vlang.typed.signatures import ATTRIBUTES
+from vlang.typed.sources import REPORTED
+from vlang.typed.tree import Report
+from vlang.words.formats import PAGES
+from vlang.words.queries import QUERIES
 
-#: Formats that are files, and the suffix of each.
-SUFFIXES: Mapping[str, str] = {"text": ".txt", "markdown": ".md", "latex": ".tex", "csv": ".csv", "html": ".html", "svg": ".svg"}
-#: Formats that make no sense on standard output.
-FILES_ONLY = ("html", "svg")
-#: Formats that hold pictures.
-PICTURED = ("html", "svg")
-SEVERAL = "several rows"
 #: Points of a report's joined sweeps; more are a mistake.
 MOST_RECORDS = 10_000
 Question = tuple[object, ...]
@@ -60,10 +56,14 @@ def alike(one: Stack, other: Stack) -> bool:
     return bool(next(asked) & next(asked))
 
 
-def lower(module: Module, declaration: s.Declaration, form: Report, plans: Mapping[str, Asked], folder: Path) -> ReportPlan:
-    """Raises SpecError."""
-    queries, reported, wrong = _sources(module, form, plans, folder)
-    if wrong or any(_is_broken(module, q.value, plans) for source in form.of.value for q in source.value.queries):
+def report(once: Once, form: Report, plans: Mapping[str, Asked], folder: Path) -> ReportPlan:
+    """Raises SpecError: in silence where a query that it is about is wrong."""
+    queries, wrong = _stacks(form, plans)
+    reported = None
+    for source in form.of.value:
+        if source.value.path is not None:
+            reported = once(_figures, folder, source.value.path, source.span)
+    if wrong:
         raise SpecError(*wrong)
     swept = list(dict.fromkeys(name for q in queries for v in q.variants for name, _ in v.swept))
     known = [*swept, *ATTRIBUTES]
@@ -76,98 +76,63 @@ def lower(module: Module, declaration: s.Declaration, form: Report, plans: Mappi
         met.add(attribute.value)
     if reported is not None:
         wrong += _check_figures(reported, known, next(x.span for x in form.of.value if x.value.path is not None))
+        columns = {f"{REPORTED}.{name}": "number" for name in reported.columns if name not in known}
+        scope = Scope({**_fields(queries), **columns}, "this report")  # type: ignore[dict-item]
+        values = [c.value for c in form.cell.value] if form.cell else []
+        wrong += [x for value in (*values, *(g.condition for g in form.gates)) for x in missing(value, scope)]
     points = _joined_points(queries)
     if points > MOST_RECORDS:
         wrong.append(d.too_large(form.of.span, "combinations of what the queries sweep", points, MOST_RECORDS))
-    names = [name for name, _ in form.cell.value if name is not None] if form.cell else []
-    wrong += [d.named_twice(form.cell.span, n, "a cell") for n in dict.fromkeys(names) if names.count(n) > 1 and form.cell]
-    fields = {f"{q.name}.{field}": kind for q in queries for field, kind in ROW_FIELDS[q.kind].items()}
-    if reported is not None:
-        fields |= {f"{REPORTED}.{name}": "number" for name in reported.columns if name not in known}
-    scope = Scope(fields, "this report", SEVERAL)
-    cells = (
-        [_cell(module, *c, scope, wrong) for c in form.cell.value] if form.cell else [_default(q, field) for q in queries for field in _distances(q)]
-    )
-    gates = [_gate(module, e, scope, wrong) for e in declaration.entries if isinstance(e, s.Gate)]
     formats, path = _output(form, wrong)
     if wrong:
         raise SpecError(*wrong)
     cols = tuple(x.value for x in form.cols.value) if form.cols else ()
     rows = tuple(x.value for x in form.rows.value) if form.rows else tuple(x for x in swept if x not in cols)
     return ReportPlan(
-        declaration.name,
+        form.name,
         {q.name: tuple(x.name for x in q.queries) for q in queries},
         reported,
         rows or (("network", "matrix") if all(q.kind == "spectrum" for q in queries) else ("sample", "frames")),
         cols,
-        tuple(c for c in cells if c is not None),
+        tuple(CellPlan(c.name or written(c.value), c.value) for c in form.cell.value) if form.cell else tuple(map(_default, queries)),
         formats,
         None if path is None else str(folder / path),
         form.picture.value,
         None if form.note is None else form.note.value,
-        _with_soundness([g for g in gates if g is not None], queries, form.span),
+        _with_soundness(expectations(form.gates), queries, form.span),
         form.span if form.path is None else form.path.span,
     )
 
 
-def _sources(module: Module, form: Report, plans: Mapping[str, Asked], folder: Path) -> tuple[list[Stack], Reported | None, list[Diagnostic]]:
+def _fields(queries: Sequence[Stack]) -> dict[str, str]:
+    return {f"{q.name}.{field}": kind for q in queries for field, kind in FIELDS[q.kind].items()}
+
+
+def _stacks(form: Report, plans: Mapping[str, Asked]) -> tuple[list[Stack], list[Diagnostic]]:
+    """A report's queries under the names of its sources, as far as their rows can stand side by side; and what is wrong with the others."""
     stacks: list[Stack] = []
     wrong: list[Diagnostic] = []
-    reported = None
-    met: set[str] = set()
-    for source in form.of.value:
-        name, path = source.value.name, source.value.path
-        if name in met:
-            wrong.append(d.named_twice(source.span, name, "a source of the report"))
-            continue
-        met.add(name)
-        if path is not None:
-            try:
-                reported = _figures(folder, path, source.span)
-            except SpecError as e:
-                wrong += e.diagnostics
-            continue
-        queries = _queries(module, source.value, plans, wrong)
-        if queries:
-            stack = Stack(name, queries[0].kind, tuple(queries))
-            if stacks and not alike(stacks[0], stack):
-                wrong.append(d.different_rows(source.span, stacks[0].name, name))
-            stacks.append(stack)
-    if all(x.value.path is not None for x in form.of.value) and not wrong:
-        wrong = [
-            d.not_a_query(form.of.span, REPORTED, "a file", plans)
-            if form.of.value
-            else d.out_of_range(form.of.span, "of", "[]", "a list of at least one query")
-        ]
-    return stacks, reported, wrong
-
-
-def _queries(module: Module, source: Source, plans: Mapping[str, Asked], wrong: list[Diagnostic]) -> list[Asked]:
-    """The plans of a source's queries, as far as they can be rows of one name; what is wrong with the others is added."""
-    found: list[Asked] = []
-    for query in source.queries:
-        plan = plans.get(query.value)
-        if plan is None:
-            if not _is_broken(module, query.value, plans):
-                other = next((x for x in module.declarations if x.name == query.value), None)
-                wrong.append(d.not_a_query(query.span, query.value, None if other is None else article(other.kind), plans))
-        elif found and plan.kind != found[0].kind:
-            wrong.append(d.different_kinds(query.span, source.name, article(found[0].kind), article(plan.kind)))
-        elif (twin := next((q for q in found if _asked_by(q) & _asked_by(plan)), None)) is not None:
-            wrong.append(d.same_rows(query.span, source.name, twin.name, plan.name))
-        else:
-            found.append(plan)
-    return found
+    for source in (x for x in form.of.value if x.value.path is None):
+        if any(query.value not in plans for query in source.value.queries):
+            raise SpecError()
+        found: list[Asked] = []
+        for query in source.value.queries:
+            plan = plans[query.value]
+            twin = next((q for q in found if _asked_by(q) & _asked_by(plan)), None)
+            if twin is not None:
+                wrong.append(d.same_rows(query.span, source.value.name, twin.name, plan.name))
+            else:
+                found.append(plan)
+        stack = Stack(source.value.name, source.value.kind, tuple(found))
+        if stacks and not alike(stacks[0], stack):
+            wrong.append(d.different_rows(source.span, stacks[0].name, stack.name))
+        stacks.append(stack)
+    return stacks, wrong
 
 
 def _asked_by(query: Asked) -> set[Question]:
     """What tells a query's rows from another's, beside what it sweeps."""
     return {(*question(v), v.of) if isinstance(v, SpectrumPlan) else question(v) for v in query.variants}
-
-
-def _is_broken(module: Module, name: str, plans: Mapping[str, Asked]) -> bool:
-    """Whether a query of that name has errors of its own, so that there is no plan of it."""
-    return name not in plans and (name in module.broken or any(x.name == name and x.kind in ROW_FIELDS for x in module.declarations))
 
 
 def _figures(folder: Path, path: str, span: Span) -> Reported:
@@ -220,67 +185,44 @@ def _joined_points(queries: Sequence[Stack]) -> int:
     return max(sizes.values(), default=0)
 
 
-def _cell(module: Module, name: str | None, cell: s.Expr, scope: Scope, wrong: list[Diagnostic]) -> CellPlan | None:
-    try:
-        value = check_value(cell, scope, module.params, module.broken)
-        return CellPlan(name or written(value), value)
-    except SpecError as e:
-        wrong += e.diagnostics
-        return None
+def _default(query: Stack) -> CellPlan:
+    """What stands in a table unless it says otherwise: the mean of the number that rows are about."""
+    number = QUERIES[query.kind].number if query.kind in QUERIES else "spectral_radius"
+    name = f"{query.name}.{number}"
+    return CellPlan(name, Aggregated("mean", Field(name, Span(1, 1))))
 
 
-def _distances(query: Stack) -> list[str]:
-    """The fields that stand in a table unless it says otherwise."""
-    return [f for f in ("radius", "estimate", "margin", "spectral_radius") if f in ROW_FIELDS[query.kind]][:1]
-
-
-def _default(query: Stack, field: str) -> CellPlan:
-    name = f"{query.name}.{field}"
-    here = Span(1, 1)
-    return CellPlan(name, s.Call(here, "mean", (s.Name(here, name),), ()))
-
-
-def _gate(module: Module, gate: s.Gate, scope: Scope, wrong: list[Diagnostic]) -> Expectation | None:
-    try:
-        condition = check(gate.condition, scope, module.params, module.broken)
-    except SpecError as e:
-        wrong += e.diagnostics
-        return None
-    return Expectation(gate.kind, gate.text, condition, gate.because, gate.span.line, gate.span.column)
-
-
-def _with_soundness(gates: list[Expectation], queries: Sequence[Stack], span: Span) -> tuple[Expectation, ...]:
+def _with_soundness(gates: Sequence[Expectation], queries: Sequence[Stack], span: Span) -> tuple[Expectation, ...]:
     """No certified radius may be above an attack: asked in every report that holds both, whether or not it says so."""
     found = list(gates)
     for certified in (q for q in queries if q.kind == "radius"):
         for attack in (q for q in queries if q.kind == "attack"):
-            names = [s.Name(span, f"{q.name}.radius") for q in (certified, attack)]
-            condition = s.Call(span, "all", (s.Binary(span, "<=", *names),), ())
-            if not any(g.kind == "expect" and written(g.condition) == written(condition) for g in gates):
-                because = "a certificate above an attack is wrong"
-                found.append(Expectation("expect", written(condition), condition, because, span.line, span.column, True))
+            one, other = (Field(f"{q.name}.radius", span) for q in (certified, attack))
+            condition: Expression = Aggregated("all", Binary("<=", one, other))
+            if not any(g.kind == "expect" and g.condition == condition for g in gates):
+                because, place = "a certificate above an attack is wrong", (span.line, span.column, span.line, span.column + span.length)
+                found.append(Expectation("expect", written(condition), condition, because, *place, True))
     return tuple(found)
 
 
 def _output(form: Report, wrong: list[Diagnostic]) -> tuple[tuple[str, ...], str | None]:
     path = None if form.path is None else form.path.value
-    by_suffix = next((f for f, suffix in SUFFIXES.items() if path is not None and path.endswith(suffix)), None)
+    suffixes = [page.suffix for page in PAGES.values()]
+    by_suffix = next((f for f, page in PAGES.items() if path is not None and path.endswith(page.suffix)), None)
     formats = form.format.value if form.format else (by_suffix or "text",)
     if path is None:
-        wrong += [d.needs_path(form.format.span, f) for f in formats if f in FILES_ONLY and form.format]
+        wrong += [d.needs_path(form.format.span, f) for f in formats if not PAGES[f].prints and form.format]
     elif not path.strip():
         wrong.append(d.empty_path(form.path.span if form.path else None))
-    elif form.path is not None and (path.endswith(("/", "\\")) or Path(path).name in ("", "..", *SUFFIXES.values())):
+    elif form.path is not None and (path.endswith(("/", "\\")) or Path(path).name in ("", "..", *suffixes)):
         wrong.append(d.no_file_name(form.path.span, path))
     elif form.path is not None and by_suffix is None and form.format is None and Path(path).suffix:
-        wrong.append(
-            d.odd_suffix(form.path.span, Path(path).suffix, "of no format", f"end it in one of {', '.join(SUFFIXES.values())}, or say format = text")
-        )
+        wrong.append(d.odd_suffix(form.path.span, Path(path).suffix, "of no format", f"end it in one of {', '.join(suffixes)}, or say format = text"))
     elif form.path is not None and form.format is not None and by_suffix is not None and by_suffix not in formats:
         wrong.append(
             d.odd_suffix(
-                form.path.span, SUFFIXES[by_suffix], f"that of format = {by_suffix}", f"end it in {SUFFIXES[formats[0]]}, or leave format out"
+                form.path.span, PAGES[by_suffix].suffix, f"that of format = {by_suffix}", f"end it in {PAGES[formats[0]].suffix}, or leave format out"
             )
         )
-    stem = path if path is None or by_suffix is None else path[: -len(SUFFIXES[by_suffix])]
+    stem = path if path is None or by_suffix is None else path[: -len(PAGES[by_suffix].suffix)]
     return formats, stem

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from pathlib import Path
 
 from vlang.lower import files
-from vlang.lower.networks import LoweredNetwork, class_number
+from vlang.lower.networks import LoweredNetwork, Words, class_number
+from vlang.lower.once import Once, refuse
 from vlang.plan import ArrayPlan, DatasetInput, InputPlan, TextInput, ValuesInput
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import Diagnostic, SpecError, nearest
 from vlang.text.source import Span
-from vlang.typed.signatures import Dataset, Input
-from vlang.typed.types import Located, Pick
+from vlang.typed.tree import Data, Dataset, Input, SampleIndex
+from vlang.typed.types import Located
 
 #: Vocabularies up to this size are searched for the word that was meant.
 SEARCHED_WORDS = 20_000
@@ -33,8 +35,11 @@ class Arrays:
     offsets: tuple[int, ...] | None = None
 
 
-#: d[3] or d[0:10].
-SampleIndex = Located[int | tuple[int | None, int | None]]
+def data(once: Once, asked: Data, network: LoweredNetwork, folder: Path) -> InputPlan:
+    """Raises SpecError."""
+    if isinstance(asked.form, Input):
+        return _input(once, asked.form, network)
+    return _dataset(once, asked.form, asked.index, network, folder)
 
 
 def check_input(form: Input) -> None:
@@ -44,38 +49,35 @@ def check_input(form: Input) -> None:
         raise SpecError(d.one_of_keys(form.span, ("text", "values"), "input"))
 
 
-def lower_input(form: Input, network: LoweredNetwork) -> InputPlan:
-    check_input(form)
-    label = None if form.label is None else class_number(form.label, network.plan)
+def _input(once: Once, form: Input, network: LoweredNetwork) -> InputPlan:
+    once(check_input, form)
+    plan, architecture = network.plan, network.plan.architecture
+    label = None if form.label is None else once(class_number, form.label, plan.labels, architecture.classes)
     if form.text is not None:
-        tokens, ids = _tokens(form.text, network)
+        once(refuse, architecture.embedding is None, d.no_embedding, form.text.span, plan.name)
+        once(refuse, network.words is None, d.no_vocabulary, form.text.span, plan.name)
+        tokens, ids = once(_tokens, form.text, network.words)
         return TextInput(tokens, ids, label, form.text.span)
     assert form.values is not None
-    if network.plan.architecture.embedding is not None:
-        raise SpecError(d.embeds_values(form.values.span, network.plan.name))
-    values = form.values.value
-    if len(values[0]) != network.plan.architecture.input_size:
-        raise SpecError(d.network_input(form.values.span, len(values[0]), network.plan.architecture.input_size))
-    return ValuesInput(values, label, form.values.span)
+    once(refuse, architecture.embedding is not None, d.embeds_values, form.values.span, plan.name)
+    width = len(form.values.value[0])
+    once(refuse, width != architecture.input_size, d.network_input, form.values.span, width, architecture.input_size)
+    return ValuesInput(form.values.value, label, form.values.span)
 
 
-def _tokens(text: Located[str], network: LoweredNetwork) -> tuple[tuple[str, ...], tuple[int, ...]]:
+def _tokens(text: Located[str], words: Words) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """A token is looked up as written, then lower-cased; then it is '<unk>', where the vocabulary has that."""
-    if network.plan.architecture.embedding is None:
-        raise SpecError(d.no_embedding(text.span, network.plan.name))
-    vocabulary = network.vocabulary
-    if vocabulary is None:
-        raise SpecError(d.no_vocabulary(text.span, network.plan.name))
     tokens = tuple(text.value.split())
     if not tokens:
         raise SpecError(d.empty_text(text.span))
-    unknown = vocabulary.get("<unk>")
+    numbers = words.numbers
+    unknown = numbers.get("<unk>")
     ids: list[int] = []
     errors: list[Diagnostic] = []
     for position, token in enumerate(tokens):
-        number = vocabulary.get(token, vocabulary.get(token.lower(), unknown))
+        number = numbers.get(token, numbers.get(token.lower(), unknown))
         if number is None:
-            near = nearest(token.lower(), vocabulary) if len(vocabulary) <= SEARCHED_WORDS and len(errors) < 3 else None
+            near = nearest(token.lower(), numbers) if len(numbers) <= SEARCHED_WORDS and len(errors) < 3 else None
             errors.append(d.unknown_token(text.span, token, position, near))
         else:
             ids.append(number)
@@ -84,66 +86,65 @@ def _tokens(text: Located[str], network: LoweredNetwork) -> tuple[tuple[str, ...
     return tokens, tuple(ids)
 
 
-def lower_dataset(form: Dataset, arrays: Arrays, network: LoweredNetwork, index: SampleIndex | None) -> DatasetInput:
+def _dataset(once: Once, form: Dataset, index: SampleIndex | None, network: LoweredNetwork, folder: Path) -> DatasetInput:
     architecture = network.plan.architecture
-    if architecture.embedding is not None:
-        raise SpecError(d.embeds_values(form.span, network.plan.name))
-    inputs, labels, where = arrays.inputs, arrays.labels, arrays.where
+    arrays = once(open_arrays, form, folder)
+    once(refuse, architecture.embedding is not None, d.embeds_values, form.span, network.plan.name)
     if arrays.offsets is not None:
-        return _sequences(form, arrays, arrays.offsets, architecture.input_size, index)
-    if len(inputs.shape) < 2:
+        once(_ragged, form, arrays, architecture.input_size)
+        picked = _picked(once, form, arrays, len(arrays.offsets) - 1, index)
+        frames = once(_one_length, picked, arrays.offsets, index.span if index is not None else (form.pick.span if form.pick else arrays.where))
+        starts = tuple(arrays.offsets[i] for i in picked)
+        return DatasetInput(arrays.inputs, arrays.labels, picked, frames, architecture.input_size, form.where is not None, starts)
+    frames, size = once(_cut, form, arrays, architecture.input_size)
+    return DatasetInput(
+        arrays.inputs, arrays.labels, _picked(once, form, arrays, arrays.inputs.shape[0], index), frames, size, form.where is not None
+    )
+
+
+def _cut(form: Dataset, arrays: Arrays, wanted: int) -> tuple[int, int]:
+    """How many frames a sample has, and how many numbers each."""
+    shape, where = arrays.inputs.shape, arrays.where
+    if len(shape) < 2:
         cure = "expected [samples, frames, numbers], or flat samples and 'frames'"
-        raise SpecError(d.shapes_do_not_fit(where, f"inputs have shape {list(inputs.shape)}", cure))
-    count = inputs.shape[0]
-    size = 1
-    for n in inputs.shape[1:]:
-        size *= n
+        raise SpecError(d.shapes_do_not_fit(where, f"inputs have shape {list(shape)}", cure))
+    size = math.prod(shape[1:])
     if form.frames is not None:
         frames = form.frames.value
         if size % frames:
             raise SpecError(d.cuts(form.frames.span, size, frames))
-    elif len(inputs.shape) == 3:
-        frames = inputs.shape[1]
+    elif len(shape) == 3:
+        frames = shape[1]
     else:
-        raise SpecError(d.missing_key(form.span, "frames", "dataset", f"samples of shape {list(inputs.shape[1:])} must be cut into frames"))
-    if frames < 1 or count < 1:
-        raise SpecError(d.no_samples(where, f"the inputs have shape {list(inputs.shape)}"))
-    if size // frames != architecture.input_size:
-        raise SpecError(d.network_input(form.frames.span if form.frames else where, size // frames, architecture.input_size))
-    return DatasetInput(inputs, labels, _picked(form, arrays, count, index), frames, size // frames, form.where is not None)
+        raise SpecError(d.missing_key(form.span, "frames", "dataset", f"samples of shape {list(shape[1:])} must be cut into frames"))
+    if frames < 1 or shape[0] < 1:
+        raise SpecError(d.no_samples(where, f"the inputs have shape {list(shape)}"))
+    if size // frames != wanted:
+        raise SpecError(d.network_input(form.frames.span if form.frames else where, size // frames, wanted))
+    return frames, size // frames
 
 
-def _picked(form: Dataset, arrays: Arrays, count: int, index: SampleIndex | None) -> tuple[int, ...]:
-    """The samples asked about, of so many; the labels are checked too."""
-    if arrays.labels is not None and arrays.labels.shape != (count,):
-        span = form.labels.span if form.labels else arrays.where
-        what = f"labels have shape {list(arrays.labels.shape)}, the inputs {count} samples"
-        raise SpecError(d.shapes_do_not_fit(span, what, "there must be one label a sample"))
-    if form.where is not None and arrays.labels is None:
-        raise SpecError(d.needs_labels(form.where.span))
-    picked = _pick(form, count)
-    return picked if index is None else _index(index, picked)
-
-
-def _sequences(form: Dataset, arrays: Arrays, offsets: tuple[int, ...], size: int, index: SampleIndex | None) -> DatasetInput:
-    """Samples of their own lengths: those that are picked must have one."""
-    shape, where = arrays.inputs.shape, arrays.where
+def _ragged(form: Dataset, arrays: Arrays, wanted: int) -> None:
+    """Samples of their own lengths, one after the other."""
+    shape, where, offsets = arrays.inputs.shape, arrays.where, arrays.offsets or ()
     if form.frames is not None:
         raise SpecError(d.does_not_apply(form.frames.span, "frames", "the file's offsets say where every sequence ends"))
     if len(shape) != 2 or list(offsets) != sorted(offsets) or len(offsets) < 2 or (offsets[0], offsets[-1]) != (0, shape[0]):
         what = f"offsets do not cut the {shape[0] if shape else 0} frames of the inputs into sequences"
         raise SpecError(d.shapes_do_not_fit(where, what, "they begin with 0, never fall, and end with the number of frames"))
-    if shape[1] != size:
-        raise SpecError(d.network_input(where, shape[1], size))
-    picked = _picked(form, arrays, len(offsets) - 1, index)
+    if shape[1] != wanted:
+        raise SpecError(d.network_input(where, shape[1], wanted))
+
+
+def _one_length(picked: tuple[int, ...], offsets: tuple[int, ...], span: Span) -> int:
+    """The frames of sequences of which all that are picked must have the same number."""
     lengths = {offsets[i + 1] - offsets[i] for i in picked}
-    span = index.span if index is not None else (form.pick.span if form.pick else where)
     if lengths == {0}:
         raise SpecError(d.no_samples(span, "the sequence has no frames"))
     if len(lengths) > 1:
         what = f"these {len(picked)} sequences have from {min(lengths)} to {max(lengths)} frames"
         raise SpecError(d.shapes_do_not_fit(span, what, "pick one, as in d[3], or sweep over several: sweep input in [d[3], d[7]]"))
-    return DatasetInput(arrays.inputs, arrays.labels, picked, lengths.pop(), size, form.where is not None, tuple(offsets[i] for i in picked))
+    return lengths.pop()
 
 
 def open_arrays(form: Dataset, folder: Path) -> Arrays:
@@ -175,17 +176,28 @@ def open_arrays(form: Dataset, folder: Path) -> Arrays:
     return Arrays(inputs, ArrayPlan(path, None, header.shape, form.labels.span), form.inputs.span)
 
 
+def _picked(once: Once, form: Dataset, arrays: Arrays, count: int, index: SampleIndex | None) -> tuple[int, ...]:
+    """The samples asked about, of so many; the labels are checked too."""
+    once(_check_labels, form, arrays, count)
+    picked = once(_pick, form, count)
+    return picked if index is None else once(_index, index, picked)
+
+
+def _check_labels(form: Dataset, arrays: Arrays, count: int) -> None:
+    if arrays.labels is not None and arrays.labels.shape != (count,):
+        span = form.labels.span if form.labels else arrays.where
+        what = f"labels have shape {list(arrays.labels.shape)}, the inputs {count} samples"
+        raise SpecError(d.shapes_do_not_fit(span, what, "there must be one label a sample"))
+    if form.where is not None and arrays.labels is None:
+        raise SpecError(d.needs_labels(form.where.span))
+
+
 def _pick(form: Dataset, count: int) -> tuple[int, ...]:
     if form.pick is None:
         return tuple(range(count))
-    pick: Pick = form.pick.value
+    pick = form.pick.value
     if pick.kind == "slice":
-        if pick.stop is not None and pick.stop > count:
-            raise SpecError(d.sample_out_of_range(form.pick.span, pick.stop - 1, count))
-        chosen = tuple(range(count)[pick.start : pick.stop])
-        if not chosen:
-            raise SpecError(d.no_samples(form.pick.span, f"the slice picks none of the {count} samples"))
-        return chosen
+        return _slice(form.pick.span, tuple(range(count)), pick.start, pick.stop)
     if pick.count > count:
         raise SpecError(d.sample_out_of_range(form.pick.span, pick.count - 1, count))
     if pick.kind == "first":
@@ -198,9 +210,13 @@ def _index(index: SampleIndex, picked: tuple[int, ...]) -> tuple[int, ...]:
         if index.value >= len(picked):
             raise SpecError(d.sample_out_of_range(index.span, index.value, len(picked)))
         return (picked[index.value],)
-    if index.value[1] is not None and index.value[1] > len(picked):
-        raise SpecError(d.sample_out_of_range(index.span, index.value[1] - 1, len(picked)))
-    chosen = picked[index.value[0] : index.value[1]]
+    return _slice(index.span, picked, *index.value)
+
+
+def _slice(span: Span, samples: tuple[int, ...], start: int | None, stop: int | None) -> tuple[int, ...]:
+    if stop is not None and stop > len(samples):
+        raise SpecError(d.sample_out_of_range(span, stop - 1, len(samples)))
+    chosen = samples[start:stop]
     if not chosen:
-        raise SpecError(d.no_samples(index.span, f"the slice picks none of the {len(picked)} samples"))
+        raise SpecError(d.no_samples(span, f"the slice picks none of the {len(samples)} samples"))
     return chosen

@@ -2,37 +2,49 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Literal
 
+from vlang.lower.once import Once, refuse
 from vlang.plan import FrameSet, PerturbationPlan
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
-from vlang.typed.signatures import Perturbation
+from vlang.typed.tree import Perturbation
 from vlang.typed.types import Frames, Located
 
 
-def lower_perturbation(form: Perturbation, frames: int, text: bool) -> PerturbationPlan:
+def perturbation(once: Once, form: Perturbation, frames: int, text: bool) -> PerturbationPlan:
     """The set on sequences of so many frames. Raises SpecError."""
     space: Literal["input", "embedding"] = "embedding" if text else "input"
-    if form.space is not None and form.space.value != space:
-        cure = "a text is perturbed in its embeddings: write space = embedding" if text else "values have no embeddings: write space = input"
-        raise SpecError(d.needs_embedding_space(form.space.span, form.space.value, cure))
-    if form.clip is not None and text:
-        raise SpecError(d.clip_on_embeddings(form.clip.span))
-    weights = None if form.weights is None else form.weights.value
+    if form.space is not None:
+        once(_space, form.space, space)
+    if form.clip is not None:
+        once(refuse, text, d.clip_on_embeddings, form.clip.span)
     if form.weights is not None:
-        if len(form.weights.value) != frames:
-            raise SpecError(d.weights_length(form.weights.span, len(form.weights.value), frames))
-        if not any(form.weights.value):
-            raise SpecError(d.no_frames(form.weights.span))
-    frame_set = _frames(form.frames, frames)
+        once(_weights, form.weights, frames)
+    frame_set = once(_frames, form.frames, frames)
+    weights = None if form.weights is None else form.weights.value
     if weights is not None:
         moved = (tuple(k for k in row if weights[k]) for row in frame_set.rows)
         frame_set = FrameSet(tuple(row for row in moved if row), frame_set.at_most)
-        if not frame_set.rows:
-            raise SpecError(d.no_frames(form.frames.span))
+        once(refuse, not frame_set.rows, d.no_frames, form.frames.span)
     clip = None if form.clip is None else form.clip.value
     return PerturbationPlan(frame_set, form.norm.value, space, clip, weights, (form.clip or form.frames).span)
+
+
+def _space(stated: Located[str], space: str) -> None:
+    if stated.value != space:
+        cure = "a text is perturbed in its embeddings: write space = embedding"
+        if space == "input":
+            cure = "values have no embeddings: write space = input"
+        raise SpecError(d.needs_embedding_space(stated.span, stated.value, cure))
+
+
+def _weights(weights: Located[tuple[Fraction, ...]], frames: int) -> None:
+    if len(weights.value) != frames:
+        raise SpecError(d.weights_length(weights.span, len(weights.value), frames))
+    if not any(weights.value):
+        raise SpecError(d.no_frames(weights.span))
 
 
 def _frames(frames: Located[Frames], count: int) -> FrameSet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from fractions import Fraction
 
+from vlang.numbers import exactly
 from vlang.text import diagnostics as d
 from vlang.text import syntax as s
 from vlang.text.diagnostics import SpecError
@@ -22,7 +23,7 @@ def describe(expr: s.Expr) -> str:
         case s.Number(unit="s"):
             return "a duration"
         case s.Number(value=v):
-            return f"the number {shown(v)}"
+            return f"the number {exactly(v)}"
         case s.Text():
             return "a text"
         case s.Name(name=n):
@@ -40,14 +41,6 @@ def describe(expr: s.Expr) -> str:
         case s.Binary(op=op) if op in ("<", "<=", ">", ">=", "==", "!=", "and", "or"):
             return "a condition"
     return "an expression"
-
-
-def shown(value: Fraction) -> str:
-    """A number as a person would write it."""
-    decimal = repr(float(value))
-    if value.denominator == 1:
-        return str(value.numerator)
-    return decimal if Fraction(decimal) == value or len(str(value)) > 20 else str(value)
 
 
 def fold(expr: s.Expr, params: Params, broken: Collection[str] = ()) -> s.Expr:

@@ -144,7 +144,7 @@ class _Build(Transformer):  # type: ignore[type-arg]
         text = re.sub(r"\s*\bbecause\s*$", "", text) if because is not None else text
         text = " ".join(text.split())
         gate: Literal["expect", "warn"] = "expect" if kind == "expect" else "warn"
-        return s.Gate(_at(kind), gate, condition, text, None if because is None else _unquote(because))
+        return s.Gate(_at(kind), (meta.end_line, meta.end_column), gate, condition, text, None if because is None else _unquote(because))
 
     def either(self, span: Span, items: list[Any], meta: Any) -> s.Binary:
         return s.Binary(span, "or", *items)

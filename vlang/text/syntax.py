@@ -135,9 +135,10 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Gate:
-    """expect or warn; `text` is the condition as written."""
+    """expect or warn; `text` is the condition as written. end: line and column behind it."""
 
     span: Span
+    end: tuple[int, int]
     kind: Literal["expect", "warn"]
     condition: Expr
     text: str

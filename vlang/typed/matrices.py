@@ -12,7 +12,7 @@ from vlang.typed.types import IntegerType, Located, NumberType, Reference, Refer
 
 @dataclass(frozen=True)
 class MatrixReference:
-    """A recurrent matrix: a network's weights, of one gate where it has gates, or the Jacobian of its step at a frame of an input."""
+    """What `tree.Matrix` is, by name."""
 
     network: Located[Reference]
     gate: Located[str] | None = None
@@ -37,7 +37,7 @@ class MatrixType(Type[MatrixReference]):
 
     @staticmethod
     def _network(name: s.Name) -> Located[Reference]:
-        return Located(Reference("network", name.name, None), name.span)
+        return Located(Reference(("network",), name.name, None), name.span)
 
 
 class NormalizeType(Type[Fraction]):

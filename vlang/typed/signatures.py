@@ -1,6 +1,6 @@
 """The signature table: every kind, its keys, their types and defaults. To add a kind or a key, add it here.
 
-A kind's typed form is a frozen dataclass whose fields are its keys (with their places); `None` stands for a key left out.
+A kind's typed form is a frozen dataclass (vlang/typed/tree.py) whose fields are its keys, with their places; `None` stands for a key left out.
 """
 
 from __future__ import annotations
@@ -13,173 +13,35 @@ from typing import Any
 
 from vlang.text import syntax as s
 from vlang.text.source import Span
-from vlang.typed.matrices import MatrixReference, MatrixType, NormalizeType
-from vlang.typed.sources import AttributeType, CellsType, Source, SourcesType
+from vlang.typed import tree
+from vlang.typed.matrices import MatrixType, NormalizeType
+from vlang.typed.sources import AttributeType, CellsType, SourcesType
 from vlang.typed.types import (
     ClipType,
     DurationType,
-    Frames,
     FramesType,
     IntegerType,
     LabelType,
     ListType,
-    Located,
     LocatedType,
     NormType,
     NumberType,
-    Pick,
     PickType,
-    Reference,
     ReferenceType,
     TableType,
-    Target,
     TargetType,
     TextType,
     Type,
     WordType,
 )
+from vlang.words import cells, layers
+from vlang.words.attacks import ATTACKS
+from vlang.words.formats import PAGES, PICTURES
+from vlang.words.methods import METHODS
+from vlang.words.sets import SPACES
 
-METHODS = ("auto", "interval", "lines", "planes", "quadratic", "sliced", "optimized")
-ATTACK_WORDS = ("pgd", "fgsm", "cw", "words")
-FORMAT_WORDS = ("text", "markdown", "latex", "csv", "html", "svg")
-PICTURE_WORDS = ("auto", "words", "strokes", "none")
 #: What tells a query's rows apart besides what it sweeps.
 ATTRIBUTES = ("network", "sample", "label", "target", "frames", "norm", "matrix")
-#: A cell's gates in the order of its weights; none where it has one recurrent matrix.
-GATE_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType({"rnn_tanh": (), "rnn_relu": (), "gru": ("r", "z", "n"), "lstm": ("i", "f", "g", "o")})
-CELL_WORDS = ("rnn", "rnn_tanh", "rnn_relu", "lstm", "gru")
-HEAD_WORDS = ("relu", "tanh", "sigmoid", "none")
-ROW_FIELDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {
-        "radius": {"radius": "number", "correct": "condition"},
-        "verify": {"certified": "condition", "falsified": "condition", "unknown": "condition", "margin": "number", "correct": "condition"},
-        "bounds": {"margin": "number", "correct": "condition"},
-        "attack": {"radius": "number", "found": "condition", "correct": "condition"},
-        "estimate": {"estimate": "number", "correct": "condition"},
-        "spectrum": dict.fromkeys(
-            (
-                "spectral_radius",
-                "spectral_norm",
-                "numerical_radius",
-                "henrici",
-                "eigenvalue_condition",
-                "eigenvector_condition",
-                "pseudospectral_radius",
-                "pseudospectral_abscissa",
-                "kreiss",
-                "growth",
-                "product_growth",
-                "defective",
-            ),
-            "number",
-        ),
-    }
-)
-
-
-#: Functions that make one value of many rows; vlang/conditions.py computes them.
-AGGREGATES = ("min", "max", "mean", "median", "quantile", "count", "rate", "all", "any")
-
-
-@dataclass(frozen=True)
-class Network:
-    span: Span
-    checkpoint: Located[str] | None
-    from_: Located[Reference] | None
-    normalize: Located[Fraction] | None
-    cell: Located[str] | None
-    activation: Located[str] | None
-    readout: Located[str] | None
-    head: Located[tuple[str, ...]] | None
-    vocabulary: Located[str] | None
-    labels: Located[tuple[str | int, ...]] | None
-
-    @property
-    def source(self) -> Located[str]:
-        """The checkpoint of a network that is not derived."""
-        assert self.checkpoint is not None
-        return self.checkpoint
-
-
-@dataclass(frozen=True)
-class Input:
-    span: Span
-    text: Located[str] | None
-    values: Located[tuple[tuple[float, ...], ...]] | None
-    label: Located[str | int] | None
-
-
-@dataclass(frozen=True)
-class Dataset:
-    span: Span
-    inputs: Located[str] | None
-    labels: Located[str] | None
-    source: Located[str] | None
-    frames: Located[int] | None
-    pick: Located[Pick] | None
-    where: Located[str] | None
-
-
-@dataclass(frozen=True)
-class Perturbation:
-    span: Span
-    frames: Located[Frames]
-    norm: Located[Fraction | None]
-    space: Located[str] | None
-    clip: Located[tuple[Fraction, Fraction]] | None
-    weights: Located[tuple[Fraction, ...]] | None
-
-
-@dataclass(frozen=True)
-class Engine:
-    span: Span
-    method: Located[str]
-    tolerance: Located[Fraction]
-    max_radius: Located[Fraction]
-    budget: Located[Fraction] | None
-    device: Located[str]
-    seed: Located[int]
-    semantics: Located[str]
-
-
-@dataclass(frozen=True)
-class Query:
-    span: Span
-    network: Located[Reference]
-    input: Located[Reference]
-    perturbation: Located[Reference]
-    target: Located[Target]
-    engine: Located[Reference] | None
-    eps: Located[Fraction] | None = None
-    method: Located[str] | None = None
-    steps: Located[int] | None = None
-    restarts: Located[int] | None = None
-    samples: Located[int] | None = None
-    batches: Located[int] | None = None
-
-
-@dataclass(frozen=True)
-class Spectrum:
-    span: Span
-    of: Located[MatrixReference]
-    eps: Located[tuple[Fraction, ...]]
-    layer: Located[int]
-    direction: Located[str]
-    points: Located[int]
-    picture: Located[str] | None
-
-
-@dataclass(frozen=True)
-class Report:
-    span: Span
-    of: Located[tuple[Located[Source], ...]]
-    rows: Located[tuple[Located[str], ...]] | None
-    cols: Located[tuple[Located[str], ...]] | None
-    cell: Located[tuple[tuple[str | None, s.Expr], ...]] | None
-    format: Located[tuple[str, ...]] | None
-    path: Located[str] | None
-    picture: Located[str]
-    note: Located[str] | None
 
 
 @dataclass(frozen=True)
@@ -198,12 +60,16 @@ class Key:
 
 @dataclass(frozen=True)
 class Signature:
-    """form: the typed dataclass. query: whether it is run (and may hold sweep). gated: whether it may hold expect and warn."""
+    """form: the typed dataclass. query: whether it is run (and may hold sweep). gated: whether it may hold expect and warn.
+
+    fixed: keys that no sweep may set.
+    """
 
     form: type[Any]
     keys: Mapping[str, Key]
     query: bool = False
     gated: bool = False
+    fixed: tuple[str, ...] = ()
 
 
 _HERE = Span(1, 1)
@@ -222,7 +88,7 @@ _ASK = {
     "input": Key(ReferenceType(("input", "dataset")), "an input or a dataset", required=True),
     "perturbation": Key(ReferenceType(("perturbation",)), "the perturbation set", required=True),
     "target": Key(TargetType(), "any (untargeted), a class, each, random(seed=s) or runner_up", _word("any")),
-    "engine": Key(ReferenceType(("engine",)), "how to compute"),
+    "engine": Key(ReferenceType(("engine",)), "how to compute", s.Record(_HERE, ())),
 }
 _ATTRIBUTES = ListType(LocatedType(AttributeType()), "a list of attributes", lone=True)
 _EPS = Key(NumberType(Fraction(0)), "the radius asked about", required=True)
@@ -230,21 +96,23 @@ _EPS = Key(NumberType(Fraction(0)), "the radius asked about", required=True)
 KINDS: Mapping[str, Signature] = MappingProxyType(
     {
         "network": Signature(
-            Network,
+            tree.Network,
             {
                 "checkpoint": Key(TextType(), "a .safetensors file, or a torch state dict"),
                 "from": Key(ReferenceType(("network",)), "a network that this one is derived from, in place of a checkpoint"),
                 "normalize": Key(NormalizeType(), "what a derived network's recurrent matrices are scaled to"),
-                "cell": Key(WordType(CELL_WORDS), "an assertion about the cell; it is read from the weights"),
-                "activation": Key(WordType(("tanh", "relu")), "of an nn.RNN"),
-                "readout": Key(WordType(("last", "mean", "max")), "how frames become one vector"),
-                "head": Key(ListType(WordType(HEAD_WORDS), "a list of activations", lone=True), "activations between the head's linear layers"),
+                "cell": Key(WordType(cells.STATED), "an assertion about the cell; it is read from the weights"),
+                "activation": Key(WordType(cells.ACTIVATIONS), "of an nn.RNN"),
+                "readout": Key(WordType(layers.READOUTS), "how frames become one vector"),
+                "head": Key(
+                    ListType(WordType(layers.ACTIVATIONS), "a list of activations", lone=True), "activations between the head's linear layers"
+                ),
                 "vocabulary": Key(TextType(), "a text file, one token a line"),
                 "labels": Key(ListType(LabelType(), "a list of class names"), "class names in order"),
             },
         ),
         "input": Signature(
-            Input,
+            tree.Input,
             {
                 "text": Key(TextType(), "a text, split on white space"),
                 "values": Key(TableType(), "a list of frames"),
@@ -252,7 +120,7 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
             },
         ),
         "dataset": Signature(
-            Dataset,
+            tree.Dataset,
             {
                 "inputs": Key(TextType(), "a .npy file of samples"),
                 "labels": Key(TextType(), "a .npy file of classes"),
@@ -263,19 +131,19 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
             },
         ),
         "perturbation": Signature(
-            Perturbation,
+            tree.Perturbation,
             {
                 "frames": Key(FramesType(), "which frames move", required=True),
                 "norm": Key(NormType(), "1, 2, inf or any p >= 1", required=True),
-                "space": Key(WordType(("input", "embedding")), "what moves"),
+                "space": Key(WordType(SPACES), "what moves"),
                 "clip": Key(ClipType(), "the valid range of every number"),
                 "weights": Key(ListType(NumberType(Fraction(0)), "a list of weights >= 0"), "frame k moves by weight_k eps"),
             },
         ),
         "engine": Signature(
-            Engine,
+            tree.Engine,
             {
-                "method": Key(WordType(METHODS), "the relaxation", _word("auto")),
+                "method": Key(WordType(tuple(METHODS)), "the relaxation", _word("auto")),
                 "tolerance": Key(NumberType(Fraction(1, 10**12), most=Fraction(1)), "relative, of a radius", _number(Fraction(1, 1000))),
                 "max_radius": Key(NumberType(Fraction(0), strict=True), "where a search stops", _number(10_000)),
                 "budget": Key(DurationType(), "time for a query"),
@@ -286,14 +154,14 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
                 ),
             },
         ),
-        "radius": Signature(Query, {**_ASK}, query=True, gated=True),
-        "verify": Signature(Query, {**_ASK, "eps": _EPS}, query=True, gated=True),
-        "bounds": Signature(Query, {**_ASK, "eps": _EPS}, query=True, gated=True),
+        "radius": Signature(tree.Radius, {**_ASK}, query=True, gated=True),
+        "verify": Signature(tree.Verify, {**_ASK, "eps": _EPS}, query=True, gated=True),
+        "bounds": Signature(tree.Bounds, {**_ASK, "eps": _EPS}, query=True, gated=True),
         "attack": Signature(
-            Query,
+            tree.Attack,
             {
                 **_ASK,
-                "method": Key(WordType(ATTACK_WORDS), "how to look for counterexamples", _word("pgd")),
+                "method": Key(WordType(tuple(ATTACKS)), "how to look for counterexamples", _word("pgd")),
                 "steps": Key(IntegerType(1, 100_000), "gradient steps from each start", _number(100)),
                 "restarts": Key(IntegerType(1, 10_000), "starts", _number(40)),
             },
@@ -301,21 +169,21 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
             gated=True,
         ),
         "report": Signature(
-            Report,
+            tree.Report,
             {
                 "of": Key(SourcesType(), "the queries that it is about", required=True),
                 "rows": Key(_ATTRIBUTES, "what makes a line of the table"),
                 "cols": Key(_ATTRIBUTES, "what makes a column"),
                 "cell": Key(CellsType(), "what stands in a cell", raw=True),
-                "format": Key(ListType(WordType(FORMAT_WORDS), "a list of formats", lone=True), "how it is written"),
+                "format": Key(ListType(WordType(tuple(PAGES)), "a list of formats", lone=True), "how it is written"),
                 "path": Key(TextType(), "where it is written; left out, to standard output"),
-                "picture": Key(WordType(PICTURE_WORDS), "a heat map of words, or of a pen's strokes", _word("auto")),
+                "picture": Key(WordType(PICTURES), "a heat map of words, or of a pen's strokes", _word("auto")),
                 "note": Key(TextType(), "what a reader should know, printed under the title"),
             },
             gated=True,
         ),
         "spectrum": Signature(
-            Spectrum,
+            tree.Spectrum,
             {
                 "of": Key(MatrixType(), "a recurrent matrix: net.weight_hh, net.gate(f).weight_hh or net.jacobian(input, frame)", required=True),
                 "eps": Key(
@@ -330,9 +198,10 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
             },
             query=True,
             gated=True,
+            fixed=("points", "picture"),
         ),
         "estimate": Signature(
-            Query,
+            tree.Estimate,
             {
                 **_ASK,
                 "samples": Key(IntegerType(1, 1_000_000), "points in a batch, of which the steepest counts", _number(128)),

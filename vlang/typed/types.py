@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Generic, Literal, TypeVar
 
+from vlang.numbers import exactly
 from vlang.text import diagnostics as d
 from vlang.text import syntax as s
-from vlang.text.constants import Params, describe, fold, shown
+from vlang.text.constants import Params, describe, fold
 from vlang.text.diagnostics import SpecError
 from vlang.text.source import Span
 
@@ -67,9 +68,9 @@ class NumberType(Type[Fraction]):
             raise self.fail(key, expr)
         value = expr.value
         if self.least is not None and (value < self.least or (self.strict and value == self.least)):
-            raise SpecError(d.out_of_range(expr.span, key, shown(value), f"{'above' if self.strict else 'at least'} {shown(self.least)}"))
+            raise SpecError(d.out_of_range(expr.span, key, exactly(value), f"{'above' if self.strict else 'at least'} {exactly(self.least)}"))
         if self.most is not None and value > self.most:
-            raise SpecError(d.out_of_range(expr.span, key, shown(value), f"at most {shown(self.most)}"))
+            raise SpecError(d.out_of_range(expr.span, key, exactly(value), f"at most {exactly(self.most)}"))
         return value
 
 
@@ -83,9 +84,9 @@ class IntegerType(Type[int]):
         if not isinstance(expr, s.Number) or expr.unit or expr.value.denominator != 1:
             raise self.fail(key, expr)
         if self.least is not None and expr.value < self.least:
-            raise SpecError(d.out_of_range(expr.span, key, shown(expr.value), f"at least {self.least}"))
+            raise SpecError(d.out_of_range(expr.span, key, exactly(expr.value), f"at least {self.least}"))
         if expr.value > self.most:
-            raise SpecError(d.out_of_range(expr.span, key, shown(expr.value), f"at most {self.most}"))
+            raise SpecError(d.out_of_range(expr.span, key, exactly(expr.value), f"at most {self.most}"))
         return int(expr.value)
 
 
@@ -99,7 +100,7 @@ class DurationType(Type[Fraction]):
         if not isinstance(expr, s.Number) or expr.unit != "s":
             raise self.fail(key, expr)
         if expr.value <= 0:
-            raise SpecError(d.out_of_range(expr.span, key, shown(expr.value), "above 0 s"))
+            raise SpecError(d.out_of_range(expr.span, key, exactly(expr.value), "above 0 s"))
         return expr.value
 
 
@@ -162,7 +163,7 @@ class LabelType(Type[str | int]):
                 return text
             case s.Number(unit="", value=v) if v.denominator == 1:
                 if v < 0:
-                    raise SpecError(d.out_of_range(expr.span, key, shown(v), "at least 0"))
+                    raise SpecError(d.out_of_range(expr.span, key, exactly(v), "at least 0"))
                 return int(v)
         raise self.fail(key, expr)
 
@@ -179,7 +180,7 @@ class NormType(Type[Fraction | None]):
         if not isinstance(expr, s.Number) or expr.unit:
             raise self.fail(key, expr)
         if expr.value < 1:
-            raise SpecError(d.norm_below_one(expr.span, shown(expr.value)))
+            raise SpecError(d.norm_below_one(expr.span, exactly(expr.value)))
         return expr.value
 
 
@@ -233,7 +234,7 @@ class ClipType(Type[tuple[Fraction, Fraction]]):
             raise self.fail(key, expr)
         lo, hi = (NumberType().convert("an end of clip", fold(x, params), params) for x in expr.items)
         if lo >= hi:
-            raise SpecError(d.out_of_range(expr.span, "clip", f"[{shown(lo)}, {shown(hi)}]", "a range with lo < hi"))
+            raise SpecError(d.out_of_range(expr.span, "clip", f"[{exactly(lo)}, {exactly(hi)}]", "a range with lo < hi"))
         return lo, hi
 
 
@@ -317,9 +318,9 @@ class TableType(Type[tuple[tuple[float, ...], ...]]):
 
 @dataclass(frozen=True)
 class Reference:
-    """A declared name, an inline record, or samples picked from a dataset (`index`)."""
+    """A declared name, an inline record, or samples picked from a dataset (`index`). kinds: that it may be of."""
 
-    kind: str
+    kinds: tuple[str, ...]
     name: str | None
     record: s.Record | None
     index: Located[int | tuple[int | None, int | None]] | None = None
@@ -338,14 +339,14 @@ class ReferenceType(Type[Reference]):
     def convert(self, key: str, expr: s.Expr, params: Params) -> Reference:
         match expr:
             case s.Name(name=name):
-                return Reference(self.kinds[0], name, None)
+                return Reference(self.kinds, name, None)
             case s.Record():
-                return Reference(self.kinds[0], None, expr)
+                return Reference(self.kinds, None, expr)
             case s.Index(base=s.Name(name=name), index=s.Slice() as slice_) if "dataset" in self.kinds:
-                return Reference("dataset", name, None, Located(slice_ends(key, slice_, params), slice_.span))
+                return Reference(("dataset",), name, None, Located(slice_ends(key, slice_, params), slice_.span))
             case s.Index(base=s.Name(name=name), index=index) if "dataset" in self.kinds:
                 number = IntegerType().convert("a sample", fold(index, params), params)
-                return Reference("dataset", name, None, Located(number, index.span))
+                return Reference(("dataset",), name, None, Located(number, index.span))
         raise self.fail(key, expr)
 
 

@@ -1,4 +1,4 @@
-"""The table of cells. To add one: write its equations in a file here, add its line."""
+"""The table of cells. To add one: write its equations in a file here, add its line here and its word to vlang/words/cells.py."""
 
 from __future__ import annotations
 

@@ -30,17 +30,7 @@ class CellWeights:
 
 
 class Cell(Protocol):
-    """A recurrent cell. The first element of its state is the output h."""
-
-    @property
-    def gates(self) -> int:
-        """Rows of weight_ih per hidden unit."""
-        ...
-
-    @property
-    def states(self) -> int:
-        """Vectors of state."""
-        ...
+    """A recurrent cell. The first element of its state is the output h. Its layout is in vlang/words/cells.py."""
 
     def step(self, graph: GraphBuilder, x: Ref, state: tuple[Ref, ...], weights: CellWeights) -> tuple[Ref, ...]:
         """One frame: appends the cell's nodes and returns the new state."""

@@ -12,9 +12,6 @@ from vlang.runtime.network.cells.base import CellWeights
 
 @dataclass(frozen=True)
 class Gru:
-    gates: int = 3
-    states: int = 1
-
     def step(self, graph: GraphBuilder, x: Ref, state: tuple[Ref, ...], weights: CellWeights) -> tuple[Ref, ...]:
         (h,) = state
         s = weights.hidden

@@ -10,9 +10,6 @@ from vlang.runtime.network.cells.base import CellWeights
 
 @dataclass(frozen=True)
 class Lstm:
-    gates: int = 4
-    states: int = 2
-
     def step(self, graph: GraphBuilder, x: Ref, state: tuple[Ref, ...], weights: CellWeights) -> tuple[Ref, ...]:
         h, c = state
         pre = graph.affine((x, weights.ih), (h, weights.hh), bias=weights.bias_ih + weights.bias_hh, size=weights.bias_size)

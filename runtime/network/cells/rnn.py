@@ -11,8 +11,6 @@ from vlang.runtime.network.cells.base import CellWeights
 @dataclass(frozen=True)
 class Rnn:
     activation: str
-    gates: int = 1
-    states: int = 1
 
     def step(self, graph: GraphBuilder, x: Ref, state: tuple[Ref, ...], weights: CellWeights) -> tuple[Ref, ...]:
         pre = graph.affine((x, weights.ih), (state[0], weights.hh), bias=weights.bias_ih + weights.bias_hh, size=weights.bias_size)

@@ -1,0 +1,152 @@
+"""Typed queries to their plans, at every point of their sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from vlang.cost import frames_of
+from vlang.lower import matrices, networks, samples, sets
+from vlang.lower.networks import LoweredNetwork, class_number
+from vlang.lower.once import Once, refuse
+from vlang.plan import (
+    AttackPlan,
+    AttackVariant,
+    BoundsVariant,
+    EnginePlan,
+    EstimatePlan,
+    EstimateVariant,
+    Expectation,
+    QueryPlan,
+    RadiusVariant,
+    SpectrumPlan,
+    SpectrumQuery,
+    TargetPlan,
+    TextInput,
+    Variant,
+    VerifyVariant,
+)
+from vlang.text import diagnostics as d
+from vlang.text.diagnostics import SpecError
+from vlang.typed import conditions
+from vlang.typed.tree import Ask, Attack, Bounds, Engine, Estimate, Gate, Network, Point, Query, Radius, Spectrum, Verify
+from vlang.typed.types import Located, Target
+from vlang.words.attacks import ATTACKS
+
+
+def network(once: Once, form: Network, name: str, folder: Path) -> LoweredNetwork:
+    """name: for one that has none of its own. Raises SpecError."""
+    if form.from_ is None:
+        return once(networks.read, form, form.name or name, folder)
+    base = network(once, form.from_.value, f"{name}.from", folder)
+    return once(networks.derive, form, form.name or name, base)
+
+
+def query(once: Once, typed: Query, folder: Path) -> QueryPlan:
+    """Raises SpecError after reporting what is wrong with any point, and with the conditions as far as there are rows."""
+    variants: list[Variant] = []
+    several = False
+    for point in typed.points:
+        assert isinstance(point.form, Ask)
+        variant = once.attempt(lambda point=point, form=point.form: _variant(once, point, form, folder))  # type: ignore[misc]
+        if variant is not None:
+            variants.append(variant)
+            several = several or len(typed.points) > 1 or _rows(point.form, variant) > 1
+    if variants:
+        once.report(*(x for gate in typed.gates if several for x in conditions.single(gate.condition)))
+    if len(variants) < len(typed.points):
+        raise SpecError()
+    return QueryPlan(typed.name, typed.kind, tuple(variants), expectations(typed.gates))
+
+
+def spectrum(once: Once, typed: Query, folder: Path) -> SpectrumQuery:
+    """Raises SpecError after reporting what is wrong."""
+    variants: list[SpectrumPlan] = []
+    first = typed.points[0].form
+    assert isinstance(first, Spectrum)
+    picture = first.picture  # which no sweep sets
+    path = None if picture is None else once.attempt(lambda: once(matrices.picture_path, picture, folder))
+    for point in typed.points:
+        plan = once.attempt(lambda point=point: _matrix(once, typed.name, point, folder))  # type: ignore[misc]
+        if plan is not None:
+            variants.append(plan)
+    if len(typed.points) > 1 and variants:
+        once.report(*(x for gate in typed.gates for x in conditions.single(gate.condition)))
+    if len(variants) < len(typed.points) or (picture is not None and path is None):
+        raise SpecError()
+    return SpectrumQuery(typed.name, tuple(variants), expectations(typed.gates), path, typed.span if picture is None else picture.span)
+
+
+def expectations(gates: tuple[Gate, ...]) -> tuple[Expectation, ...]:
+    return tuple(Expectation(g.kind, g.text, g.condition, g.because, g.span.line, g.span.column, *g.end) for g in gates)
+
+
+def _matrix(once: Once, query: str, point: Point, folder: Path) -> SpectrumPlan:
+    form = point.form
+    assert isinstance(form, Spectrum)
+    found = network(once, form.of.value.network.value, f"{query}.network", folder)
+    return matrices.matrix(once, point, form, found, folder)
+
+
+def _rows(form: Ask, variant: Variant) -> int:
+    """How many rows a variant has: 2 for 'not known to be 1'."""
+    return len(variant.perturbation.frames.rows) * (2 if variant.target.kind == "each" else 1) * (1 if form.input.value.single else 2)
+
+
+def _variant(once: Once, point: Point, form: Ask, folder: Path) -> Variant:
+    """One point of the sweeps. Raises SpecError."""
+    net = network(once, form.network.value, f"{point.form.name}.network", folder)
+    target = once.attempt(lambda: _target(once, form.target, net))
+    data = samples.data(once, form.input.value, net, folder)
+    perturbation = sets.perturbation(once, form.perturbation.value, frames_of(data), isinstance(data, TextInput))
+    if target is None:
+        raise SpecError()
+    base = Variant(point.swept, net.plan, data, perturbation, target, _engine(form.engine.value))
+    return VARIANTS[type(form)](once, form, net, base)
+
+
+def _target(once: Once, target: Located[Target], net: LoweredNetwork) -> TargetPlan:
+    value = target.value
+    if value.kind == "class":
+        number = once(class_number, Located(value.label, target.span), net.plan.labels, net.plan.architecture.classes)
+        return TargetPlan("class", target.span, number)
+    return TargetPlan(value.kind, target.span, seed=value.seed)
+
+
+def _engine(form: Engine) -> EnginePlan:
+    budget = None if form.budget is None else form.budget.value
+    return EnginePlan(
+        form.method.value,
+        form.tolerance.value,
+        form.max_radius.value,
+        budget,
+        form.device.value,
+        form.seed.value,
+        form.semantics.value,
+        form.semantics.span,
+    )
+
+
+def _attack(once: Once, form: Attack, net: LoweredNetwork, base: Variant) -> Variant:
+    words: tuple[str, ...] = ()
+    if ATTACKS[form.method.value].substitutes:
+        why = "it substitutes words, and the input is not a text"
+        text = isinstance(base.input, TextInput) and net.words is not None
+        once(refuse, not text, d.does_not_apply, form.method.span, f"method = {form.method.value}", why)
+        assert net.words is not None
+        named = {i: w for w, i in net.words.numbers.items()}
+        words = tuple(named.get(i, "") for i in range(net.plan.architecture.tokens))
+    return AttackVariant(**vars(base), attack=AttackPlan(form.method.value, form.steps.value, form.restarts.value, words))
+
+
+#: A query's variant, by the type of its form.
+VARIANTS: Mapping[type[Ask], Callable[..., Variant]] = MappingProxyType(
+    {
+        Radius: lambda _once, _form, _net, base: RadiusVariant(**vars(base)),
+        Verify: lambda _once, form, _net, base: VerifyVariant(**vars(base), eps=form.eps.value),
+        Bounds: lambda _once, form, _net, base: BoundsVariant(**vars(base), eps=form.eps.value),
+        Attack: _attack,
+        Estimate: lambda _once, form, _net, base: EstimateVariant(**vars(base), estimate=EstimatePlan(form.samples.value, form.batches.value)),
+    }
+)

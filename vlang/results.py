@@ -1,0 +1,254 @@
+"""Results: what the runtime found, as frozen values without tensors; not yet judged (vlang/report.py)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from vlang.plan import Swept
+
+Verdict = Literal["certified", "falsified", "unknown", "estimate"]
+#: A sample's frames as numbers. shape: [m][n].
+Frames = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(ABC):
+    """One answer: the question, and what became of it. Fields that do not apply are None.
+
+    norm: p, or 'inf'. tokens: of the frames. at_most: of any(k). complete: False where a budget or an interruption ended the search early.
+    values: the sample's own frames, where every frame is asked about alone.
+    """
+
+    sample: int
+    label: str | int
+    predicted: str | int
+    target: str | int
+    frames: tuple[int, ...]
+    norm: float | str
+    verdict: Verdict
+    tokens: tuple[str, ...] | None = None
+    at_most: int | None = None
+    reason: str | None = None
+    values: Frames | None = None
+    swept: Swept = ()
+    complete: bool = True
+
+    @property
+    def correct(self) -> bool:
+        return self.label == self.predicted
+
+    @property
+    @abstractmethod
+    def size(self) -> float | None:
+        """The number that the row is about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertifiableRow(Row):
+    """method: which of `auto`'s methods certified it. certificate: the file that proves it."""
+
+    method: str | None = None
+    certificate: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FalsifiableRow(Row):
+    """witness: a counterexample that was replayed. witness_file: the file that holds it."""
+
+    witness: Frames | None = None
+    witness_file: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RadiusRow(CertifiableRow):
+    """radius: always a value that was certified; the method's true answer may be larger where the row is not complete.
+
+    capped: the search ended at max_radius, so that the answer may be larger.
+    """
+
+    radius: float
+    capped: bool = False
+
+    @property
+    def size(self) -> float:
+        return self.radius
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyRow(CertifiableRow, FalsifiableRow):
+    """margin: a certified lower bound of label minus best other class."""
+
+    eps: float
+    margin: float | None = None
+
+    @property
+    def size(self) -> float | None:
+        return self.margin
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundsRow(Row):
+    """lower, upper: of every output, infinite where there is none. margin: as of `VerifyRow`."""
+
+    eps: float
+    margin: float | None = None
+    lower: tuple[float, ...] | None = None
+    upper: tuple[float, ...] | None = None
+
+    @property
+    def size(self) -> float | None:
+        return self.margin
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackRow(FalsifiableRow):
+    """radius: the distance of a counterexample, rounded up until it surely is in the set. replaced: the words that stand in for tokens."""
+
+    radius: float | None = None
+    replaced: tuple[str, ...] | None = None
+
+    @property
+    def size(self) -> float | None:
+        return self.radius
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimateRow(Row):
+    """estimate: a number that proves nothing. fit: of its distributions, the least p-value of a Kolmogorov-Smirnov test. points: sampled ones."""
+
+    estimate: float | None = None
+    fit: float | None = None
+    points: int | None = None
+
+    @property
+    def size(self) -> float | None:
+        return self.estimate
+
+
+#: The type of a kind's rows.
+ROWS: Mapping[str, type[Row]] = MappingProxyType(
+    {"radius": RadiusRow, "verify": VerifyRow, "bounds": BoundsRow, "attack": AttackRow, "estimate": EstimateRow}
+)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Samples that a dataset's `where = correct` left out of a query, at one point of its sweeps: so many, of so many."""
+
+    network: str
+    samples: int
+    of: int
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    name: str
+    kind: str
+    seconds: float
+    rows: tuple[Row, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+
+def left_out(result: QueryResult) -> list[str]:
+    """What a reader must know who compares networks: each may have lost other samples."""
+    return [f"{x.samples} of {x.of} samples left out: {x.network} classifies them wrongly (where = correct)" for x in result.left_out]
+
+
+@dataclass(frozen=True)
+class Pseudospectrum:
+    """How far the epsilon-pseudospectrum reaches: from the origin, and to the right."""
+
+    eps: float
+    radius: float
+    abscissa: float
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """The smallest singular value of zI - A on a grid, and the numerical range's border: what is drawn. shape: values [len(y)][len(x)]."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    values: tuple[tuple[float, ...], ...]
+    border: tuple[complex, ...]
+
+
+@dataclass(frozen=True)
+class SpectrumRow:
+    """What is known of one matrix. Nothing here is proved; an interval (low, high) says what a method leaves open.
+
+    power_radius: the spectral radius again, by power iteration. eigenvalue_conditions: in the eigenvalues' order. henrici: departure from
+    normality, Frobenius norm. kreiss: of powers, infinite for an unstable matrix. growth: the largest norm of a power; growth_at: which.
+    product_growth: of the Jacobians' products along the trajectory up to the frame. defective: to the nearest matrix found that cannot be
+    diagonalised.
+    """
+
+    of: str
+    size: int
+    eigenvalues: tuple[complex, ...]
+    spectral_radius: float
+    power_radius: float
+    spectral_norm: float
+    numerical_radius: float
+    henrici: float
+    eigenvalue_conditions: tuple[float, ...]
+    eigenvector_condition: float
+    pseudospectra: tuple[Pseudospectrum, ...]
+    kreiss: tuple[float, float]
+    growth: tuple[float, float]
+    growth_at: int
+    product_growth: float | None
+    defective: float
+    landscape: Landscape | None = None
+    swept: Swept = ()
+
+    @property
+    def eigenvalue_condition(self) -> float:
+        """The worst one."""
+        return max(self.eigenvalue_conditions)
+
+    @property
+    def _widest(self) -> Pseudospectrum:
+        return max(self.pseudospectra, key=lambda p: p.eps)
+
+    @property
+    def pseudospectral_radius(self) -> float:
+        """Of the largest eps."""
+        return self._widest.radius
+
+    @property
+    def pseudospectral_abscissa(self) -> float:
+        """Of the largest eps."""
+        return self._widest.abscissa
+
+
+@dataclass(frozen=True)
+class SpectrumResult:
+    """complete: False where the run was interrupted before all rows. network names are those in `of`."""
+
+    name: str
+    seconds: float
+    rows: tuple[SpectrumRow, ...]
+    complete: bool = True
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    version: str
+    torch: str
+    device: str
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """files: the sha256 of every file that was read, by its path, as it was read."""
+
+    engine: EngineInfo
+    queries: tuple[QueryResult, ...]
+    spectra: tuple[SpectrumResult, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()

@@ -1,0 +1,65 @@
+"""What a call of vrun may say."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from vlang.text import diagnostics as d
+from vlang.text import syntax as s
+from vlang.text.diagnostics import SpecError
+from vlang.text.parser import parse_expression
+from vlang.words.formats import RUNS
+
+COMMANDS = {
+    "run": "compute, and judge every expectation (vrun FILE... is vrun run FILE...)",
+    "check": "check the spec against the files' headers; computes nothing",
+    "plan": "print what would be computed, and what it costs",
+    "replay": "test counterexamples that a run has saved once more",
+}
+USAGE = (
+    "usage: vrun [COMMAND] FILE... [options]\n\n"
+    + "".join(f"  vrun {k:6} {v}\n" for k, v in COMMANDS.items())
+    + "\nvrun COMMAND --help lists the options."
+)
+
+
+class CallError(Exception):
+    """The call is wrong."""
+
+
+class _Arguments(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise CallError(message)
+
+
+def parser(command: str) -> argparse.ArgumentParser:
+    top = _Arguments(prog=f"vrun {command}", description=COMMANDS[command])
+    top.add_argument("files", nargs="+", metavar="WITNESS" if command == "replay" else "FILE")
+    top.add_argument("--debug", action="store_true", help="show a traceback on internal errors")
+    if command == "replay":
+        top.add_argument("--network", action="append", default=[], metavar="FILE", help="a checkpoint that is not where it was (may be given again)")
+        return top
+    top.add_argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="set a param of the spec")
+    top.add_argument(
+        "-q", "--query", action="append", default=[], metavar="NAME", help="only this query, or report and its queries (several times: only these)"
+    )
+    if command == "run":
+        for word, run in RUNS.items():
+            top.add_argument(f"--{word}", metavar="FILE", help=run.doc)
+        top.add_argument("--certificates", metavar="DIR", help="also write a certificate of every certified row, for vcheck")
+        top.add_argument("--witnesses", metavar="DIR", help="also write every counterexample, for vrun replay")
+        top.add_argument("--device", metavar="DEVICE", choices=("auto", "cpu", "cuda"), help="where to compute: auto, cpu or cuda")
+        top.add_argument("--no-progress", action="store_true", help="no live progress")
+    return top
+
+
+def override(text: str) -> tuple[str, s.Expr]:
+    """A param's name and value, of -p NAME=VALUE."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise CallError(f"-p {text}: write -p NAME=VALUE")
+    try:
+        return name.strip(), parse_expression(value)
+    except ValueError as e:
+        raise SpecError(d.bad_param(name.strip(), str(e))) from None

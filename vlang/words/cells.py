@@ -1,0 +1,54 @@
+"""Cells: how torch.nn lays out their weights, and what bounding them costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Cell:
+    """family: what a checkpoint's shapes can tell; cells of one family differ in what is not in them (an RNN's activation).
+
+    gates: in the order of the weights' rows; none where there is one recurrent matrix. states: the names of their initial values, the output's first.
+    activation: of a family whose cells differ in it. Per hidden unit and step: bounded, rows that are bounded; products, entries of the quadratic
+    forms' weights (1 for a function of one argument, 3 for one of two). nodes: of the graph, a step.
+    """
+
+    family: str
+    gates: tuple[str, ...]
+    states: tuple[str, ...]
+    bounded: int
+    products: int
+    nodes: int
+    activation: str | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows of weight_ih and weight_hh per hidden unit."""
+        return max(1, len(self.gates))
+
+
+CELLS: Mapping[str, Cell] = MappingProxyType(
+    {
+        "rnn_tanh": Cell("rnn", (), ("h0",), bounded=1, products=1, nodes=2, activation="tanh"),
+        "rnn_relu": Cell("rnn", (), ("h0",), bounded=1, products=1, nodes=2, activation="relu"),
+        "lstm": Cell("lstm", ("i", "f", "g", "o"), ("h0", "c0"), bounded=5, products=9, nodes=5),
+        "gru": Cell("gru", ("r", "z", "n"), ("h0",), bounded=5, products=9, nodes=6),
+    }
+)
+#: What a spec may say of a cell: the family, or the cell itself.
+STATED = tuple(dict.fromkeys(x for word, cell in CELLS.items() for x in (cell.family, word)))
+#: Activations that tell cells of one family apart.
+ACTIVATIONS = tuple(dict.fromkeys(cell.activation for cell in CELLS.values() if cell.activation is not None))
+
+
+def of_family(family: str) -> dict[str, Cell]:
+    """Its cells, by word."""
+    return {word: cell for word, cell in CELLS.items() if cell.family == family}
+
+
+def families(rows: int) -> tuple[str, ...]:
+    """Those whose weights have so many rows per hidden unit."""
+    return tuple(dict.fromkeys(cell.family for cell in CELLS.values() if cell.rows == rows))

@@ -1,0 +1,5 @@
+"""Perturbation sets: what moves."""
+
+from __future__ import annotations
+
+SPACES = ("input", "embedding")
