@@ -7,7 +7,7 @@ Nothing that they find counts before runtime/witness.py has replayed it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -30,6 +30,7 @@ SEGMENT_STEPS = 30
 class Question:
     """Rows to attack. ball: the sets at eps = 1. rows: y_j - y_label. most: the largest eps that counts.
 
+    starts: so many consecutive rows are one row's starts; what is found for a row does not depend on the others beside it.
     shape: inputs [B, m, n], rows [B, T, classes].
     """
 
@@ -38,10 +39,11 @@ class Question:
     ball: Ball
     rows: Tensor
     most: float
+    starts: int = 1
 
     def margins(self, delta: Tensor) -> Tensor:
         """The margin at x + delta plus what evaluating it may be wrong by: below 0 it is a counterexample. shape: [B, m, n] -> [B]."""
-        return careful_margins(self.graph, self.inputs + delta, self.rows)
+        return careful_margins(self.graph, self.inputs + delta, self.rows, self.starts)
 
     def slope(self, delta: Tensor) -> tuple[Tensor, Tensor]:
         """The margins and their gradient. shape: [B], [B, m, n]."""
@@ -79,11 +81,12 @@ class Question:
         return replace(self, rows=rows)
 
     def repeat(self, times: int) -> Question:
-        """Every row so many times, as blocks."""
+        """Every row so many times, one after the other."""
         ball = self.ball
-        room = None if ball.room is None else (ball.room[0].repeat(times, 1, 1), ball.room[1].repeat(times, 1, 1))
-        ball = replace(ball, radii=ball.radii.repeat(times, 1), room=room)
-        return replace(self, inputs=self.inputs.repeat(times, 1, 1), ball=ball, rows=self.rows.repeat(times, 1, 1))
+        room = None if ball.room is None else (ball.room[0].repeat_interleave(times, 0), ball.room[1].repeat_interleave(times, 0))
+        ball = replace(ball, radii=ball.radii.repeat_interleave(times, 0), room=room)
+        inputs, rows = (x.repeat_interleave(times, 0) for x in (self.inputs, self.rows))
+        return replace(self, inputs=inputs, ball=ball, rows=rows, starts=self.starts * times)
 
 
 class Closest:
@@ -112,18 +115,25 @@ class Closest:
 
     def best_of(self, times: int) -> tuple[Tensor, Tensor]:
         """Of a question repeated so many times: the nearest of every row, and how far it is. shape: [B, m, n], [B]."""
-        distance, which = self.distance.reshape(times, -1).min(0)
-        delta = self.delta.reshape(times, -1, *self.delta.shape[1:])
-        return delta[which, torch.arange(delta.shape[1], device=which.device)], distance
+        distance, which = self.distance.reshape(-1, times).min(1)
+        delta = self.delta.reshape(-1, times, *self.delta.shape[1:])
+        return delta[torch.arange(len(delta), device=which.device), which], distance
 
 
+#: A generator for every row.
+Randoms = Sequence[torch.Generator]
 #: An attack with so many steps and restarts: the nearest points found, and their distances. shape: [B, m, n], [B].
-Attack = Callable[[Question, int, int, torch.Generator], tuple[Tensor, Tensor]]
+Attack = Callable[[Question, int, int, Randoms], tuple[Tensor, Tensor]]
 
 
-def careful_margins(graph: Graph, points: Tensor, rows: Tensor) -> Tensor:
-    """The margins at some inputs plus what evaluating them may be wrong by. shape: [P, m, n], [P, T, classes] -> [P]."""
-    values = logits(graph, points)
+def drawn(draw: Callable[..., Tensor], randoms: Randoms, *shape: int, like: Tensor) -> Tensor:
+    """Random numbers of every row's own, one row after the other. shape: -> [B shape[0], *shape[1:]]."""
+    return torch.cat([draw(shape, generator=g, dtype=like.dtype) for g in randoms]).to(like.device)
+
+
+def careful_margins(graph: Graph, points: Tensor, rows: Tensor, block: int | None = None) -> Tensor:
+    """The margins at some inputs plus what evaluating them may be wrong by. block: see `trajectory`. shape: [P, m, n], [P, T, classes] -> [P]."""
+    values = logits(graph, points, block=block)
     return margins(values, rows) + EVALUATION * (1 + values.abs().amax(-1))
 
 
@@ -135,7 +145,8 @@ def frame_norms(delta: Tensor, ball: Ball) -> Tensor:
 def linear_distance(margin: Tensor, gradient: Tensor, ball: Ball) -> Tensor:
     """How far the boundary would be were the margin linear. shape: [B]."""
     gain = ball.support({k: gradient[:, k : k + 1] for k in ball.frames})[:, 0]
-    return torch.where(gain > 0, margin.clamp(min=0) / gain.clamp(min=rounding.tiny(gain)), torch.inf)
+    found = torch.where(gain > 0, margin.clamp(min=0) / gain.clamp(min=rounding.tiny(gain)), torch.inf)
+    return rounding.reported(found, 1)  # a support's last bits depend on the frames of others in the batch
 
 
 def steepest(gradient: Tensor, ball: Ball) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vlang.runtime.attacks.base import Closest, Question, frame_norms, linear_distance
+from vlang.runtime.attacks.base import Closest, Question, Randoms, drawn, frame_norms, linear_distance
 
 #: The weight on the margin grows by FACTOR until a counterexample is found, then it is bisected (geometrically): so many rounds in all.
 ROUNDS, FACTOR = 8, 10.0
@@ -13,7 +13,7 @@ ROUNDS, FACTOR = 8, 10.0
 FIRST_STEP, LAST_STEP, START = 0.1, 0.001, 0.1
 
 
-def carlini_wagner(question: Question, steps: int, restarts: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def carlini_wagner(question: Question, steps: int, restarts: int, randoms: Randoms) -> tuple[Tensor, Tensor]:
     """Minimise max_k ||delta_k|| / w_k + c max(margin, 0), both in the units of the linear guess, by Adam, for several weights c."""
     many = question.repeat(restarts)
     closest = Closest(many)
@@ -22,7 +22,7 @@ def carlini_wagner(question: Question, steps: int, restarts: int, generator: tor
     guess = torch.where(guess.isfinite() & (guess > 0), guess, torch.ones_like(guess))
     low, high, weight = torch.zeros_like(guess), torch.full_like(guess, torch.inf), torch.ones_like(guess)
     for _ in range(ROUNDS):
-        noise = torch.randn(many.inputs.shape, generator=generator, dtype=many.inputs.dtype).to(many.inputs.device)
+        noise = drawn(torch.randn, randoms, restarts, *many.inputs.shape[1:], like=many.inputs)
         hit = _minimise(closest, many.put(noise * guess[:, None, None], START * guess), weight, guess, margin, steps)
         low, high = torch.where(hit, low, weight), torch.where(hit, weight, high)
         weight = torch.where(high.isfinite(), (torch.where(low > 0, low, high / FACTOR) * high).sqrt(), weight * FACTOR)

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlang.runtime.device import batch_bytes
 from vlang.runtime.graph.concrete import logits, unmoved
 from vlang.runtime.graph.nodes import Graph
 from vlang.runtime.sets.ball import Ball, p_norm
@@ -30,6 +29,8 @@ FAR = 2.0
 NEARLY_A_BOX = 500
 #: Below this spread, relative to their size, the maxima are one number, and there is nothing to fit.
 FLAT = 1e-9
+#: Bytes of gradients at once.
+AT_ONCE = 256 * 2**20
 #: Numbers that a gradient keeps for every one of a point's values.
 COPIES = 4
 #: Shapes of the distribution of maxima that are looked for.
@@ -84,7 +85,7 @@ def _steepest(
     """
     frames = sorted(ball.frames)
     point = COPIES * 8 * (inputs[0].numel() + sum(node.width for node in graph.nodes))
-    at_once = max(1, batch_bytes(inputs.device) // (samples * point))
+    at_once = max(1, AT_ONCE // (samples * point))  # a constant: products of other sizes round differently
     known, found = unmoved(graph, inputs, ball.frames), []
     for start in range(0, batches, at_once):
         deltas = [_drawn(inputs, ball, samples, generator) * radius for _ in range(start, min(start + at_once, batches))]

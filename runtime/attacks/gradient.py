@@ -9,7 +9,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from vlang.runtime.attacks.base import Closest, Question, linear_distance, project, steepest
+from vlang.runtime.attacks.base import Closest, Question, Randoms, drawn, linear_distance, project, steepest
 from vlang.runtime.sets.ball import Ball
 
 #: Radii that FGSM tries, as multiples of where a linear network's boundary would be: this many to each factor of 2, from a quarter to 64.
@@ -23,7 +23,7 @@ GROWTH = 0.1
 NEARLY_ONE = Fraction(11, 10)
 
 
-def fgsm(question: Question, steps: int, restarts: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def fgsm(question: Question, steps: int, restarts: int, randoms: Randoms) -> tuple[Tensor, Tensor]:
     """The nearest counterexample straight along the steepest direction at the centre (Goodfellow et al., 2015, arXiv 1412.6572)."""
     margin, gradient = question.slope(torch.zeros_like(question.inputs))
     question = question.on_frames(question.gains(gradient))
@@ -37,7 +37,7 @@ def fgsm(question: Question, steps: int, restarts: int, generator: torch.Generat
     return closest.delta, closest.distance
 
 
-def pgd(question: Question, steps: int, restarts: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def pgd(question: Question, steps: int, restarts: int, randoms: Randoms) -> tuple[Tensor, Tensor]:
     """Steps along the steepest direction, put back into a ball that shrinks while a counterexample is held and grows while none is.
 
     Until one is found the ball reaches to where the linearised margin vanishes (Pintor et al., 2021, arXiv 2102.12827, with per-frame balls).
@@ -49,15 +49,18 @@ def pgd(question: Question, steps: int, restarts: int, generator: torch.Generato
     closest = Closest(question)
     guess = _descend(closest, torch.zeros_like(question.inputs), steps, torch.full_like(closest.distance, question.most))
     if restarts > 1:
-        many = whole.repeat(restarts - 1)
-        many = many.on_frames(torch.rand(many.ball.radii.shape, generator=generator, dtype=guess.dtype).to(guess.device))
-        known = torch.where(closest.distance.isfinite(), closest.distance, guess.clamp(max=question.most)).repeat(restarts - 1)
-        most = torch.where(closest.distance.isfinite(), closest.distance, torch.full_like(guess, question.most)).repeat(restarts - 1)
-        noise, share = (torch.rand(shape, generator=generator, dtype=known.dtype).to(known.device) for shape in (many.inputs.shape, known.shape))
+        count = restarts - 1
+        many = whole.repeat(count)
+        many = many.on_frames(drawn(torch.rand, randoms, count, many.inputs.shape[1], like=guess))
+        found = closest.distance.isfinite()
+        known = torch.where(found, closest.distance, guess.clamp(max=question.most)).repeat_interleave(count)
+        most = torch.where(found, closest.distance, torch.full_like(guess, question.most)).repeat_interleave(count)
+        noise = drawn(torch.rand, randoms, count, *many.inputs.shape[1:], like=guess)
+        share = drawn(torch.rand, randoms, count, like=guess)
         others = Closest(many)
         start = many.put(torch.special.ndtri(noise) * FAR_OUT * known[:, None, None], known * SMALLEST_START**share)
         _descend(others, start, steps, most)
-        delta, distance = others.best_of(restarts - 1)
+        delta, distance = others.best_of(count)
         better = distance < closest.distance
         return torch.where(better[:, None, None], delta, closest.delta), torch.where(better, distance, closest.distance)
     return closest.delta, closest.distance

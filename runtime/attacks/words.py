@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vlang.runtime.attacks.base import Question, careful_margins, frame_norms
+from vlang.runtime.attacks.base import Question, Randoms, careful_margins, frame_norms
 from vlang.runtime.graph.concrete import logits, margins
 
 #: Words tried in one pass.
@@ -50,7 +50,7 @@ class _Row:
         return torch.where(words >= 0, far, 0.0).amax(1)
 
 
-def substitute(question: Question, embedding: Tensor, allowed: Tensor, restarts: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def substitute(question: Question, embedding: Tensor, allowed: Tensor, restarts: int, randoms: Randoms) -> tuple[Tensor, Tensor]:
     """For every row the words of the nearest counterexample (-1: as it was) and its distance, infinite where none was found.
 
     shape: embedding [V, n], allowed [V] (whether a word may stand in) -> [B, m], [B].
@@ -64,7 +64,7 @@ def substitute(question: Question, embedding: Tensor, allowed: Tensor, restarts:
         far = frame_norms(delta, question.ball) / radii[list(frames), None]
         row = _Row(question, b, embedding, frames, torch.where(allowed & (delta != 0).any(-1) & (far <= question.most), far, torch.inf))
         one = len(frames) == 1 or question.ball.at_most == 1
-        words, distance[b] = _exhaust(row) if one else _guided(row, restarts, generator)
+        words, distance[b] = _exhaust(row) if one else _guided(row, restarts, randoms[b])
         found[b, list(frames)] = words
     return found, distance
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from vlang.runtime import rounding
 from vlang.runtime.bounds.multipliers import Room
 from vlang.runtime.graph.nodes import Affine, Graph, Input, Nonlinear
+from vlang.runtime.products import through
 from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.piece import Piece
 from vlang.words.methods import LARGEST_FORM, LARGEST_POLYTOPE
@@ -37,8 +38,8 @@ class Chart:
 
     def coefficients(self, a: Tensor) -> tuple[Tensor, Tensor]:
         """Of z, and how far they may be from a, per coordinate of delta. shape: [B, R, n] -> [B, R, d], [B, R, n]."""
-        z = (a / self.scale) @ self.basis
-        back, size = (z @ self.basis.mT) * self.scale, (z.abs() @ self.basis.mT.abs()) * self.scale
+        z = through(a / self.scale, self.basis)
+        back, size = through(z, self.basis.mT) * self.scale, through(z.abs(), self.basis.mT.abs()) * self.scale
         return z, (a - back).abs() + (a.abs() + size) * rounding.gamma(2 * a.shape[-1] + 16, a.dtype)
 
 
@@ -136,8 +137,8 @@ class Coordinates:
                 shift.append(x)
                 blur.append(torch.zeros_like(x))
             else:
-                shift.append((x * self.chart.scale) @ self.chart.basis)
-                size = (x.abs() * self.chart.scale) @ self.chart.basis.abs()
+                shift.append(through(x * self.chart.scale, self.chart.basis))
+                size = through(x.abs() * self.chart.scale, self.chart.basis.abs())
                 blur.append(size * rounding.gamma(2 * x.shape[-1] + 16, x.dtype))
         columns = torch.stack([torch.cat(shift, 1), torch.cat(blur, 1)], 1)  # [B, 2, frames, d]
         shift_, blur_ = self._slotted(columns).unbind(1)
@@ -186,7 +187,7 @@ class Coordinates:
         """Coefficients of z as coefficients of the frames. shape: [B, K, D] -> [B, K, m, n]."""
         slotted = normals.reshape(*normals.shape[:2], -1, self.width)
         if self.chart is not None:
-            slotted = (slotted @ self.chart.basis.mT) * self.chart.scale
+            slotted = through(slotted, self.chart.basis.mT) * self.chart.scale
         slotted = slotted * (self.radii[:, None, : slotted.shape[2], None] > 0)
         frames = torch.tensor(self.frames, device=normals.device)[self.slots[:, : slotted.shape[2]]]
         found = normals.new_zeros(*normals.shape[:2], self.ball.radii.shape[1], slotted.shape[3])

@@ -9,6 +9,7 @@ from torch import Tensor
 from vlang.runtime import rounding
 from vlang.runtime.bounds.walk import Arguments, Box, Walk, batched, dense, inner
 from vlang.runtime.graph.nodes import Affine, Input, Nonlinear
+from vlang.runtime.products import through
 
 
 @final
@@ -26,7 +27,7 @@ class Interval(Walk):
         for term in target.terms:
             if not self.live[term.ref.node]:
                 continue
-            fused = rows @ dense(term.weight, term.ref.width, total)
+            fused = through(rows, dense(term.weight, term.ref.width, total))
             source = self.nominal.graph.nodes[term.ref.node]
             total = total + (self.region.unlifted({source.frame: fused}) if isinstance(source, Input) else _rows(fused, *self._box(term.ref)))
         return total

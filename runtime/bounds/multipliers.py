@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from vlang.runtime import rounding
+from vlang.runtime.products import through
 
 #: Shifts tried, in units of the quadratic form's largest scaled eigenvalue. The best lies between 0 and 1.
 SHIFTS = (1e-3, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0)
@@ -44,6 +45,11 @@ class Room:
     normals: Tensor | None = None
     middles: Tensor | None = None
     halves: Tensor | None = None
+
+    def part(self, batch: slice) -> Room:
+        """Of some rows of the batch."""
+        rest = (None if x is None else x[batch] for x in (self.shift, self.normals, self.middles, self.halves))
+        return Room(self.radii[batch], *rest)
 
     def limits(self, d: int) -> tuple[Tensor, Tensor]:
         """Every constraint is |rows . z + shift| <= radius, over a row or a group's rows. shape: radius [B, 1, G + K], shift [B or 1, 1, D + K]."""
@@ -119,11 +125,13 @@ def largest(form: Tensor, error: Tensor, room: Room, linears: Sequence[Tensor | 
             multipliers, more = enough, 0
         elif count == 1:
             multipliers = _shifted(multipliers / unit - values, vectors, multipliers, slope * scale, unit, top, room.radii)
-        elif bool((multipliers <= ALONE * top * unit).all()):
-            multipliers = _shifted(-values, vectors, 0 * unit, slope * scale, unit, top, room.radii)
-        else:  # a different share for every group: another eigenbasis
-            other, basis = torch.linalg.eigh(_less(spread(multipliers / unit), scaled))
-            multipliers = _shifted(other, basis, multipliers, slope * scale, unit, top, room.radii)
+        else:
+            alone = (multipliers <= ALONE * top * unit).all(-1, keepdim=True)
+            found = _shifted(-values, vectors, 0 * unit, slope * scale, unit, top, room.radii)
+            if not bool(alone.all()):  # a different share for every group: another eigenbasis
+                other, basis = torch.linalg.eigh(_less(spread(multipliers / unit), scaled))
+                found = torch.where(alone, found, _shifted(other, basis, multipliers, slope * scale, unit, top, room.radii))
+            multipliers = found
         if more:
             multipliers = _improved(form, room, multipliers, slope, more)
         return torch.where(sound, _proved(form, error, room, multipliers, slope), torch.inf), multipliers
@@ -150,7 +158,7 @@ def _with_slabs(room: Room, lam: Tensor) -> Tensor:
     assert room.normals is not None
     square = room.normals**2
     length = square.sum(-1)[:, None]
-    along = (lam @ room.members(square.shape[-1])[: square.shape[-1], : lam.shape[-1]].mT) @ square.mT / length
+    along = through(lam, room.members(square.shape[-1])[: square.shape[-1], : lam.shape[-1]].mT) @ square.mT / length
     return torch.cat([lam, SLAB_SHARE * along / length], -1)
 
 
@@ -179,13 +187,13 @@ def _improved(form: Tensor, room: Room, multipliers: Tensor, linear: Tensor, ste
     d = form.shape[-1]
     radius, shift = room.limits(d)
     members = room.members(d)
-    cost = (radius**2 - shift**2 @ members) / 2
+    cost = (radius**2 - through(shift**2, members)) / 2
     identity = torch.eye(d, dtype=form.dtype, device=form.device)
 
     def at(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         factor, failed = torch.linalg.cholesky_ex(_matrix(form, room, x))
         factor = torch.where((failed == 0)[..., None, None], factor, identity)
-        slope = linear - room.back((x @ members.mT) * shift)
+        slope = linear - room.back(through(x, members.mT) * shift)
         u = torch.cholesky_solve(slope[..., None], factor)[..., 0]
         value = (x * cost).sum(-1) + (slope * u).sum(-1) / 2
         return torch.where(failed == 0, value, torch.inf), 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1), factor, u
@@ -199,10 +207,10 @@ def _improved(form: Tensor, room: Room, multipliers: Tensor, linear: Tensor, ste
             image = room.normals[:, None] @ inverse
             inverse = torch.cat([torch.cat([inverse, image], -2), torch.cat([image.mT, image @ room.normals[:, None].mT], -2)], -1)
         reached = room.along_rows(u) + shift
-        gradient = (radius**2 - reached**2 @ members) / 2 - weight[..., None] * (inverse.diagonal(dim1=-2, dim2=-1) @ members)
+        gradient = (radius**2 - through(reached**2, members)) / 2 - weight[..., None] * through(inverse.diagonal(dim1=-2, dim2=-1), members)
         second = inverse * (reached[..., :, None] * reached[..., None, :] + weight[..., None, None] * inverse)
         if len(members) != members.shape[1]:
-            second = members.mT @ second @ members
+            second = through(through(second, members).mT, members).mT
         second.diagonal(dim1=-2, dim2=-1).mul_(1 + 1e-9)
         step = -torch.cholesky_solve(gradient[..., None], torch.linalg.cholesky_ex(second)[0])[..., 0]
         decrement = (-(step * gradient).sum(-1) / weight).clamp(min=0).sqrt()
@@ -239,7 +247,7 @@ def _proved(form: Tensor, error: Tensor, room: Room, multipliers: Tensor, linear
     norm_g = torch.linalg.vector_norm(linear, dim=-1) + rounding.vanished(n)
     if room.normals is not None:
         reach = reach + torch.linalg.vector_norm(shift[..., :n], dim=-1)
-        rows = multipliers @ room.members(n).mT
+        rows = through(multipliers, room.members(n).mT)
         squares = (rows * shift * shift).sum(-1) / 2
         dual, size = dual - squares, size + squares
         slope = linear - room.back(rows * shift)

@@ -30,7 +30,7 @@ class Nominal:
     @classmethod
     def at(cls, graph: Graph, inputs: Tensor, deployed: bool = False) -> Nominal:
         with torch.no_grad():
-            return cls(graph, inputs, tuple(trajectory(graph, inputs)), deployed)
+            return cls(graph, inputs, tuple(trajectory(graph, inputs, block=1)), deployed)
 
     @property
     def logits(self) -> Tensor:

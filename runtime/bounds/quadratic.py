@@ -169,7 +169,8 @@ class Quadratic(Planar):
         """What parabolas add to rows, as a form of the neurons' linear motions. shape: reached, coefficients L_j [B or 1, R, width]."""
         constant = absolute = self.nominal.inputs.new_zeros(self._batch, count)
         weights: dict[int, tuple[Tensor, ...]] = {}
-        terms = 64
+        # Of all that could be met: how much a batch's other rows meet must not matter.
+        terms = 64 + 6 * sum(n.width for n in self.nominal.graph.nodes if isinstance(n, Nonlinear))
         for i, a in reached.items():
             cushion = self._cushions[i]
             signed = a.clamp(min=0).expand(self._batch, -1, -1), (-a).clamp(min=0).expand(self._batch, -1, -1)
@@ -177,36 +178,42 @@ class Quadratic(Planar):
             for side, x in enumerate(signed):
                 constant = torch.baddbmm(constant[..., None], x, cushion.constant[side][..., None])[..., 0]
                 absolute = torch.baddbmm(absolute[..., None], x, cushion.size[side][..., None])[..., 0]
-            terms += 2 * a.shape[-1] * len(cushion.weights)
         dimension = max((self._cushions[i].dimension for i in weights), default=0)
         return Form(weights, absolute * (2 * rounding.gamma(terms, absolute.dtype)), rounding.up(constant, constant, terms), dimension)
 
-    def _matrices(self, form: Form, rows: slice) -> Tensor:
-        """The form as matrices over z. shape: [B, rows, D, D]."""
+    def _matrices(self, form: Form, rows: slice, batch: slice = slice(None)) -> Tensor:
+        """The form as matrices over z. shape: [batch, rows, D, D]."""
         d = form.dimension
-        some = form.error[:, rows]
+        some = form.error[batch, rows]
         packed = some.new_zeros(*some.shape, d * (d + 1) // 2)
         for i, entries in form.weights.items():
             for w, products in zip(entries, self._cushions[i].products, strict=True):
-                packed[..., : products.shape[-1]].baddbmm_(w[:, rows], products)
+                packed[..., : products.shape[-1]].baddbmm_(w[batch, rows], products[batch])
         return packed[..., _unpacking(d, some.device)]
 
     def _form(self, form: Form, linears: list[Tensor] | list[None], steps: int) -> list[Top]:
-        """The largest value of a form with each of some linear parts, and what proves it; infinite where it is not attempted. shape: [B, R]."""
+        """The largest value of a form with each of some linear parts, and what proves it; infinite where it is not attempted. shape: [B, R].
+
+        Cut to what fits: rows by a constant, because products of other sizes round differently, the batch by what there is of it.
+        """
         coordinates, d = self.coordinates, form.dimension
         if d > (LARGEST_POLYTOPE if coordinates.vertices else LARGEST_FORM):
             return [(torch.full_like(form.error, torch.inf), form.error[..., None][..., :0]) for _ in linears]
         room = coordinates.room(d // coordinates.width)
-        step = max(1, FORM_ENTRIES // (d * d * self._batch))
-        parts: list[list[Top]] = []
-        for rows in (slice(i, i + step) for i in range(0, form.error.shape[1], step)):
-            matrices, error = self._matrices(form, rows), form.error[:, rows]
-            some = [None if linear is None else linear[:, rows] for linear in linears]
-            if coordinates.vertices:
-                parts.append(largest_on_cross_polytopes(matrices, error, room.radii, some))
-            else:
-                parts.append(largest(matrices, error, room, some, steps))
-        return [(torch.cat([v for v, _ in part], 1), torch.cat([by for _, by in part], 1)) for part in zip(*parts, strict=True)]
+        step = max(1, min(form.error.shape[1], FORM_ENTRIES // (8 * d * d)))
+        at_once = max(1, FORM_ENTRIES // (d * d * step))
+        found: list[list[Top]] = []
+        for batch in (slice(i, i + at_once) for i in range(0, self._batch, at_once)):
+            parts = []
+            for rows in (slice(i, i + step) for i in range(0, form.error.shape[1], step)):
+                matrices, error = self._matrices(form, rows, batch), form.error[batch, rows]
+                some = [None if linear is None else linear[batch, rows] for linear in linears]
+                if coordinates.vertices:
+                    parts.append(largest_on_cross_polytopes(matrices, error, room.part(batch).radii, some))
+                else:
+                    parts.append(largest(matrices, error, room.part(batch), some, steps))
+            found.append([(torch.cat([v for v, _ in part], 1), torch.cat([by for _, by in part], 1)) for part in zip(*parts, strict=True)])
+        return [(torch.cat([v for v, _ in part]), torch.cat([by for _, by in part])) for part in zip(*found, strict=True)]
 
     def principal(self, node: int, rows: Tensor, most: int) -> tuple[Tensor, Tensor]:
         """Directions of the input along which the rows' form is largest, in falling order, and how large it is there.

@@ -1,8 +1,8 @@
 """Bound propagation: boxes and linear bounds of a graph on a batch of perturbation sets.
 
 A walk visits the graph once from the inputs. Every node gets a box by interval arithmetic from its parents' boxes. How a nonlinearity is relaxed, and
-how the box of a node is narrowed that some nonlinearity takes as an argument, are a subclass's matter. Then rows over any node can be bounded (`upper`)
-by substituting them back to the inputs.
+how the box of a node is narrowed that some nonlinearity takes as an argument, are a subclass's matter. Then rows over any node can be bounded
+(`upper`) by substituting them back to the inputs.
 
 Soundness in floating point: every product and sum of the backward walk is covered by an a-priori error term. The computed coefficient
 A' = fl(A W) differs from A W by at most gamma |A||W|, which moves the bound by at most gamma |A| (|W| mag(parent)): one more
@@ -23,6 +23,7 @@ from vlang.runtime import rounding
 from vlang.runtime.bounds.motion import Moving
 from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.graph.nodes import Affine, Input, Node, Nonlinear, Ref
+from vlang.runtime.products import by_row, through
 from vlang.runtime.relaxations import RELAXATIONS, Planes
 from vlang.runtime.sets.region import Region
 
@@ -130,6 +131,17 @@ class Walk(ABC):
         low, high = (torch.where(moves, end, rest) for end, rest in zip(box, self._fixed_box(i), strict=True))
         return low, high
 
+    def _where_rests(self, ref: Ref, then: Tensor, otherwise: Tensor) -> Tensor:
+        """Row by row, `then` where a node that does not move in all rows rests. shape: [B, width]."""
+        return torch.where(self.some[ref.node][:, None], otherwise, then) if ref.node in self.some else then
+
+    def _where_moves(self, ref: Ref, then: Tensor, otherwise: Tensor) -> Tensor:
+        return torch.where(self.some[ref.node][:, None], then, otherwise) if ref.node in self.some else then
+
+    def _masked(self, ref: Ref, coefficient: Tensor) -> Tensor:
+        """Nothing in the rows in which a node rests: its value is in the bias there. shape: [B or 1, R, width]."""
+        return torch.where(self.some[ref.node][:, None, None], coefficient, 0.0) if ref.node in self.some else coefficient
+
     def _fixed_blur(self, i: int, node: Node) -> Tensor:
         """How far the computed value of a node that does not move may be from the real one; its parents' are known."""
         if i in self.nominal.blur:
@@ -141,10 +153,10 @@ class Walk(ABC):
                 for term in node.terms:
                     x = self.nominal.values[term.ref.node][:, term.ref.start : term.ref.stop].abs()
                     width += term.ref.width
-                    size = size + (x if term.weight is None else x @ term.weight.abs().T)
+                    size = size + (x if term.weight is None else by_row(x, term.weight.abs()))
                     if term.ref.node in self.blur:  # else it moves in every row, and so does this node
                         blur = self.blur[term.ref.node][:, term.ref.start : term.ref.stop]
-                        spread = spread + (blur if term.weight is None else blur @ term.weight.abs().T)
+                        spread = spread + (blur if term.weight is None else by_row(blur, term.weight.abs()))
                 return rounding.up(spread, spread + size, width + 8) + rounding.tiny(value)
             case Nonlinear():
                 low, high = RELAXATIONS[node.op].range(*self._argument_box(node))
@@ -159,16 +171,16 @@ class Walk(ABC):
             ref, weight = term.ref, term.weight
             source = self.nominal.graph.nodes[ref.node]
             width += 1 if weight is None else ref.width
-            if not self.live[ref.node] or isinstance(source, Input):
+            if not self.live[ref.node] or ref.node in self.some or isinstance(source, Input):
                 x = self.nominal.values[ref.node][:, ref.start : ref.stop]
-                centre = centre + (x if weight is None else x @ weight.T)
-                size = size + (x.abs() if weight is None else x.abs() @ weight.abs().T)
-                if not self.live[ref.node]:
+                centre = self._where_rests(ref, centre + (x if weight is None else by_row(x, weight)), centre)
+                size = self._where_rests(ref, size + (x.abs() if weight is None else by_row(x.abs(), weight.abs())), size)
+                if not isinstance(source, Input):
                     blur = self.blur[ref.node][:, ref.start : ref.stop]
-                    fixed = fixed + (blur if weight is None else blur @ weight.abs().T)
+                    fixed = self._where_rests(ref, fixed + (blur if weight is None else by_row(blur, weight.abs())), fixed)
             if self.live[ref.node]:
                 mag = self.region.reach(source.frame).expand(-1, ref.width) if isinstance(source, Input) else self._magnitude(ref)
-                spread = spread + (mag if weight is None else mag @ weight.abs().T)
+                spread = self._where_moves(ref, spread + (mag if weight is None else by_row(mag, weight.abs())), spread)
         self._centre[i] = centre
         self._error[i] = (spread + 2 * size) * rounding.gamma(2 * width + self._roundings, centre.dtype) + rounding.enlarged(fixed)
         if self.nominal.deployed:
@@ -203,12 +215,11 @@ class Walk(ABC):
                 hi = hi + self.region.unlifted({source.frame: weight[None]})
             else:
                 low, high = self._box(term.ref)
-                if term.weight is None:
-                    lo, hi = lo + low, hi + high
-                else:
+                if term.weight is not None:
                     mid, half = (low + high) / 2, (high - low) / 2
-                    middle, radius = mid @ term.weight.T, half @ term.weight.abs().T
-                    lo, hi = lo + middle - radius, hi + middle + radius
+                    middle, radius = by_row(mid, term.weight), by_row(half, term.weight.abs())
+                    low, high = middle - radius, middle + radius
+                lo, hi = self._where_moves(term.ref, lo + low, lo), self._where_moves(term.ref, hi + high, hi)
         return lo - 2 * self._error[i], hi + 2 * self._error[i]
 
     # -- linear bounds ----------------------------------------------------------------------------------------------
@@ -245,9 +256,8 @@ class Walk(ABC):
             node = graph.nodes[i]
             if not self.live[i] or i in self.some:
                 resting = a
-                if i in self.some:  # the rows in which it does not move end here, the others go on
-                    moves = self.some[i][:, None, None]
-                    resting, a = torch.where(moves, 0.0, a), torch.where(moves, a, 0.0)
+                if i in self.some:  # the rows in which it rests end here, the others go on
+                    resting, a = torch.where(self.some[i][:, None, None], 0.0, a), self._masked(Ref(i, 0, node.width), a)
                 known = rounding.pad(values[i].abs(), 2 * node.width + self._roundings) + self.blur[i]
                 centre, slack = centre + inner(resting, values[i]), slack + inner(resting.abs(), known)
                 if not self.live[i]:
@@ -259,7 +269,7 @@ class Walk(ABC):
                     centre, slack = centre + inner(a, self._centre[i]), slack + inner(a.abs(), error[i])
                     for term in terms:
                         if self.live[term.ref.node]:
-                            add(term.ref, a if term.weight is None else a @ term.weight)
+                            add(term.ref, self._masked(term.ref, a if term.weight is None else through(a, term.weight)))
                 case Nonlinear(args=args):
                     middle, gap, size = planes[i].middle, planes[i].gap, a.abs()
                     nonlinear[i] = a
@@ -291,9 +301,7 @@ def batched(rows: Tensor) -> Tensor:
 
 def inner(a: Tensor, v: Tensor) -> Tensor:
     """shape: [B or 1, R, w] . [B, w] -> [B, R]."""
-    if a.shape[0] == 1:
-        return v @ a[0].T
-    return torch.bmm(v[:, None], a.mT)[:, 0]  # twice as fast as the other way round
+    return torch.bmm(v[:, None], a.mT.expand(len(v), -1, -1))[:, 0]  # twice as fast as the other way round
 
 
 def dense(weight: Tensor | None, width: int, like: Tensor) -> Tensor:

@@ -8,14 +8,19 @@ from types import MappingProxyType
 from torch import Tensor
 
 from vlang.runtime.graph.nodes import Affine, Constant, Graph, Input, Nonlinear, Ref
+from vlang.runtime.products import through
 from vlang.runtime.relaxations import RELAXATIONS
 
 #: No node's value is known.
 NONE: Mapping[int, Tensor] = MappingProxyType({})
 
 
-def trajectory(graph: Graph, inputs: Tensor, known: Mapping[int, Tensor] = NONE) -> list[Tensor]:
-    """Every node's value. known: those that need no computing. shape: inputs [B, m, n], known each [1, width] -> each [B, width]."""
+def trajectory(graph: Graph, inputs: Tensor, known: Mapping[int, Tensor] = NONE, block: int | None = None) -> list[Tensor]:
+    """Every node's value. known: those that need no computing. shape: inputs [B, m, n], known each [1, width] -> each [B, width].
+
+    block: so many consecutive rows are one matrix product each, so that their values are the same bits whatever other blocks are computed beside
+    them; without it the whole batch is one product.
+    """
     values: list[Tensor] = []
 
     def read(ref: Ref) -> Tensor:
@@ -34,16 +39,20 @@ def trajectory(graph: Graph, inputs: Tensor, known: Mapping[int, Tensor] = NONE)
                 total = bias.expand(inputs.shape[0], -1)
                 for term in terms:
                     x = read(term.ref)
-                    total = total + (x if term.weight is None else x @ term.weight.T)
+                    total = total + (x if term.weight is None else _product(x, term.weight, block))
                 values.append(total)
             case Nonlinear(op=op, args=args):
                 values.append(RELAXATIONS[op].value(*(read(r) for r in args)))
     return values
 
 
-def logits(graph: Graph, inputs: Tensor, known: Mapping[int, Tensor] = NONE) -> Tensor:
-    """The network's output. shape: inputs [B, m, n], known each [1, width] -> [B, classes]."""
-    return trajectory(graph, inputs, known)[graph.output]
+def _product(x: Tensor, weight: Tensor, block: int | None) -> Tensor:
+    return x @ weight.T if block is None else through(x.reshape(-1, block, x.shape[1]), weight.T).reshape(len(x), -1)
+
+
+def logits(graph: Graph, inputs: Tensor, known: Mapping[int, Tensor] = NONE, block: int | None = None) -> Tensor:
+    """The network's output (see `trajectory`). shape: inputs [B, m, n] -> [B, classes]."""
+    return trajectory(graph, inputs, known, block)[graph.output]
 
 
 def unmoved(graph: Graph, inputs: Tensor, frames: frozenset[int]) -> dict[int, Tensor]:

@@ -94,7 +94,7 @@ def nearest_boundary(asked: Asked) -> Tensor:
     for t in range(rows.shape[1]):
         with torch.enable_grad():
             x = centre.inputs.detach().clone().requires_grad_()
-            ahead = (rows[:, t : t + 1] @ logits(centre.graph, x)[:, :, None])[:, 0, 0]
+            ahead = (rows[:, t : t + 1] @ logits(centre.graph, x, block=1)[:, :, None])[:, 0, 0]
             (gradient,) = torch.autograd.grad(ahead.sum(), x)
         gradient = torch.where(moving, gradient, 0.0)
         support = ball.support({k: gradient[:, k : k + 1] for k in ball.frames})[:, 0]

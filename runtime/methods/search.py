@@ -1,4 +1,4 @@
-"""The search for a certified radius: a batch of rows, each with its own bracket, several eps a pass.
+"""The search for a certified radius: a batch of rows, each with its own bracket, one eps of each a pass.
 
 A row is certified at eps when its margin's lower bound is above 0. Certified at eps certifies every smaller eps (the set
 shrinks), so the bracket is [largest eps ever certified, smallest eps above it that was not]; only its lower end is returned,
@@ -18,7 +18,6 @@ from vlang.runtime import rounding
 #: margins(rows, eps): lower bounds of the margin. shape: rows [A] indices, eps [A] -> [A]. NaN counts as not certified.
 Margins = Callable[[Tensor, Tensor], Tensor]
 
-MOST_PER_PASS = 4
 MOST_PASSES = 200
 #: By how much to go up from an eps that is known to be near the answer.
 NEAR = 1.25
@@ -26,6 +25,9 @@ NEAR = 1.25
 ASIDE = 0.03
 #: The power of eps with which a margin is lost, as far as it is known from one point.
 STEEPNESS = 3
+#: Brackets that are wider than this factor are narrowed as if the margin lost were a power of eps.
+WIDE = 1.1
+DESCENT = 1.5
 #: How far down to go at once, as a share of what is too large.
 LEAST_SHARE = 0.1
 #: After so many passes without halving, bisect.
@@ -50,14 +52,13 @@ def certified_radii(
     late: Callable[[], bool] = lambda: False,
     finished: Callable[[int], None] | None = None,
     known: Tensor | None = None,
-    cheap: int = 16,
 ) -> Radii:
     """Largest certified eps of every row, to a relative `tolerance`.
 
     guess: first eps to try [B], > 0. nominal: the margin at eps = 0 [B]; rows with nominal <= 0 get 0. most: where to stop.
     late: asked before every pass whether to leave it at that.
     finished: called with the number of rows that have just been decided. known: eps that are certified already [B]; the guess is then
-    taken to be near. cheap: rows times eps in one pass up to which more eps cost almost nothing.
+    taken to be near.
     """
     low = torch.zeros_like(guess) if known is None else known.clone()
     growth = 2.0 if known is None else NEAR
@@ -77,30 +78,28 @@ def certified_radii(
     for _ in range(MOST_PASSES):
         if active.numel() == 0 or late():
             break
-        per_row = max(1, min(MOST_PER_PASS, cheap // active.numel()))
-        eps = _points(aim[active], low[active], high[active], last_up[active], stalled[active], tolerance, per_row, most)
-        values = margins(active.repeat(per_row), eps.T.reshape(-1)).reshape(per_row, -1).T / nominal[active, None]
+        eps = _point(aim[active], low[active], high[active], last_up[active], stalled[active], tolerance, most)
+        values = margins(active, eps) / nominal[active]
         values = torch.where(values.isnan(), -torch.inf, values)
         squashed = torch.where(values.isinf(), values.sign(), values / (1 + values.abs()))
         ok = values > 0
         width = _width(low[active], high[active])
-        best = torch.where(ok, eps, 0.0).max(1)
-        up = best.values > low[active]
-        above = torch.where(~ok & (eps > torch.where(up, best.values, low[active])[:, None]), eps, torch.inf).min(1)
-        down = above.values < high[active]
+        up = ok & (eps > low[active])
+        down = ~ok & (eps > low[active]) & (eps < high[active])
         x_third[active] = torch.where(up, x_low[active], torch.where(down & high[active].isfinite(), high[active], x_third[active]))
         f_third[active] = torch.where(up, f_low[active], torch.where(down & high[active].isfinite(), f_high[active], f_third[active]))
-        low[active] = torch.where(up, best.values, low[active])
-        x_low[active] = torch.where(up, best.values, x_low[active])
-        f_low[active] = torch.where(up, squashed.gather(1, best.indices[:, None])[:, 0], f_low[active])
-        high[active] = torch.where(down, above.values, high[active])
-        f_high[active] = torch.where(down, squashed.gather(1, above.indices[:, None])[:, 0], f_high[active])
+        low[active] = torch.where(up, eps, low[active])
+        x_low[active] = torch.where(up, eps, x_low[active])
+        f_low[active] = torch.where(up, squashed, f_low[active])
+        high[active] = torch.where(down, eps, high[active])
+        f_high[active] = torch.where(down, squashed, f_high[active])
         last_up[active] = up
         narrowed = _width(low[active], high[active]) <= width / 2
         climbs[active] = torch.where(up, climbs[active] + 1, climbs[active])
         stalled[active] = torch.where(narrowed, 0.0, stalled[active] + 1)
         lo, hi, fl, fh = low[active], high[active], f_low[active], f_high[active]
         root = _root(lo, x_low[active], fl, hi, fh, x_third[active], f_third[active])
+        root = torch.where(hi > WIDE * lo, _power(lo, fl, hi, fh), root)
         # Nothing failed yet: as if the margin lost grew like a power of eps, in longer steps each time that falls short.
         lost = ((1 - 2 * fl) / (1 - fl)).clamp(min=1e-9)
         chord = lo * (lost ** (-1 / STEEPNESS) - 1) * 2 ** (climbs[active] - 1).clamp(max=60)
@@ -114,6 +113,15 @@ def certified_radii(
     complete = torch.ones_like(guess, dtype=torch.bool)
     complete[active] = False
     return Radii(low, complete, low >= most)
+
+
+def _power(low: Tensor, f: Tensor, high: Tensor, f_high: Tensor) -> Tensor:
+    """Where the margin crosses 0 if what is lost of it grows like a power of eps: through both ends of a bracket, or the power DESCENT if nothing was
+    certified yet. f: squashed margins, of 1 - lost."""
+    lost, lost_high = ((1 - 2 * f) / (1 - f)).clamp(min=1e-9), 1 / (1 + f_high).clamp(min=1e-9)
+    share = -lost.log() / (lost_high.log() - lost.log()).clamp(min=1e-9)
+    between = low * (high / low.clamp(min=1e-300)) ** share
+    return torch.where(low > 0, between, high * lost_high ** (-1 / DESCENT))
 
 
 def _root(low: Tensor, x: Tensor, f: Tensor, high: Tensor, f_high: Tensor, x_third: Tensor, f_third: Tensor) -> Tensor:
@@ -140,32 +148,19 @@ def _width(low: Tensor, high: Tensor) -> Tensor:
     return torch.where(high.isinf(), torch.inf, high - low)
 
 
-def _points(aim: Tensor, low: Tensor, high: Tensor, last_up: Tensor, stalled: Tensor, tolerance: float, count: int, most: float) -> Tensor:
-    """The eps to try in this pass, strictly inside the bracket. shape: [A] -> [A, count]."""
-    bounded = high.isfinite()
-    relative = torch.where(bounded & (low > 0), high / low.clamp(min=1e-300) - 1, torch.ones_like(low))
+def _point(aim: Tensor, low: Tensor, high: Tensor, last_up: Tensor, stalled: Tensor, tolerance: float, most: float) -> Tensor:
+    """The eps to try in this pass, strictly inside the bracket. shape: [A]."""
+    bounded = high.isfinite() & (low > 0)
+    relative = torch.where(bounded, high / low.clamp(min=1e-300) - 1, torch.ones_like(low))
     near = (relative * ASIDE).clamp(min=0.45 * tolerance)
-    if count == 1:
-        # Step a little past the estimated root on the side that was not moved last, so that both ends close in.
-        offsets = torch.where(last_up, near, -near)[:, None]
-    else:
-        pattern = torch.tensor([-1.0, 1.0, -4.0, 4.0][:count], dtype=aim.dtype, device=aim.device)
-        offsets = near[:, None] * pattern
-    points = torch.where((bounded & (low > 0))[:, None], aim[:, None] * (1 + offsets), aim[:, None] * _spread(aim, count))
-    if count == 1:
-        middle = torch.where(low > 0, (low * high.clamp(max=1e300)).sqrt(), high / 4)
-        last = relative <= 2 * tolerance  # one pass from the end
-        points = torch.where((bounded & (last | (stalled >= PATIENCE)))[:, None], middle[:, None], points)
-    # Points outside the bracket would be wasted: one stays between the aim and the end, several are spread evenly inside it.
-    inside = torch.arange(1, count + 1, dtype=aim.dtype, device=aim.device) / (count + 1)
-    start, stop = low[:, None], high[:, None].clamp(max=1e300)
-    nearer = (aim[:, None] + torch.where(points <= start, start, stop)) / 2
-    wasted = (points <= start) | (points >= stop)
-    points = torch.where(bounded[:, None] & wasted, nearer if count == 1 else start + (stop - start) * inside, points)
-    return points.clamp(max=most)
-
-
-def _spread(aim: Tensor, count: int) -> Tensor:
-    """Factors around a guess while the radius is not bracketed."""
-    factors = {1: [1.0], 2: [0.8, 1.6], 3: [0.5, 1.0, 2.0], 4: [0.4, 0.8, 1.3, 2.5]}[count]
-    return torch.tensor(factors, dtype=aim.dtype, device=aim.device)
+    # Step a little past the estimated root on the side that was not moved last, so that both ends close in.
+    point = torch.where(bounded, aim * (1 + torch.where(last_up, near, -near)), aim)
+    middle = torch.where(low > 0, (low * high.clamp(max=1e300)).sqrt(), high / 4)
+    last = relative <= 2 * tolerance  # one pass from the end
+    point = torch.where(high.isfinite() & (last | (stalled >= PATIENCE)), middle, point)
+    # One that is outside the bracket would be wasted: between the aim and the end instead.
+    nearer = (aim + torch.where(point <= low, low, high.clamp(max=1e300))) / 2
+    point = rounding.tried(torch.where(high.isfinite() & ((point <= low) | (point >= high)), nearer, point), tolerance)
+    # Rounding may have put it onto the lower end: a small step above that.
+    above = rounding.tried(torch.minimum(low * (1 + tolerance / 4), (low + high.clamp(max=1e300)) / 2), tolerance)
+    return torch.where(point > low, point, above).clamp(max=most)

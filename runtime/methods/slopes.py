@@ -26,6 +26,7 @@ class Slopes:
 
     def __init__(self) -> None:
         self.moves: dict[int, list[Tensor]] = {}
+        self._before: dict[int, list[Tensor]] = {}
 
     def choice(self, rows: Tensor, total: int) -> linear.Slopes:
         """For the rows of a batch of `total`, at one eps: the rule's slopes, moved. Makes a node's variables (zero) when it is first met.
@@ -46,6 +47,17 @@ class Slopes:
             return tuple(s + m[:, rows] * u for s, m, u in zip(slopes, self.moves[node], unit, strict=True))
 
         return choose
+
+    def keep(self, rows: Tensor) -> None:
+        """Take the last step back for some rows, which have no need of it: how far they go must not depend on others of the batch."""
+        with torch.no_grad():
+            for node, moves in self.moves.items():
+                for move, before in zip(moves, self._before[node], strict=True):
+                    move[:, rows] = before[:, rows]
+        self.remember()
+
+    def remember(self) -> None:
+        self._before = {node: [m.detach().clone() for m in moves] for node, moves in self.moves.items()}
 
     def parameters(self) -> list[Tensor]:
         return [m for moves in self.moves.values() for m in moves]
@@ -81,11 +93,14 @@ def optimized(asked: Asked) -> Margins:
                 worst[chosen] = torch.where(found > worst[chosen], found, worst[chosen])
                 if bool((worst[chosen] > 0).all()):
                     break
-                descent = descent or torch.optim.Adam(slopes.parameters(), lr=RATE)
+                if descent is None:
+                    descent = torch.optim.Adam(slopes.parameters(), lr=RATE)
+                    slopes.remember()
                 for p in slopes.parameters():
                     if p.grad is not None:
                         p.grad.nan_to_num_(0.0, 0.0, 0.0)
                 descent.step()
+                slopes.keep(i[worst[chosen] > 0] - part[0])
                 descent.zero_grad()
         return worst
 

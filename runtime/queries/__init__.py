@@ -1,4 +1,4 @@
-"""The table of queries. To add one: write runtime/queries/x.py, add its line here and its word to vlang/words/queries.py (CONTRIBUTING.md has all)."""
+"""The table of queries. To add one: write runtime/queries/x.py, add its line here and its word to vlang/words/queries.py (see CONTRIBUTING.md)."""
 
 from __future__ import annotations
 

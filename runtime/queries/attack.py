@@ -15,6 +15,7 @@ from vlang.runtime.attacks.words import substitute
 from vlang.runtime.device import batch_bytes
 from vlang.runtime.queries.base import Context, chunks, listed, question_of, unfinished
 from vlang.runtime.queries.batches import Case, Loaded
+from vlang.words.attacks import ATTACKS as WORDS
 
 MISCLASSIFIED = "misclassified: the input itself is a counterexample"
 ELSEWHERE = "misclassified, as a class that is not asked about"
@@ -24,7 +25,6 @@ TAPE = 4
 
 def answer(loaded: Loaded[AttackVariant], context: Context) -> list[Row]:
     plan = loaded.variant.attack
-    generator = torch.Generator().manual_seed(loaded.variant.engine.seed)
     found: dict[Case, AttackRow] = {}
     for case in (c for c in loaded.cases if not c.correct):
         point = loaded.inputs[case.position]
@@ -37,7 +37,7 @@ def answer(loaded: Loaded[AttackVariant], context: Context) -> list[Row]:
         if context.late():
             found |= {c: AttackRow(**question_of(loaded, c), **unfinished(context)) for c in cases}
         else:
-            found |= _attack(loaded, cases, plan, generator)
+            found |= _attack(loaded, cases, plan)
         context.finished(len(cases))
     return [found[c] for c in loaded.cases]
 
@@ -51,17 +51,18 @@ def _batches(loaded: Loaded[AttackVariant], plan: AttackPlan) -> Iterator[tuple[
             yield group[start : start + size]
 
 
-def _attack(loaded: Loaded[AttackVariant], cases: tuple[Case, ...], plan: AttackPlan, generator: torch.Generator) -> dict[Case, AttackRow]:
+def _attack(loaded: Loaded[AttackVariant], cases: tuple[Case, ...], plan: AttackPlan) -> dict[Case, AttackRow]:
     question = loaded.question(cases, float(loaded.variant.engine.max_radius))
+    randoms = [c.generator(loaded.variant.engine.seed) for c in cases]
     words = None
-    if plan.words:
+    if WORDS[plan.method].substitutes:
         table = loaded.network.embedding
         assert table is not None
         allowed = torch.tensor([bool(w) and not (w.startswith("<") and w.endswith(">")) for w in plan.words], device=table.device)
-        words, far = substitute(question, table, allowed, plan.restarts, generator)
+        words, far = substitute(question, table, allowed, plan.restarts, randoms)
         points = torch.where(words[:, :, None] >= 0, table[words.clamp(min=0)], question.inputs)
     else:
-        delta, far = ATTACKS[plan.method](question, plan.steps, plan.restarts, generator)
+        delta, far = ATTACKS[plan.method](question, plan.steps, plan.restarts, randoms)
         points = loaded.clipped(question.inputs + delta, question.inputs)
     return {
         case: _row(loaded, case, question.inputs[i], points[i], float(far[i]), None if words is None else words[i]) for i, case in enumerate(cases)

@@ -13,7 +13,7 @@ from vlang.runtime.device import batch_rows
 from vlang.runtime.methods.table import BOUNDS
 from vlang.runtime.queries.base import Context, question_of, unfinished
 from vlang.runtime.queries.batches import Case, Loaded
-from vlang.runtime.rounding import at_least
+from vlang.runtime.rounding import at_least, reported
 from vlang.words.methods import METHODS as WORDS
 
 
@@ -39,9 +39,9 @@ def _bound(loaded: Loaded[BoundsVariant], cases: tuple[Case, ...], eps: Fraction
     relaxed = BOUNDS[WORDS[loaded.variant.engine.method].outputs].make(centre, ball.scaled(at_least(eps)), chart)
     eye = torch.eye(loaded.network.classes, dtype=centre.inputs.dtype, device=centre.inputs.device)
     # Where bounds overflow there is none: infinity, not NaN.
-    upper = relaxed.upper(loaded.graph.output, eye).nan_to_num(nan=torch.inf, posinf=torch.inf)
-    lower = -relaxed.upper(loaded.graph.output, -eye).nan_to_num(nan=torch.inf, posinf=torch.inf)
-    margin = -relaxed.upper(loaded.graph.output, loaded.rows(cases)).amax(1)
+    upper = reported(relaxed.upper(loaded.graph.output, eye).nan_to_num(nan=torch.inf, posinf=torch.inf), 1)
+    lower = reported(-relaxed.upper(loaded.graph.output, -eye).nan_to_num(nan=torch.inf, posinf=torch.inf), -1)
+    margin = reported(-relaxed.upper(loaded.graph.output, loaded.rows(cases)).amax(1), -1)
     return {
         case: BoundsRow(
             **question_of(loaded, case),

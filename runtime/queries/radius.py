@@ -63,7 +63,7 @@ def _refined(loaded: Loaded[RadiusVariant], found: dict[Case, RadiusRow], contex
         known = asked.nominal.new_tensor([found[case].radius])
         margins_, tolerance, most = METHODS[method](asked), float(engine.tolerance), float(engine.max_radius)
         late = context.until(now + (deadline - now) / left).late
-        result = certified_radii(margins_, known * NEAR, asked.nominal, tolerance, most, late, None, known, cheap(method))
+        result = certified_radii(margins_, known * NEAR, asked.nominal, tolerance, most, late, None, known)
         if float(result.radius) > float(known):
             capped = bool(result.capped)
             reason = CAPPED if capped else found[case].reason
@@ -113,7 +113,6 @@ def _climb(asked: Asked, engine: EnginePlan, context: Context) -> tuple[Radii, l
             context.late,
             context.finished if last else None,
             known,
-            cheap(step),
         )
         better = result.radius > (0 if known is None else known)
         methods = [step if b else m for b, m in zip(better.tolist(), methods, strict=True)]
@@ -122,16 +121,12 @@ def _climb(asked: Asked, engine: EnginePlan, context: Context) -> tuple[Radii, l
     return result, methods if WORDS[engine.method].ladder else [None] * len(methods)
 
 
-def cheap(method: str) -> int:
-    return 16 if WORDS[method].points > 1 else 1
-
-
 def linear_guess(asked: Asked) -> Tensor:
     """margin / (dual norm of its gradient), scaled down: a first eps to try. shape: [B]."""
     centre, ball = asked.centre, asked.ball
     with torch.enable_grad():
         inputs = centre.inputs.detach().clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(margins(logits(centre.graph, inputs), asked.rows).sum(), inputs)
+        (gradient,) = torch.autograd.grad(margins(logits(centre.graph, inputs, block=1), asked.rows).sum(), inputs)
     gain = ball.support({k: gradient[:, k : k + 1] for k in ball.frames})[:, 0]
     guess = LINEAR_SHARE * asked.nominal / gain
     return torch.where(guess.isfinite() & (guess > 0), guess, torch.ones_like(guess))

@@ -14,7 +14,7 @@ from vlang.runtime.attacks.witness import misclassifies, replay
 from vlang.runtime.methods.table import METHODS
 from vlang.runtime.queries.base import Context, chunks, listed, question_of, unfinished
 from vlang.runtime.queries.batches import Case, Loaded
-from vlang.runtime.rounding import at_least
+from vlang.runtime.rounding import at_least, reported
 from vlang.words.methods import METHODS as WORDS
 from vlang.words.methods import ladder
 
@@ -70,7 +70,7 @@ def _verify(loaded: Loaded[VerifyVariant], cases: tuple[Case, ...], eps: Fractio
     else:
         methods = [None] * len(cases)
     answers = {}
-    for i, (case, margin) in enumerate(zip(cases, bounds.tolist(), strict=True)):
+    for i, (case, margin) in enumerate(zip(cases, reported(bounds, -1).tolist(), strict=True)):
         if i not in open_:
             answers[case] = _row(loaded, case, verdict="certified", margin=margin, method=methods[i])
         elif i in witnesses:
@@ -85,7 +85,7 @@ def _attack(loaded: Loaded[VerifyVariant], cases: tuple[Case, ...], open_: list[
     chosen = tuple(cases[i] for i in open_)
     # A hair inside the set, so that the exact test at replay is not lost to rounding.
     question = loaded.question(chosen, float(eps) * (1 - 1e-9))
-    delta, distance = pgd(question, STEPS, RESTARTS, torch.Generator().manual_seed(loaded.variant.engine.seed))
+    delta, distance = pgd(question, STEPS, RESTARTS, [c.generator(loaded.variant.engine.seed) for c in chosen])
     points = loaded.clipped(question.inputs + delta, question.inputs)
     found = {}
     for j, i in enumerate(open_):

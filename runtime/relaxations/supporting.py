@@ -16,6 +16,9 @@ from torch import Tensor
 
 from vlang.runtime.relaxations.base import Args
 
+#: Boxes narrower than this, beside 1 and their middle, are points to the search for slopes: the function is its tangent there up to rounding, and
+#: differences of its values would be noise.
+FLAT = 1e-9
 #: For slopes: the approximate maximum of f(y) - slopes . y over the box, its maximiser, and f there.
 Maximiser = Callable[[Args], tuple[Tensor, Args, Tensor]]
 
@@ -27,7 +30,7 @@ def supporting_line(lo: Tensor, hi: Tensor, f_lo: Tensor, f_hi: Tensor, maximise
     left, right = (lo, f_lo), (hi, f_hi)
     for _ in range(passes):
         width = right[0] - left[0]
-        slope = torch.where(width > 0, (right[1] - left[1]) / width, tangent)
+        slope = torch.where(width > FLAT * (1 + mid.abs()), (right[1] - left[1]) / width, tangent)
         height, (y,), f = maximise((slope,))
         height = height + slope * mid
         better = height < best_height
@@ -46,7 +49,7 @@ def supporting_plane(lo: Args, hi: Args, corners: Tensor, maximise: Maximiser, t
     """
     mid = tuple((x + y) / 2 for x, y in zip(lo, hi, strict=True))
     half = tuple((y - x) / 2 for x, y in zip(lo, hi, strict=True))
-    flat = tuple(h <= 0 for h in half)
+    flat = tuple(h <= FLAT * (1 + m.abs()) for h, m in zip(half, mid, strict=True))
     scale = tuple(torch.where(f, torch.ones_like(h), h) for f, h in zip(flat, half, strict=True))
 
     def height_of(slopes: Args) -> tuple[Tensor, Args, Tensor]:

@@ -6,6 +6,7 @@ once, and x + delta inside a box where a clip is given (runtime/README.md, secti
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -76,11 +77,10 @@ class Ball:
         """Sum over frames, or of the `at_most` largest. shape: m' x [B, R] -> [B, R]."""
         if not gains:
             return torch.zeros((), dtype=self.radii.dtype, device=self.radii.device)
-        if self.at_most is None or self.at_most >= len(gains):
-            total = torch.stack(gains).sum(0)
-        else:
-            total = torch.stack(gains).topk(self.at_most, 0).values.sum(0)
-        return total * (1 + rounding.gamma(len(gains) + 8, total.dtype))
+        if self.at_most is not None and self.at_most < len(gains):
+            gains = list(torch.stack(gains).topk(self.at_most, 0).values)
+        total = functools.reduce(torch.add, gains)  # one after the other: torch.sum's order depends on the batch
+        return total * (1 + rounding.gamma(self.radii.shape[1] + 8, total.dtype))  # of all frames, not of those that others move
 
     def support(self, coefficients: Mapping[int, Tensor]) -> Tensor:
         """The largest value of sum_k coefficient_k . delta_k, rounded up. shape: each [B or 1, R, n] -> [B, R]."""

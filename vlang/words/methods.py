@@ -11,16 +11,14 @@ from types import MappingProxyType
 class Method:
     """doc: in a few words. outputs: the method that bounds single outputs (a `bounds` query) for it.
 
-    forms: whether it makes quadratic forms, which need their matrices small. points: how many eps a search tries in one pass: several where a pass
-    costs little more for them. ladder: of a word that stands for several methods, those it climbs, cheapest first; refinement: what it spends the
-    rest of a budget on. smaller: methods whose proof of a row, where they have one, is smaller. attempts: passes that find again what a search had
-    warmed up.
+    forms: whether it makes quadratic forms, which need their matrices small. ladder: of a word that stands for several methods, those it climbs,
+    cheapest first; refinement: what it spends the rest of a budget on. smaller: methods whose proof of a row, where they have one, is smaller.
+    attempts: passes that find again what a search had warmed up.
     """
 
     doc: str
     outputs: str
     forms: bool = False
-    points: int = 1
     ladder: tuple[str, ...] = ()
     refinement: str | None = None
     smaller: tuple[str, ...] = ()
@@ -32,12 +30,12 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "auto": Method(
             "planes, then quadratic, then sliced while a budget lasts", "quadratic", True, ladder=("planes", "quadratic"), refinement="sliced"
         ),
-        "interval": Method("constants", "interval", points=4),
-        "lines": Method("lines in one argument", "lines", points=4),
-        "planes": Method("minimum-volume planes", "planes", points=4),
+        "interval": Method("constants", "interval"),
+        "lines": Method("lines in one argument", "lines"),
+        "planes": Method("minimum-volume planes", "planes"),
         "quadratic": Method("planes and quadratic forms", "quadratic", True, smaller=("planes",)),
         "sliced": Method("quadratic, on pieces of the ball", "quadratic", True, smaller=("planes",)),
-        "optimized": Method("planes, their slopes moved along the margin's gradient", "planes", points=4, attempts=10),
+        "optimized": Method("planes, their slopes moved along the margin's gradient", "planes", attempts=10),
     }
 )
 #: The largest quadratic forms that are made: their coordinates for 1-norm balls, which need no eigenvalues, and for others.
