@@ -1,7 +1,7 @@
 """Matrix products of batches whose rows come out as the same bits in any company.
 
-A product of a whole batch with one matrix rounds a row differently in a batch of another size: blocks and kernels depend on the sizes. Here every row of
-the batch is a product of its own, of one size (tests/runtime/queries/test_alone.py).
+A product of a whole batch with one matrix rounds a row differently in a batch of another size: blocks and kernels depend on the sizes. Here every row
+of the batch is a product of its own, of one size (tests/runtime/queries/test_alone.py).
 """
 
 from __future__ import annotations

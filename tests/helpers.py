@@ -11,12 +11,21 @@ import torch
 from torch import Tensor
 
 from vlang.runtime.attacks.base import project, steepest
-from vlang.runtime.bounds.walk import Nominal
+from vlang.runtime.bounds.coordinates import chart_of
+from vlang.runtime.bounds.interval import Interval
+from vlang.runtime.bounds.linear import Linear, by_rule
+from vlang.runtime.bounds.nominal import Nominal
+from vlang.runtime.bounds.quadratic import Quadratic
+from vlang.runtime.bounds.walk import Walk
 from vlang.runtime.graph.concrete import margins, trajectory
-from vlang.runtime.methods.table import Asked, Margins
-from vlang.runtime.network.cells import CELLS, CellWeights
-from vlang.runtime.network.unroll import Linear, Network
+from vlang.runtime.methods.questions import Asked, Margins
+from vlang.runtime.network import unroll
+from vlang.runtime.network.cells import CellWeights
+from vlang.runtime.network.unroll import Network
+from vlang.runtime.relaxations import Rule
 from vlang.runtime.sets.ball import Ball
+from vlang.runtime.sets.piece import Piece
+from vlang.words.cells import CELLS
 
 DTYPE = torch.float64
 
@@ -41,7 +50,7 @@ def random_network(
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=g, dtype=DTYPE) * scale
 
-    gates, states = CELLS[cell].gates, CELLS[cell].states
+    gates, states = CELLS[cell].rows, len(CELLS[cell].states)
     directions = 2 if bidirectional else 1
 
     def weights(layer: int) -> CellWeights:
@@ -56,10 +65,20 @@ def random_network(
         cell,
         tuple(tuple(weights(layer) for _ in range(directions)) for layer in range(layers)),
         start,
-        tuple(Linear(normal(b, a), normal(b)) for a, b in itertools.pairwise(widths)),
+        tuple(unroll.Linear(normal(b, a), normal(b)) for a, b in itertools.pairwise(widths)),
         head,
         readout,
     )
+
+
+def walked(nominal: Nominal, region: Ball | Piece, rule: Rule) -> Walk:
+    """Bounds by intervals (`constant`), or by planes whose slopes a rule chooses."""
+    return Interval(nominal, region).run() if rule == "constant" else Linear(nominal, region, by_rule(rule)).run()
+
+
+def quadratic(nominal: Nominal, region: Ball | Piece) -> Quadratic:
+    ball = region if isinstance(region, Ball) else region.ball
+    return Quadratic(nominal, region, chart_of(nominal.graph, ball, nominal.inputs.shape[-1])).run()
 
 
 def ball(radii: Tensor, norm: Fraction | None, at_most: int | None = None, room: tuple[Tensor, Tensor] | None = None) -> Ball:

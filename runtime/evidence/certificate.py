@@ -18,7 +18,7 @@ from vlang.plan import DataError, Problem, Variant, VerifyVariant
 from vlang.results import CertifiableRow, RadiusRow, Row
 from vlang.runtime.bounds.quadratic import Quadratic
 from vlang.runtime.bounds.walk import Walk
-from vlang.runtime.evidence.statement import Producer, name_of, statement
+from vlang.runtime.evidence.statement import Producer, statement
 from vlang.runtime.methods.questions import Proved
 from vlang.runtime.methods.table import METHODS
 from vlang.runtime.network.load import named
@@ -58,7 +58,7 @@ class Certificates:
                         break
                     tried = {c: Fraction((held[c].size or 0.0) * (1 - back)) if asked is None else asked for c in left}
                     for case, (claim, content) in _proofs(self.by, loaded, query, method, tried, network).items():
-                        name = f"{name_of(query, claim, loaded.variant.network.normalize, asked)}.cert"
+                        name = self.by.name_of(query, claim, loaded, "cert")
                         self.by.save(name, content)
                         row = replace(held[case], certificate=name)
                         held[case] = replace(row, radius=float(tried[case])) if isinstance(row, RadiusRow) else row

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import count
 from typing import Any
 
 from vlang.plan import TextInput
@@ -17,7 +18,7 @@ from vlang.runtime.queries.batches import Case, Loaded
 class Producer:
     """Who saves files of evidence. save: takes a file's name and contents. version: of this program; spec, sha256: what it runs.
 
-    hash_of: the sha256 of a file that was read.
+    hash_of: the sha256 of a file that was read. taken: the names given so far.
     """
 
     save: Callable[[str, bytes], None]
@@ -25,6 +26,7 @@ class Producer:
     spec: str
     sha256: str
     hash_of: Callable[[str], str]
+    taken: set[str] = field(default_factory=set)
 
     def stated(self, format_: str, query: str) -> dict[str, Any]:
         """What every file says of where it comes from."""
@@ -34,6 +36,17 @@ class Producer:
             "spec": {"path": self.spec, "sha256": self.sha256},
             "query": query,
         }
+
+    def name_of(self, query: str, claim: dict[str, Any], loaded: Loaded[Any], suffix: str) -> str:
+        """A file's name: the query, and a digest of the question (not of the eps that was found) and the method; numbered where rows share them."""
+        variant = loaded.variant
+        question = {key: claim[key] for key in ("network", "input", "perturbation", "label", "against")}
+        question |= {"normalize": str(variant.network.normalize), "eps": str(getattr(variant, "eps", None)), "method": variant.method}
+        digest = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:12]
+        names = (f"{query}-{digest}{'' if k == 1 else f'-{k}'}.{suffix}" for k in count(1))
+        name = next(n for n in names if n not in self.taken)
+        self.taken.add(name)
+        return name
 
 
 def statement(loaded: Loaded[Any], case: Case, eps: Fraction, checkpoint: str) -> dict[str, Any]:
@@ -56,10 +69,3 @@ def statement(loaded: Loaded[Any], case: Case, eps: Fraction, checkpoint: str) -
         "label": case.label,
         "against": list(case.classes),
     }
-
-
-def name_of(query: str, claim: dict[str, Any], normalize: Fraction | None, asked: Fraction | None) -> str:
-    """A file's name, without its suffix: the query, and a digest of the question. asked: the eps, where the question names one."""
-    question = {key: claim[key] for key in ("network", "input", "perturbation", "label", "against")}
-    question |= {"normalize": str(normalize), "eps": str(asked)}
-    return f"{query}-{hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:12]}"

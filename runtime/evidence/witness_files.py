@@ -23,7 +23,7 @@ from torch import Tensor
 from vlang.plan import Architecture, VerifyVariant
 from vlang.results import FalsifiableRow, Row
 from vlang.runtime.attacks.witness import Limits, contains, misclassifies
-from vlang.runtime.evidence.statement import Producer, name_of, statement
+from vlang.runtime.evidence.statement import Producer, statement
 from vlang.runtime.network.load import assemble
 from vlang.runtime.network.normalize import normalized
 from vlang.runtime.queries.batches import Case, Loaded
@@ -64,12 +64,12 @@ class Witnesses:
             "input": loaded.inputs[case.position].cpu().contiguous().clone(),
             "witness": torch.tensor(row.witness, dtype=torch.float64),
         }
-        name = f"{name_of(query, claim, network.normalize, asked)}.witness"
+        name = self.by.name_of(query, claim, loaded, "witness")
         self.by.save(name, save(arrays, {"witness": json.dumps(claim)}))
         return replace(row, witness_file=name)
 
 
-def tested(path: str, checkpoints: Sequence[str] = ()) -> str:
+def examine(path: str, checkpoints: Sequence[str] = ()) -> str:
     """What the witness shows, in words. checkpoints: where its network may be, instead of where it was. Raises UnreadableError or RefutedError."""
     if not Path(path).is_file():
         raise UnreadableError("it is a folder: name the files in it" if Path(path).is_dir() else "there is no such file")
@@ -82,7 +82,7 @@ def tested(path: str, checkpoints: Sequence[str] = ()) -> str:
             arrays = {name: f.get_tensor(name) for name in ("input", "witness")}
         if claim["format"] != FORMAT:
             raise UnreadableError(f"its format is {claim['format']!r}, not {FORMAT!r}")
-        return _tested(claim, arrays["input"], arrays["witness"], load(_checkpoint(claim, checkpoints)))
+        return _examined(claim, arrays["input"], arrays["witness"], load(_checkpoint(claim, checkpoints)))
     except (
         OSError,
         SafetensorError,
@@ -111,7 +111,7 @@ def _checkpoint(claim: dict[str, Any], given: Sequence[str]) -> bytes:
     raise UnreadableError("the checkpoint is another one (its sha256 differs): name the right one with --network")
 
 
-def _tested(claim: dict[str, Any], centre: Tensor, point: Tensor, tensors: dict[str, Tensor]) -> str:
+def _examined(claim: dict[str, Any], centre: Tensor, point: Tensor, tensors: dict[str, Tensor]) -> str:
     said, p, eps = claim["network"], claim["perturbation"], _rational(claim["eps"])
     if centre.dtype != torch.float64 or centre.dim() != 2 or point.dtype != centre.dtype or point.shape != centre.shape:
         raise ValueError("the input and the witness are no tables of float64 of one shape")

@@ -87,6 +87,8 @@ def optimized(asked: Asked) -> Margins:
             choice = slopes.choice(i - part[0], len(part))
             centre, region = asked.centre.rows(i), asked.ball.rows(i).scaled(eps[chosen, None])
             descent: torch.optim.Adam | None = None
+            for p in slopes.parameters():
+                p.grad = None  # of a step that an earlier call did not need
             for _ in range(STEPS):
                 with torch.enable_grad():
                     found = improve(asked.margins(Linear(centre, region, choice).run(), i))

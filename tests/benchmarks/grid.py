@@ -26,7 +26,7 @@ from vlang.cost import pass_flop
 from vlang.lower.spec import compile_spec
 from vlang.plan import Architecture
 from vlang.runtime.attacks.gradient import pgd
-from vlang.runtime.bounds.walk import Nominal
+from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.execute import DTYPE, execute
 from vlang.runtime.methods.table import PLANES
 from vlang.runtime.network import load

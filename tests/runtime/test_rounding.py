@@ -10,7 +10,7 @@ from flint import arb, ctx
 from torch import Tensor
 
 from tests.helpers import DTYPE
-from vlang.runtime.bounds.walk import Nominal
+from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.methods.table import METHODS, Asked
 from vlang.runtime.network.cells import CellWeights
 from vlang.runtime.network.unroll import Linear, Network

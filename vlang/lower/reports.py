@@ -63,7 +63,7 @@ def report(once: Once, form: Report, plans: Mapping[str, Asked], folder: Path) -
     for source in form.of.value:
         if source.value.path is not None:
             reported = once(_figures, folder, source.value.path, source.span)
-    if wrong:
+    if wrong or any(q.value not in plans for source in form.of.value for q in source.value.queries):
         raise SpecError(*wrong)
     swept = list(dict.fromkeys(name for q in queries for v in q.variants for name, _ in v.swept))
     known = [*swept, *ATTRIBUTES]
@@ -113,16 +113,16 @@ def _stacks(form: Report, plans: Mapping[str, Asked]) -> tuple[list[Stack], list
     stacks: list[Stack] = []
     wrong: list[Diagnostic] = []
     for source in (x for x in form.of.value if x.value.path is None):
-        if any(query.value not in plans for query in source.value.queries):
-            raise SpecError()
         found: list[Asked] = []
-        for query in source.value.queries:
+        for query in (q for q in source.value.queries if q.value in plans):
             plan = plans[query.value]
             twin = next((q for q in found if _asked_by(q) & _asked_by(plan)), None)
             if twin is not None:
                 wrong.append(d.same_rows(query.span, source.value.name, twin.name, plan.name))
             else:
                 found.append(plan)
+        if not found:
+            continue
         stack = Stack(source.value.name, source.value.kind, tuple(found))
         if stacks and not alike(stacks[0], stack):
             wrong.append(d.different_rows(source.span, stacks[0].name, stack.name))

@@ -137,12 +137,12 @@ def _write_pages(report: Report) -> None:
 
 def replay(args: argparse.Namespace) -> int:
     """Each file's verdict on its own line; 0 if every witness holds, 1 if one does not, 2 if one cannot be read."""
-    from vlang.runtime.evidence.witness_files import RefutedError, UnreadableError, tested
+    from vlang.runtime.evidence.witness_files import RefutedError, UnreadableError, examine
 
     codes = [0]
     for path in args.files:
         try:
-            said, code = f"holds: {tested(path, args.network)}", 0
+            said, code = f"holds: {examine(path, args.network)}", 0
         except RefutedError as e:
             said, code = f"REFUTED: {e}", 1
         except UnreadableError as e:

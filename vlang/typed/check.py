@@ -159,8 +159,7 @@ class _Checker:
     # -- queries --------------------------------------------------------------------------------------------------------
 
     def query(self, declaration: s.Declaration) -> Query | None:
-        """The query at every point of its sweeps; None after reporting what is wrong."""
-        before = len(self.module.errors)
+        """The query at every point of the sweeps that are right, with the conditions that are; None where it has no point. All else is reported."""
         sweeps = swept(self.module, declaration)
         given: dict[str, frozenset[str]] = {}
         for sweep in sweeps:
@@ -175,7 +174,7 @@ class _Checker:
         if any(isinstance(p.form, Spectrum) and p.form.of.value.frame is None for p in points):  # a weight has no trajectory
             scope = replace(scope, fields={k: v for k, v in scope.fields.items() if k != "product_growth"})
         gates = self._gates(declaration, scope)
-        if len(self.module.errors) > before or not points:
+        if not points:
             return None
         return Query(declaration.kind, declaration.name, declaration.span, tuple(points), gates)
 

@@ -16,12 +16,12 @@ from torch import Tensor
 from tests.helpers import DTYPE, random_network
 from vlang import cli
 from vlang.lower.spec import compile_spec
-from vlang.report import QueryResult, Row
+from vlang.results import QueryResult
 from vlang.runtime.attacks import ATTACKS
 from vlang.runtime.attacks.base import Question, project, steepest
 from vlang.runtime.attacks.witness import Limits, contains, distance, misclassifies
 from vlang.runtime.attacks.words import substitute
-from vlang.runtime.evidence.witness_files import RefutedError, UnreadableError, replay
+from vlang.runtime.evidence.witness_files import RefutedError, UnreadableError, examine
 from vlang.runtime.execute import execute
 from vlang.runtime.graph.concrete import logits
 from vlang.runtime.graph.nodes import Graph, GraphBuilder
@@ -55,7 +55,7 @@ def test_the_distance_of_a_hyperplane(norm: Fraction | None, method: str) -> Non
     margin, gradient = question.slope(torch.zeros_like(x))
     q = 1.0 if norm is None else float("inf") if norm == 1 else float(norm / (norm - 1))
     exact = margin / (torch.linalg.vector_norm(gradient, ord=q, dim=2) * radii).sum(1)
-    delta, far = ATTACKS[method](question, 150, 3, torch.Generator().manual_seed(0))
+    delta, far = ATTACKS[method](question, 150, 3, [torch.Generator().manual_seed(k) for k in range(batch)])
     assert bool((question.margins(delta) < 0).all())
     assert bool((far >= exact * (1 - 1e-9)).all())
     worst = float((far / exact).max())
@@ -121,7 +121,7 @@ def test_one_word_is_searched_exhaustively() -> None:
     radii = torch.tensor([[0.0, 0, 1, 0]], dtype=DTYPE)
     allowed = torch.ones(40, dtype=torch.bool)
     allowed[7] = False
-    words, far = substitute(Question(graph, x, Ball(radii, Fraction(2)), rows, 1e4), table, allowed, 4, torch.Generator())
+    words, far = substitute(Question(graph, x, Ball(radii, Fraction(2)), rows, 1e4), table, allowed, 4, [torch.Generator()])
     every = x.repeat(40, 1, 1)
     every[:, frame] = table
     hits = (logits(graph, every).argmax(1) != label) & allowed
@@ -172,7 +172,7 @@ def test_a_witness_is_replayed_and_an_altered_one_refused(tmp_path: Path, capsys
         save_file({**arrays, **(arrays_ or {})}, tmp_path / "x.witness", metadata={"witness": json.dumps({**claim, **claims})})
         return str(tmp_path / "x.witness")
 
-    assert replay(altered())
+    assert examine(altered())
     eps = Fraction(claim["eps"])
     for refuted in (
         altered(eps=str(eps * Fraction(999, 1000))),
@@ -184,7 +184,7 @@ def test_a_witness_is_replayed_and_an_altered_one_refused(tmp_path: Path, capsys
         altered(against=[c for c in range(10) if c not in (claim["label"], *claim["against"])][:1]),
     ):
         with pytest.raises(RefutedError):
-            replay(refuted)
+            examine(refuted)
     assert cli.main(["replay", altered(eps="0"), str(path)]) == 1
     for broken in (
         altered({"input": arrays["input"] + 1}),
@@ -205,7 +205,7 @@ def test_a_witness_is_replayed_and_an_altered_one_refused(tmp_path: Path, capsys
         str(SPECS / "checkpoints" / "digits_rnn.safetensors"),
     ):
         with pytest.raises(UnreadableError):
-            replay(broken)
+            examine(broken)
     assert cli.main(["replay", altered(checkpoint="/nowhere/x"), "--network", str(SPECS / "checkpoints/digits_lstm.safetensors")]) == 0
     networks = [x for cell in ("lstm", "gru") for x in ("--network", str(SPECS / f"checkpoints/digits_{cell}.safetensors"))]
     assert cli.main(["replay", altered(checkpoint="/nowhere/x"), *networks]) == 0
@@ -246,7 +246,7 @@ def test_a_distance_is_rounded_up(norm: Fraction | None) -> None:
 
 
 def test_rows_say_what_was_found(tmp_path: Path) -> None:
-    row: Row = answered(f"""rspec 1
+    row = answered(f"""rspec 1
 network net {{ checkpoint = "{SPECS}/checkpoints/digits_rnn.safetensors" }}
 dataset d {{ source = "{SPECS}/data/digits_test.npz", pick = first(40) }}
 attack a {{ network = net, input = d, target = any, perturbation = {{ frames = all, norm = inf }}, steps = 10, restarts = 1 }}

@@ -15,7 +15,7 @@ from tests.helpers import DTYPE
 from vlang.cli import main
 from vlang.lower.spec import compile_spec
 from vlang.runtime.attacks.base import project
-from vlang.runtime.bounds.walk import Nominal
+from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.execute import execute
 from vlang.runtime.methods.table import BOUNDS
 from vlang.runtime.network import load
@@ -61,8 +61,8 @@ def test_float32_forward_passes_stay_within_the_bounds(cell: str, method: str, s
         radii = torch.tensor([[0.0, size, size, 0.0]], dtype=DTYPE)
         ball = Ball(radii, Fraction(2))
         with torch.no_grad():
-            above = BOUNDS[method](Nominal.at(graph, x.to(DTYPE), deployed=True), ball).upper(graph.output, rows)
-            real = BOUNDS[method](Nominal.at(graph, x.to(DTYPE)), ball).upper(graph.output, rows)
+            above = BOUNDS[method].make(Nominal.at(graph, x.to(DTYPE), deployed=True), ball, None).upper(graph.output, rows)
+            real = BOUNDS[method].make(Nominal.at(graph, x.to(DTYPE)), ball, None).upper(graph.output, rows)
             assert bool((above > real).all())
             moved = x + project(torch.randn(500, 4, 3, dtype=DTYPE), Ball(radii.expand(500, -1), Fraction(2))).to(torch.float32)
             logits = torch.cat(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.helpers import DTYPE, random_network
 from vlang.runtime.attacks.base import project
-from vlang.runtime.bounds.walk import Nominal
+from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.methods.table import METHODS, Asked
 from vlang.runtime.network.unroll import Linear, Network
 from vlang.runtime.sets.ball import Ball

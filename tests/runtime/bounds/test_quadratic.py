@@ -10,13 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers import DTYPE, points, random_network
+from tests.helpers import DTYPE, points, quadratic, random_network, walked
 from tests.runtime.bounds.test_soundness import violations
-from vlang.runtime.bounds import coordinates as hull
-from vlang.runtime.bounds import cushions as bent
+from vlang.runtime.bounds import coordinates, cushions
 from vlang.runtime.bounds.multipliers import FEW_STEPS, Room, Top, largest, largest_on_cross_polytopes
+from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.bounds.quadratic import Quadratic, _middle
-from vlang.runtime.bounds.walk import Nominal, Relaxed
 from vlang.runtime.graph.concrete import trajectory
 from vlang.runtime.graph.nodes import GraphBuilder
 from vlang.runtime.relaxations import Parabolas, parabolas
@@ -142,13 +141,13 @@ def test_an_indefinite_certificate_is_refused() -> None:
 @pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "gru"])
 def test_wide_frames_in_fewer_coordinates(cell: str, norm: Fraction | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames of 40 numbers read by 3 units: charts stand in for coordinates, for sets bounded coordinate by coordinate too."""
-    monkeypatch.setattr(hull, "LARGEST", 60)
+    monkeypatch.setattr(coordinates, "LARGEST_FORM", 60)
     network = random_network(cell, n=40, s=3, scale=0.4, seed=5)
     x = torch.randn(2, 3, 40, generator=torch.Generator().manual_seed(0), dtype=DTYPE)
     nominal = Nominal.at(network.unroll(3), x)
     ball = Ball(torch.tensor([[0.05, 0.1, 0.02], [0.1, 0.0, 0.1]], dtype=DTYPE), norm)
-    assert violations(nominal, ball, Quadratic) <= 0
-    assert Quadratic(nominal, ball).hull.chart is not None or norm == 1
+    assert violations(nominal, ball, quadratic) <= 0
+    assert quadratic(nominal, ball).coordinates.chart is not None or norm == 1
 
 
 def test_what_a_chart_loses_is_charged_on_both_sides_of_a_clip() -> None:
@@ -160,7 +159,7 @@ def test_what_a_chart_loses_is_charged_on_both_sides_of_a_clip() -> None:
     output = graph.affine((graph.apply("tanh", y), torch.ones(1, 1, dtype=DTYPE)))
     nominal = Nominal.at(graph.build(output), torch.zeros(1, 2, 3, dtype=DTYPE))
     room = torch.full((1, 2, 3), 2.0, dtype=DTYPE), torch.zeros(1, 2, 3, dtype=DTYPE)
-    bounds = Quadratic(nominal, Ball(torch.ones(1, 2, dtype=DTYPE), Fraction(2), None, room))
+    bounds = quadratic(nominal, Ball(torch.ones(1, 2, dtype=DTYPE), Fraction(2), None, room))
     attained = -torch.tanh(torch.tensor(1 - 0.1 - 1.0, dtype=DTYPE))
     assert float(bounds.upper(output.node, -torch.ones(1, 1, dtype=DTYPE))) >= float(attained)
 
@@ -171,7 +170,7 @@ def test_a_set_that_does_not_move_is_bounded() -> None:
     ball = Ball(torch.zeros(1, 2, dtype=DTYPE), Fraction(2))
     eye = torch.eye(3, dtype=DTYPE)
     out = nominal.graph.output
-    assert torch.equal(Quadratic(nominal, ball).upper(out, eye), Relaxed(nominal, ball, "plane").upper(out, eye))
+    assert torch.equal(quadratic(nominal, ball).upper(out, eye), walked(nominal, ball, "plane").upper(out, eye))
 
 
 def test_a_box_lies_within_its_half_width_of_its_middle() -> None:
@@ -212,25 +211,25 @@ def test_a_mutated_quadratic_bound_is_caught(what: str, monkeypatch: pytest.Monk
 
         monkeypatch.setattr(Quadratic, "_settle", exact)
     else:
-        made = bent.Bent.of
+        made = cushions.Cushion.of
 
-        def dropped(*args: object) -> bent.Bent:
+        def dropped(*args: object) -> cushions.Cushion:
             found = made(*args)  # type: ignore[arg-type]
             return replace(found, constant=-4 * found.constant)
 
-        monkeypatch.setattr(bent.Bent, "of", dropped)
+        monkeypatch.setattr(cushions.Cushion, "of", dropped)
 
     def left(seed: int, cell: str, eps: float) -> bool:
         network = random_network(cell, s=2, n=1, seed=seed)
         x = torch.randn(2, 4, 1, generator=torch.Generator().manual_seed(seed), dtype=DTYPE)
-        return violations(Nominal.at(network.unroll(4), x), Ball(torch.full((2, 4), eps, dtype=DTYPE), Fraction(2)), Quadratic) > 0
+        return violations(Nominal.at(network.unroll(4), x), Ball(torch.full((2, 4), eps, dtype=DTYPE), Fraction(2)), quadratic) > 0
 
     assert any(itertools.starmap(left, itertools.product(range(4), ("rnn_tanh", "lstm", "gru"), (0.05, 0.3))))
 
 
 def stray(nominal: Nominal, ball: Ball) -> float:
     """How far a node's value is from its motion, beyond the residual; at most 0 for sound ones. Sets in the hull's own coordinates."""
-    found = Quadratic(nominal, ball)
+    found = quadratic(nominal, ball)
     worst = -1.0
     for x in points(nominal, ball, 40):
         z = (x - nominal.inputs).flatten(1)
@@ -271,8 +270,8 @@ def test_hardly_looser_than_planes_and_tighter_where_it_counts(cell: str) -> Non
         ball = Ball(torch.full((3, 3), 0.1, dtype=DTYPE), norm)
         rows = torch.eye(3, dtype=DTYPE)
         with torch.no_grad():
-            by_planes = Relaxed(nominal, ball, "plane").upper(nominal.graph.output, rows)
-            both = Quadratic(nominal, ball).upper(nominal.graph.output, rows)
+            by_planes = walked(nominal, ball, "plane").upper(nominal.graph.output, rows)
+            both = quadratic(nominal, ball).upper(nominal.graph.output, rows)
         assert bool((both <= by_planes + 1e-4).all())  # planes on smaller boxes are others, not always better
         if cell != "rnn_relu":
             assert float((by_planes - both).median()) > 0

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.helpers import DTYPE, ascend, points, random_network
-from vlang.runtime.bounds.quadratic import Quadratic
-from vlang.runtime.bounds.walk import Nominal, Relaxed
+from tests.helpers import DTYPE, ascend, points, quadratic, random_network, walked
+from vlang.runtime.bounds.nominal import Nominal
+from vlang.runtime.bounds.walk import Walk
 from vlang.runtime.graph.concrete import trajectory
 from vlang.runtime.graph.nodes import Affine, Constant, Graph, Input, Nonlinear
 from vlang.runtime.network.unroll import Network
@@ -26,7 +26,7 @@ NORMS = [Fraction(1), Fraction(11, 10), Fraction(2), Fraction(3), Fraction(50), 
 
 
 @st.composite
-def problems(draw: st.DrawFn) -> tuple[Nominal, Ball, Callable[[Nominal, Ball], Relaxed]]:
+def problems(draw: st.DrawFn) -> tuple[Nominal, Ball, Callable[[Nominal, Ball], Walk]]:
     cell = draw(st.sampled_from(["rnn_tanh", "rnn_relu", "lstm", "gru"]))
     frames = draw(st.integers(1, 4))
     head = draw(st.sampled_from([(), ("relu",), ("tanh",), ("sigmoid",)]))
@@ -54,15 +54,15 @@ def problems(draw: st.DrawFn) -> tuple[Nominal, Ball, Callable[[Nominal, Ball], 
     return (
         Nominal.at(network.unroll(frames), x),
         ball,
-        draw(st.sampled_from([by_rule("constant"), by_rule("line"), by_rule("plane"), Quadratic, Quadratic])),
+        draw(st.sampled_from([by_rule("constant"), by_rule("line"), by_rule("plane"), quadratic, quadratic])),
     )
 
 
-def by_rule(rule: Rule) -> Callable[[Nominal, Ball], Relaxed]:
-    return lambda nominal, ball: Relaxed(nominal, ball, rule)
+def by_rule(rule: Rule) -> Callable[[Nominal, Ball], Walk]:
+    return lambda nominal, ball: walked(nominal, ball, rule)
 
 
-def violations(nominal: Nominal, ball: Ball, bounds: Callable[[Nominal, Ball], Relaxed]) -> float:
+def violations(nominal: Nominal, ball: Ball, bounds: Callable[[Nominal, Ball], Walk]) -> float:
     """How far any tried point leaves a box or an output row; at most 0 for sound bounds."""
     with torch.no_grad():
         relaxed = bounds(nominal, ball)
@@ -83,7 +83,7 @@ def violations(nominal: Nominal, ball: Ball, bounds: Callable[[Nominal, Ball], R
 
 @given(problems())
 @settings(max_examples=110, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-def test_points_never_leave_a_bound(problem: tuple[Nominal, Ball, Callable[[Nominal, Ball], Relaxed]]) -> None:
+def test_points_never_leave_a_bound(problem: tuple[Nominal, Ball, Callable[[Nominal, Ball], Walk]]) -> None:
     assert violations(*problem) <= 0
 
 
@@ -138,7 +138,7 @@ def misses_of_fixed_frames(network: Network, x: Tensor) -> int:
     nominal = Nominal.at(network.unroll(4), x[None])
     radii = torch.zeros(1, 4, dtype=DTYPE)
     radii[:, 2] = 0.1
-    relaxed = Relaxed(nominal, Ball(radii, Fraction(2)), "plane")
+    relaxed = walked(nominal, Ball(radii, Fraction(2)), "plane")
     missed = 0
     for on, box, values in zip(relaxed.live, relaxed.boxes, exactly(nominal.graph, x), strict=True):
         if not on:
@@ -153,7 +153,7 @@ def test_fixed_first_frames_are_enclosed(cell: str, monkeypatch: pytest.MonkeyPa
     for seed in range(4):
         network = random_network(cell, s=4, seed=seed)
         assert misses_of_fixed_frames(network, torch.randn(4, 3, generator=torch.Generator().manual_seed(seed), dtype=DTYPE)) == 0
-    monkeypatch.setattr(Relaxed, "_fixed_blur", lambda self, i, node: torch.zeros_like(self.nominal.values[i]))
+    monkeypatch.setattr(Walk, "_fixed_blur", lambda self, i, node: torch.zeros_like(self.nominal.values[i]))
     assert misses_of_fixed_frames(network, torch.randn(4, 3, dtype=DTYPE)) > 0
 
 
@@ -164,7 +164,7 @@ def test_a_zero_radius_leaves_nothing_but_rounding() -> None:
         nominal = Nominal.at(network.unroll(4), x)
         radii = torch.zeros(2, 4, dtype=DTYPE)
         radii[:, 2] = 0.1
-        still = Relaxed(nominal, Ball(radii * 1e-12, Fraction(2)), "plane")
+        still = walked(nominal, Ball(radii * 1e-12, Fraction(2)), "plane")
         lo, hi = still.boxes[nominal.graph.output]
         assert float((hi - lo).max()) < 1e-8
 
@@ -180,11 +180,11 @@ def test_any_k_is_the_union_of_its_subsets(cell: str) -> None:
     ones = torch.full((1, 4), 0.2, dtype=DTYPE)
     eye = torch.eye(3, dtype=DTYPE)
     out = nominal.graph.output
-    every = Relaxed(nominal, Ball(ones, Fraction(2)), "plane").upper(out, eye)
-    assert torch.equal(Relaxed(nominal, Ball(ones, Fraction(2), 4), "plane").upper(out, eye), every)
+    every = walked(nominal, Ball(ones, Fraction(2)), "plane").upper(out, eye)
+    assert torch.equal(walked(nominal, Ball(ones, Fraction(2), 4), "plane").upper(out, eye), every)
     for k in (1, 2, 3):
         some = Ball(ones, Fraction(2), k)
-        upper = Relaxed(nominal, some, "plane").upper(out, eye)
+        upper = walked(nominal, some, "plane").upper(out, eye)
         assert bool((upper <= every + 1e-9).all())
         for chosen in combinations(range(4), k):
             radii = torch.zeros_like(ones)

@@ -7,9 +7,10 @@ from fractions import Fraction
 import pytest
 import torch
 
-from tests.helpers import DTYPE, attacked_margins, largest_certified, points, random_network
+from tests.helpers import DTYPE, attacked_margins, largest_certified, points, random_network, walked
 from tests.runtime.sets.test_piece import asked
-from vlang.runtime.bounds.walk import Nominal, Relaxed
+from vlang.runtime.bounds.linear import Linear
+from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.graph.concrete import trajectory
 from vlang.runtime.methods.slopes import Slopes
 from vlang.runtime.methods.table import METHODS
@@ -35,7 +36,7 @@ def test_any_slopes_are_sound(cell: str, noise: float) -> None:
         nominal = Nominal.at(network.unroll(3), x)
         ball = Ball(torch.full((2, 3), 0.3, dtype=DTYPE), Fraction(2))
         with torch.no_grad():
-            relaxed = Relaxed(nominal, ball, "plane", moved)
+            relaxed = Linear(nominal, ball, moved).run()
             upper = relaxed.upper(nominal.graph.output, torch.eye(3, dtype=DTYPE))
             for p in points(nominal, ball, 30):
                 for value, (lo, hi) in zip(trajectory(nominal.graph, p), relaxed.boxes, strict=True):
@@ -75,8 +76,8 @@ def test_zero_moves_are_the_rules_planes() -> None:
     question = asked("lstm", Fraction(2))
     rows = torch.arange(3)
     with torch.no_grad():
-        plain = Relaxed(question.centre, question.ball, "plane").upper(question.centre.graph.output, question.rows)
-        moved = Relaxed(question.centre, question.ball, "plane", Slopes().choice(rows, 3)).upper(question.centre.graph.output, question.rows)
+        plain = walked(question.centre, question.ball, "plane").upper(question.centre.graph.output, question.rows)
+        moved = Linear(question.centre, question.ball, Slopes().choice(rows, 3)).run().upper(question.centre.graph.output, question.rows)
     assert torch.equal(plain, moved)
 
 

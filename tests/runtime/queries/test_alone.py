@@ -40,8 +40,9 @@ def compare(folder: Path, head: str, kind: str, keys: str, samples: tuple[int, .
     turned = ", ".join(f"data[{i}]" for i in reversed(samples))
     order = rows(folder, f"{head}\n{kind} q {{ network = net, perturbation = p, {keys}\n  sweep input in [{turned}]\n}}\n")
     assert sorted(map(json.dumps, order)) == sorted(map(json.dumps, together))
-    both = f"{head}\n{kind} first {{ network = net, perturbation = p, {data} }}\n{kind} q {{ network = net, perturbation = p, input = data[1], {keys} }}\n"
-    alone = rows(folder, both, "-q", "q")
+    first = f"{kind} first {{ network = net, perturbation = p, {data} }}"
+    one = f"{kind} q {{ network = net, perturbation = p, input = data[1], {keys} }}"
+    alone = rows(folder, f"{head}\n{first}\n{one}\n", "-q", "q")
     assert alone == [row for row in together if row["sample"] == alone[0]["sample"]]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vlang.lower.spec import compile_spec
-from vlang.report import Results
+from vlang.results import Results
 from vlang.runtime.execute import execute
 from vlang.text.source import Source
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from vlang.lower.spec import compile_spec
-from vlang.report import Row
+from vlang.results import VerifyRow
 from vlang.runtime.attacks.witness import _within
 from vlang.runtime.execute import execute
 from vlang.text.source import Source
@@ -32,7 +32,7 @@ def tiny(tmp_path: Path, bias: float = 0.0) -> None:
     save_file(weights, tmp_path / "tiny.safetensors")
 
 
-def verify(tmp_path: Path, x: float, eps: str, norm: str, label: int = 0, extra: str = "", method: str = "interval") -> Row:
+def verify(tmp_path: Path, x: float, eps: str, norm: str, label: int = 0, extra: str = "", method: str = "interval") -> VerifyRow:
     text = f"""rspec 1
 network net {{ checkpoint = "tiny.safetensors" }}
 input one {{ values = [[{x!r}, 0]], label = {label} }}

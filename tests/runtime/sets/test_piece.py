@@ -10,15 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers import DTYPE, attacked_margins, largest_certified, random_network
+from tests.helpers import DTYPE, attacked_margins, largest_certified, quadratic, random_network
+from vlang.runtime import rounding
 from vlang.runtime.attacks.base import project
-from vlang.runtime.bounds.quadratic import Quadratic
-from vlang.runtime.bounds.walk import Nominal, Region, Relaxed
+from vlang.runtime.bounds.coordinates import Chart
+from vlang.runtime.bounds.nominal import Nominal
+from vlang.runtime.bounds.walk import Walk
 from vlang.runtime.graph.concrete import trajectory
-from vlang.runtime.methods.table import BOUNDS, CHEAP, METHODS, PLANES, Asked, Bounds, _outward, cutting_directions, halved, nearest_boundary, spanned
+from vlang.runtime.methods.pieces import cutting_directions, halved, nearest_boundary, spanned
+from vlang.runtime.methods.questions import PLANES, QUADRATIC, Asked, Bounds
+from vlang.runtime.methods.table import METHODS
 from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.piece import Piece
-from vlang.typed.signatures import METHODS as NAMES
 
 NORMS = [Fraction(1), Fraction(3, 2), Fraction(2), Fraction(5), None]
 
@@ -35,12 +38,6 @@ def asked(cell: str, norm: Fraction | None, at_most: int | None = None, clip: bo
     label = nominal.logits.argmax(1).tolist()
     rows = torch.stack([torch.stack([eye[j] - eye[y] for j in range(3) if j != y]) for y in label])
     return Asked(nominal, Ball(radii, norm, at_most, room), rows, 64)
-
-
-def test_every_method_of_the_language_has_an_implementation() -> None:
-    assert ("auto", *METHODS) == NAMES
-    assert set(BOUNDS) == set(NAMES)
-    assert set(CHEAP) == set(METHODS)
 
 
 def random_directions(question: Asked, count: int, seed: int = 0) -> Tensor:
@@ -86,7 +83,7 @@ def holes(question: Asked, directions: Tensor, weights: Tensor, eps: float, halv
     owner, (low, high) = torch.arange(3), spanned(ball, directions)
     for _ in range(4):
         owner, low, high = halve(owner, low, high, weights[owner])
-    low, high = _outward(low, -1), _outward(high, 1)
+    low, high = rounding.moved_out(low, -1), rounding.moved_out(high, 1)
     g = torch.Generator().manual_seed(1)
     tried = [project(torch.randn(question.centre.inputs.shape, generator=g, dtype=DTYPE) * 10.0 ** (i % 5 - 2), ball) for i in range(40)]
     for direction in directions.unbind(1):
@@ -176,7 +173,7 @@ def test_squares_that_underflow_are_not_lost() -> None:
 
 @pytest.mark.parametrize("cell", ["rnn_tanh", "rnn_relu", "lstm", "gru"])
 @pytest.mark.parametrize("norm", [Fraction(1), Fraction(2), None])
-@pytest.mark.parametrize("bounds", [PLANES, Quadratic])
+@pytest.mark.parametrize("bounds", [PLANES, QUADRATIC])
 def test_points_of_a_piece_never_leave_its_boxes(cell: str, norm: Fraction | None, bounds: Bounds) -> None:
     met = 0
     for count, at_most, clip in ((1, None, False), (2, None, True), (1, 2, False)):
@@ -185,13 +182,13 @@ def test_points_of_a_piece_never_leave_its_boxes(cell: str, norm: Fraction | Non
         for ends in ENDS[2:3] if clip else ENDS[::2]:
             part = piece(question.ball, random_directions(question, count), ends)
             with torch.no_grad():
-                relaxed = bounds(Nominal.at(nominal.graph, nominal.inputs + part.offset), part)
+                relaxed = bounds.make(Nominal.at(nominal.graph, nominal.inputs + part.offset), part, question.chart)
                 upper = relaxed.upper(nominal.graph.output, torch.eye(3, dtype=DTYPE))
                 met += check_points(relaxed, upper, part, nominal)
     assert met > 30
 
 
-def check_points(relaxed: Relaxed, upper: Tensor, part: Piece, nominal: Nominal) -> int:
+def check_points(relaxed: Walk, upper: Tensor, part: Piece, nominal: Nominal) -> int:
     """No node of a point of the piece outside its box, no output above its bound. Returns the number of points."""
     delta, inside = points_between(part, 80, seed=1)
     values = trajectory(nominal.graph, (nominal.inputs + delta * (1 - 1e-12)).flatten(0, 1))
@@ -215,7 +212,7 @@ def test_wide_frames_and_single_frames_of_pieces() -> None:
             for ends in ENDS[1:3]:
                 part = piece(ball, random_directions(replace(question, ball=ball), 2) * 3, ends)
                 with torch.no_grad():
-                    relaxed = Quadratic(Nominal.at(nominal.graph, x + part.offset), part)
+                    relaxed = quadratic(Nominal.at(nominal.graph, x + part.offset), part)
                     check_points(relaxed, relaxed.upper(nominal.graph.output, torch.eye(3, dtype=DTYPE)), part, nominal)
 
 
@@ -246,7 +243,7 @@ def test_balls_whose_last_form_is_too_large_or_not_finite_are_cut_too(n: int, fr
     eye = torch.eye(3, dtype=DTYPE)
     label = nominal.logits.argmax(1).tolist()
     question = Asked(nominal, Ball(torch.ones(2, frames, dtype=DTYPE), Fraction(2)), torch.stack([eye[[(y + 1) % 3]] - eye[[y]] for y in label]), 64)
-    assert question.hull.worthwhile
+    assert question.coordinates.worthwhile
     with torch.no_grad():
         found, weights = cutting_directions(question, torch.arange(2), torch.full((2,), 0.1, dtype=DTYPE))
     assert found.shape == (2, 1, frames, n)
@@ -262,14 +259,14 @@ def test_a_batch_that_does_not_fit_is_halved() -> None:
         want = question.relax(PLANES, index, eps)
 
         def most(rows: int) -> Bounds:
-            def bounds(nominal: Nominal, region: Region) -> Relaxed:
+            def made(nominal: Nominal, region: Ball | Piece, chart: Chart | None) -> Walk:
                 if len(nominal.inputs) > rows:
                     raise RuntimeError(
                         "[enforce fail at alloc_cpu.cpp:75] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes."
                     )
-                return PLANES(nominal, region)
+                return PLANES.make(nominal, region, chart)
 
-            return bounds
+            return Bounds(False, made)
 
         assert torch.allclose(question.relax(most(1), index, eps), want, rtol=1e-12, atol=0)
         with pytest.raises(RuntimeError, match="allocate"):

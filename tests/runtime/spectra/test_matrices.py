@@ -9,11 +9,10 @@ from torch import Tensor
 
 from tests.helpers import DTYPE, random_network
 from vlang.runtime.graph.concrete import logits
-from vlang.runtime.network.cells import CELLS
 from vlang.runtime.network.normalize import normalized
 from vlang.runtime.network.unroll import Network
 from vlang.runtime.spectra.matrices import jacobians, recurrent
-from vlang.typed.signatures import GATE_WORDS
+from vlang.words.cells import CELLS as WORDS
 
 
 def restarted(network: Network, layer: int, reverse: bool, state: Tensor) -> Network:
@@ -35,7 +34,7 @@ def restarted(network: Network, layer: int, reverse: bool, state: Tensor) -> Net
 def test_products_of_jacobians_are_those_of_whole_runs(cell: str) -> None:
     """The product over all frames is the derivative of the last state by the first, which the logits see through the head."""
     network = random_network(cell, n=3, s=4, classes=9, scale=0.6, initial=True, seed=2)
-    s, states = 4, CELLS[cell].states
+    s, states = 4, len(WORDS[cell].states)
     x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), dtype=DTYPE)
     product = np.linalg.multi_dot(jacobians(network, x, 0, False, 4)[::-1])
     assert product.shape == (s * states, s * states)
@@ -84,8 +83,8 @@ def test_layers_and_directions_see_what_lies_below(layer: int, reverse: bool) ->
 def test_derived_networks_have_the_asked_radius(cell: str) -> None:
     network = random_network(cell, layers=2, bidirectional=True, seed=3)
     derived = normalized(network, 0.8)
-    gates = len(GATE_WORDS[cell]) or 1
-    assert gates == CELLS[cell].gates
+    gates = WORDS[cell].rows
+    assert gates == WORDS[cell].rows
     for layer, reverse, gate in [(a, b, g) for a in (0, 1) for b in (False, True) for g in range(gates)]:
         before, after = (recurrent(n, layer, reverse, gate).numpy() for n in (network, derived))
         assert abs(np.linalg.eigvals(after)).max() == pytest.approx(0.8)

@@ -12,18 +12,22 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from vlang import cli
+from vlang.expression import written
 from vlang.formats import PAGES
-from vlang.judge.values import written
 from vlang.judge.verdict import EXIT_CODES, judge
 from vlang.lower.spec import compile_spec
-from vlang.report import EngineInfo, Page, QueryResult, Report, Results, Row
+from vlang.plan import DatasetInput, Plan
+from vlang.report import Page, Report
+from vlang.results import ROWS, EngineInfo, QueryResult, Results, Row, SpectrumResult
 from vlang.runtime.execute import execute
 from vlang.text.parser import parse_expression
 from vlang.text.source import Source
+from vlang.typed.conditions import Scope, check_value
 
 SPECS = Path(__file__).parents[3] / "specs"
 HEAD = """rspec 1
@@ -39,10 +43,9 @@ estimate guess { network = a, input = d, perturbation = p, target = any, sweep n
 CERTIFIED = {("a", 0): 0.1, ("a", 1): 0.2, ("b", 0): 0.3, ("b", 1): 0.4}
 
 
-def row(sample: int, swept: dict[str, str], **values: object) -> Row:
-    verdict = "certified" if "radius" in values else "unknown"
-    found = Row(sample, "A", "A", "any", (0, 1, 2, 3), 2, verdict, swept=tuple(swept.items()))  # type: ignore[arg-type]
-    return replace(found, **values)  # type: ignore[arg-type]
+def row(sample: int, swept: dict[str, str], kind: str = "radius", **values: Any) -> Row:
+    asked = {"sample": sample, "label": "A", "predicted": "A", "target": "any", "frames": (0, 1, 2, 3), "norm": 2}
+    return ROWS[kind](**{**asked, "verdict": "certified" if "radius" in values else "unknown", "swept": tuple(swept.items()), **values})
 
 
 def answers(name: str) -> list[Row]:
@@ -55,9 +58,9 @@ def answers(name: str) -> list[Row]:
         for sample in (0, 1):
             radius = CERTIFIED[swept["network"], sample]
             factor = {"cert": 1.0, "near": 5.0, "far": 7.0 if swept.get("method") == "cw" else 9.0, "guess": 3.0}[name]
-            found.append(
-                row(sample, swept, **({"estimate": radius * factor, "verdict": "estimate"} if name == "guess" else {"radius": radius * factor}))
-            )
+            kind = {"cert": "radius", "near": "attack", "far": "attack", "guess": "estimate"}[name]
+            value = {"estimate": radius * factor, "verdict": "estimate"} if name == "guess" else {"radius": radius * factor}
+            found.append(row(sample, swept, kind, **value))
     return found
 
 
@@ -65,7 +68,14 @@ def judged(world: Path, report: str, **changed: list[Row]) -> Report:
     plan = compile_spec(Source(str(world / "x.rspec"), HEAD + report))
     rows = {q.name: changed.get(q.name, answers(q.name)) for q in plan.queries}
     results = tuple(QueryResult(q.name, q.kind, 1.0, tuple(rows[q.name])) for q in plan.queries)
-    return judge(plan, Results(EngineInfo("0", "0", "cpu", "float64"), results))
+    return judge(plan, found(plan, results))
+
+
+def found(plan: Plan, results: tuple[QueryResult, ...], spectra: tuple[SpectrumResult, ...] = ()) -> Results:
+    """What a run might have returned."""
+    variants = [v for q in (*plan.queries, *plan.spectra) for v in q.variants]
+    files = {v.network.checkpoint for v in variants} | {v.input.inputs.path for v in variants if isinstance(v.input, DatasetInput)}
+    return Results(EngineInfo("0", "0", "cpu", "float64"), results, spectra, tuple((path, "0" * 64) for path in files))
 
 
 def page(world: Path, report: str, **changed: list[Row]) -> Page:
@@ -82,7 +92,8 @@ def test_rows_are_joined_on_what_they_ask(world: Path) -> None:
 
 def test_certified_numbers_are_rounded_down_attacks_up(world: Path) -> None:
     third = [row(0, {"network": "a"}, radius=1 / 3)]
-    found = page(world, "report r { of = [cert, near], rows = network }", cert=third, near=[replace(third[0], radius=2 / 3, verdict="falsified")])
+    near = [row(0, {"network": "a"}, "attack", radius=2 / 3, verdict="falsified")]
+    found = page(world, "report r { of = [cert, near], rows = network }", cert=third, near=near)
     assert found.table.lines == (("a", "0.3333", "0.6667"),)
 
 
@@ -194,9 +205,9 @@ def test_the_page_fetches_nothing_and_escapes_everything(world: Path) -> None:
     assert "&lt;script&gt;" in text
 
 
-def words(**extra: object) -> list[Row]:
+def words(**extra: Any) -> list[Row]:
     tokens = ["What", "is", "$1", "<b>", "dog", "?"]
-    return [Row(0, "A", "A", "any", (k,), 2, "certified", tokens=(t,), radius=0.1 * (k + 1), **extra) for k, t in enumerate(tokens)]  # type: ignore[arg-type]
+    return [row(0, {}, frames=(k,), tokens=(t,), radius=0.1 * (k + 1), **extra) for k, t in enumerate(tokens)]
 
 
 TEXT = """rspec 1
@@ -215,7 +226,7 @@ report r { of = q, rows = frames, picture = strokes }
 
 def pictured(world: Path, spec: str, rows: list[Row]) -> Page:
     plan = compile_spec(Source(str(world / "x.rspec"), spec))
-    return judge(plan, Results(EngineInfo("0", "0", "cpu", "float64"), (QueryResult("q", "radius", 1.0, tuple(rows)),))).pages[0]
+    return judge(plan, found(plan, (QueryResult("q", "radius", 1.0, tuple(rows)),))).pages[0]
 
 
 def test_words_are_drawn_over_their_radii(world: Path) -> None:
@@ -361,9 +372,9 @@ attack near { network = a, input = d[1], perturbation = p, sweep input in [d[1],
 report r { of = [cert, near], rows = input }
 """
     plan = compile_spec(Source(str(world / "x.rspec"), spec))
-    found = {"cert": (("e[1]", 0.5), ("d[1]", 0.1)), "near": (("d[1]", 0.2), ("e[1]", 0.9))}
-    results = [QueryResult(q.name, q.kind, 1.0, tuple(row(1, {"input": name}, radius=size) for name, size in found[q.name])) for q in plan.queries]
-    report = judge(plan, Results(EngineInfo("0", "0", "cpu", "float64"), tuple(results)))
+    sizes = {"cert": (("e[1]", 0.5), ("d[1]", 0.1)), "near": (("d[1]", 0.2), ("e[1]", 0.9))}
+    rows = {q.name: tuple(row(1, {"input": name}, q.kind, radius=size) for name, size in sizes[q.name]) for q in plan.queries}
+    report = judge(plan, found(plan, tuple(QueryResult(q.name, q.kind, 1.0, rows[q.name]) for q in plan.queries)))
     assert report.pages[0].table.lines == (("e[1]", "0.5", "0.9001"), ("d[1]", "0.1", "0.2001"))
     assert report.verdict == "passed"
 
@@ -391,9 +402,9 @@ report r {
     plan = compile_spec(Source(str(world / "x.rspec"), spec))
     assert plan.reports[0].queries == ("one", "two", "near", "far", "of_a", "of_b")
     sizes = {"one": 0.5, "two": 0.25, "near": 0.75, "far": 1.0}
-    results = tuple(QueryResult(q.name, q.kind, 1.0, (row(1, {}, radius=sizes[q.name]),)) for q in plan.queries)
+    results = tuple(QueryResult(q.name, q.kind, 1.0, (row(1, {}, q.kind, radius=sizes[q.name]),)) for q in plan.queries)
     spectra = execute(replace(plan, queries=(), reports=()), "test").spectra
-    report = judge(plan, Results(EngineInfo("0", "0", "cpu", "float64"), results, spectra))
+    report = judge(plan, found(plan, results, spectra))
     lines = report.pages[0].table.lines
     assert [line[:3] for line in lines] == [("a", "0.5", "0.75"), ("b", "0.25", "1")]
     assert all(float(line[3]) > 0 for line in lines)
@@ -423,6 +434,7 @@ def test_an_aggregate_counts_each_row_once(world: Path) -> None:
     "text", ["(a + b) * 2", "a - (b - 1)", "a - b - 1", "a / (b / c)", "-(a + b)", "not (a > b and b > c)", "a > b or b > c and c > a", "(1/3) * a"]
 )
 def test_expressions_are_written_as_they_are_meant(text: str) -> None:
-    first = parse_expression(text)
-    assert written(parse_expression(written(first))) == written(first)
+    scope = Scope({"a": "number", "b": "number", "c": "number"}, "this test")
+    first = check_value(parse_expression(text), scope, {})
+    assert check_value(parse_expression(written(first)), scope, {}) == first
     assert ("(" in written(first)) == ("(" in text and "1/3" not in text) or "1/3" in text

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
-from vlang.judge.values import Scope, check, evaluate, found, written
+from vlang.expression import written
+from vlang.judge.values import Answers, evaluate, found
 from vlang.judge.verdict import judge
 from vlang.plan import Expectation, Plan, QueryPlan
-from vlang.report import EngineInfo, QueryResult, Results, Row
+from vlang.results import BoundsRow, EngineInfo, QueryResult, RadiusRow, Results, Row, VerifyRow
 from vlang.text.parser import parse_expression
+from vlang.typed.conditions import Scope, check
 
-ROWS = [{"radius": (r, r)} for r in (0.1, 0.4, 0.2, 0.3)]
+ROWS = [Answers({"radius": (r, r)}) for r in (0.1, 0.4, 0.2, 0.3)]
+ASKED: dict[str, Any] = {"label": "A", "predicted": "A", "target": "any", "frames": (0,), "norm": 2}
 
 
 @pytest.mark.parametrize(
@@ -37,24 +41,24 @@ ROWS = [{"radius": (r, r)} for r in (0.1, 0.4, 0.2, 0.3)]
     ],
 )
 def test_values(text: str, value: bool) -> None:
-    condition = check(parse_expression(text), Scope.of_query("radius", "several rows"), {})
+    condition = check(parse_expression(text), Scope.of_query("radius"), {})
     assert evaluate(condition, ROWS) == (value, value)
 
 
 def test_a_single_row_needs_no_aggregate() -> None:
-    condition = check(parse_expression("radius >= 0.1"), Scope.of_query("radius", None), {})
+    condition = check(parse_expression("radius >= 0.1"), Scope.of_query("radius"), {})
     assert evaluate(condition, ROWS[:1]) == (True, True)
     assert found(condition, ROWS[:1]) == "radius = 0.1"
     assert written(condition) == "radius >= 0.1"
 
 
 def row(radius: float, complete: bool = True) -> Row:
-    return Row(sample=0, label="A", predicted="A", target="any", frames=(0,), norm=2, verdict="certified", radius=radius, complete=complete)
+    return RadiusRow(sample=0, **ASKED, verdict="certified", radius=radius, complete=complete)
 
 
 def verdicts(text: str, rows: list[Row], kind: str = "radius", gate: str = "expect") -> tuple[str, str]:
-    condition = check(parse_expression(text), Scope.of_query(kind, "several rows"), {})
-    expectation = Expectation(gate, text, condition, None, 1, 1)  # type: ignore[arg-type]
+    condition = check(parse_expression(text), Scope.of_query(kind), {})
+    expectation = Expectation(gate, text, condition, None, 1, 1, 1, 9)  # type: ignore[arg-type]
     plan = Plan("x", "0", (), (QueryPlan("q", kind, (), (expectation,)),))  # type: ignore[arg-type]
     report = judge(plan, Results(EngineInfo("0", "0", "cpu", "float64"), (QueryResult("q", kind, 0.0, tuple(rows)),)))
     return report.queries[0].expectations[0].verdict, report.verdict
@@ -81,8 +85,8 @@ def test_a_budget_leaves_conditions_undecided_only_where_it_matters() -> None:
 
 
 def test_rows_that_a_budget_left_undone_are_undecided() -> None:
-    done = Row(sample=0, label="A", predicted="A", target="any", frames=(0,), norm=2, verdict="certified", margin=1.0)
-    late = Row(sample=1, label="A", predicted="A", target="any", frames=(0,), norm=2, verdict="unknown", complete=False)
+    done = VerifyRow(sample=0, **ASKED, eps=0.1, verdict="certified", margin=1.0)
+    late = VerifyRow(sample=1, **ASKED, eps=0.1, verdict="unknown", complete=False)
     assert verdicts("rate(certified) >= 90%", [done, late], kind="verify")[0] == "unknown"
     assert verdicts("count(falsified) == 0", [done, late], kind="verify")[0] == "unknown"
     assert verdicts("rate(certified) >= 50%", [done, late], kind="verify")[0] == "passed"
@@ -90,5 +94,5 @@ def test_rows_that_a_budget_left_undone_are_undecided() -> None:
 
 
 def test_no_condition_is_true_of_a_margin_that_is_not_a_number() -> None:
-    bad = Row(sample=0, label="A", predicted="A", target="any", frames=(0,), norm=2, verdict="unknown", margin=math.nan)
+    bad = BoundsRow(sample=0, **ASKED, eps=0.1, verdict="unknown", margin=math.nan)
     assert verdicts("min(margin) > 0", [bad], kind="bounds")[0] == "failed"

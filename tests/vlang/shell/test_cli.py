@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -85,7 +86,7 @@ def test_report(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert main([spec(world, body), "--json", "-"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert list(report) == ["schema", "verdict", "spec", "engine", "queries"]
+    assert list(report) == ["schema", "verdict", "spec", "engine", "networks", "data", "queries"]
     assert report["engine"]["dtype"] == "float64"
     (query,) = report["queries"]
     assert len(query["rows"]) == 8
@@ -98,6 +99,10 @@ def test_report(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert not {"eps", "lower", "upper"} & set(row), "fields that do not apply are absent"
     (gate,) = query["expectations"]
     assert (gate["verdict"], gate["because"], gate["line"]) == ("passed", "so", 9)
+    assert (gate["end_line"], gate["end_column"]) == (9, gate["column"] + len('expect min(radius) > 0 because "so"'))
+    (network,) = report["networks"]
+    assert network["sha256"] == hashlib.sha256((world / "text.safetensors").read_bytes()).hexdigest()
+    assert (network["reading"]["cell"], network["reading"]["readout"]) == ("lstm", "last")
     assert gate["actual"].startswith("min(radius) = ")
 
 
@@ -201,7 +206,7 @@ def test_internal_errors_are_short_and_exit_3(world: Path, monkeypatch: pytest.M
         raise ZeroDivisionError("a bug")
 
     path = spec(world, ask())
-    monkeypatch.setattr("vlang.lower.spec.compile_spec", broken)
+    monkeypatch.setattr("vlang.shell.commands.compile_spec", broken)
     assert main([path]) == 3
     err = capsys.readouterr().err
     assert "internal error" in err

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from vlang.lower.spec import compile_spec
-from vlang.report import Row
+from vlang.results import CertifiableRow
 from vlang.runtime.execute import execute
 from vlang.text.source import Source
 from vlang.vcheck import certificate
@@ -55,7 +55,7 @@ def certify(
     extra: str = "",
     seed: int = 0,
     tolerance: float = 0.2,
-) -> Row:
+) -> CertifiableRow:
     """Run one question on net.safetensors; its certificate goes to c.cert."""
     x = np.random.default_rng(seed).random((1, m, n)).astype(np.float32) - (0.0 if "clip" in perturbation else 0.5)
     np.save(folder / "x.npy", x)

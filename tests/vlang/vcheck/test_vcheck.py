@@ -312,8 +312,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     )
     assert vrun(["run", str(spec), "--certificates", str(tmp_path / "proofs"), "--json", str(tmp_path / "r.json")]) == 0
     rows = json.loads((tmp_path / "r.json").read_text())["queries"][0]["rows"]
-    assert [r["certificate"] for r in rows] == [f"q-{i}.cert" for i in range(3)]
-    assert sorted(p.name for p in (tmp_path / "proofs").iterdir()) == [f"q-{i}.cert" for i in range(3)]
+    assert len({r["certificate"] for r in rows}) == 3
+    assert {p.name for p in (tmp_path / "proofs").iterdir()} == {r["certificate"] for r in rows}
     proofs = [str(tmp_path / "proofs" / r["certificate"]) for r in rows]
     net = ["--network", str(tmp_path / "net.safetensors")]
     assert vcheck([*proofs, *net, "--spec", str(spec)]) == 0

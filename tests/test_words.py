@@ -1,0 +1,59 @@
+"""Who computes with a word has a table of the same keys as vlang/words: nothing is half added."""
+
+from __future__ import annotations
+
+from vlang.formats import FORMATS, PAGES
+from vlang.formats.pictures import KINDS as PICTURES
+from vlang.judge.values import AGGREGATES
+from vlang.lower.queries import VARIANTS
+from vlang.results import ROWS, SpectrumRow
+from vlang.runtime.attacks import ATTACKS
+from vlang.runtime.graph.enclosure import FUNCTIONS
+from vlang.runtime.methods.table import BOUNDS, METHODS
+from vlang.runtime.network.cells import CELLS
+from vlang.runtime.queries import QUERIES
+from vlang.runtime.relaxations import RELAXATIONS
+from vlang.typed.conditions import FIELDS
+from vlang.typed.signatures import KINDS
+from vlang.vcheck.functions import VALUES
+from vlang.vcheck.network import CELLS as CHECKED
+from vlang.words import aggregates, attacks, cells, formats, layers, matrices, methods, queries
+
+
+def test_cells() -> None:
+    assert set(CELLS) == set(cells.CELLS) == set(CHECKED)
+    for word, cell in cells.CELLS.items():
+        assert (CHECKED[word].gates, CHECKED[word].states) == (cell.rows, cell.states)
+
+
+def test_methods() -> None:
+    assert set(METHODS) == set(methods.computing())
+    assert set(BOUNDS) == {method.outputs for method in methods.METHODS.values()}
+    for method in methods.METHODS.values():
+        assert {*method.ladder, *method.smaller, *([] if method.refinement is None else [method.refinement])} <= set(METHODS)
+
+
+def test_attacks() -> None:
+    assert set(ATTACKS) == {word for word, attack in attacks.ATTACKS.items() if not attack.substitutes}
+
+
+def test_queries() -> None:
+    assert set(QUERIES) == set(queries.QUERIES) == set(ROWS)
+    assert {*queries.QUERIES, "spectrum"} == set(FIELDS) == {kind for kind, signature in KINDS.items() if signature.query}
+    assert set(VARIANTS) == {KINDS[kind].form for kind in queries.QUERIES}
+
+
+def test_quantities_and_aggregates() -> None:
+    assert all(hasattr(SpectrumRow, name) or name in SpectrumRow.__dataclass_fields__ for name in matrices.QUANTITIES)
+    assert set(AGGREGATES) == set(aggregates.AGGREGATES)
+
+
+def test_formats() -> None:
+    assert set(PAGES) == set(formats.PAGES)
+    assert set(FORMATS) == set(formats.RUNS)
+    assert set(PICTURES) == set(formats.PICTURES) - {"auto", "none"}
+
+
+def test_functions() -> None:
+    assert set(RELAXATIONS) == set(FUNCTIONS) == set(VALUES) - {"identity", "one"}  # factors of products, to the checker
+    assert set(layers.ACTIVATIONS) - {"none"} <= set(RELAXATIONS)
