@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vlang.plan import DataError, Problem, Variant, VerifyVariant
 from vlang.results import CertifiableRow, RadiusRow, Row
+from vlang.runtime.bounds.cushions import LEAST, TYPICAL
 from vlang.runtime.bounds.quadratic import Quadratic
 from vlang.runtime.bounds.walk import Walk
 from vlang.runtime.evidence.statement import Producer, statement
@@ -136,6 +137,7 @@ def _claim(by: Producer, loaded: Loaded[Any], case: Case, query: str, method: st
         **by.stated(FORMAT, query),
         "statement": "real-arithmetic network with exactly these weights",
         "method": method,
+        "cushions": [TYPICAL, LEAST],
         **said,
         "network": said["network"] | network,
     }

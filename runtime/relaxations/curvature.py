@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vlang.runtime import rounding
+from vlang.runtime import elementary, rounding
 
 Interval = tuple[Tensor, Tensor]
 #: One tensor per argument of the nonlinearity, all of one shape.
@@ -26,28 +26,28 @@ def product(a: Interval, b: Interval) -> Interval:
 
 
 def tanh(lo: Tensor, hi: Tensor) -> Interval:
-    return _rising(torch.tanh, lo, hi)
+    return _rising(elementary.tanh, lo, hi)
 
 
 def tanh_second(lo: Tensor, hi: Tensor) -> Interval:
-    return _wave(lambda z: -2 * torch.tanh(z) * sech2(z), TANH_PEAK, TANH_TOP, lo, hi)
+    return _wave(lambda z: -2 * elementary.tanh(z) * sech2(z), TANH_PEAK, TANH_TOP, lo, hi)
 
 
 def sigmoid(lo: Tensor, hi: Tensor) -> Interval:
-    return _rising(torch.sigmoid, lo, hi)
+    return _rising(elementary.sigmoid, lo, hi)
 
 
 def sigmoid_second(lo: Tensor, hi: Tensor) -> Interval:
-    return _wave(lambda v: -sigmoid_derivative(v) * torch.tanh(v / 2), SIGMOID_PEAK, SIGMOID_TOP, lo, hi)
+    return _wave(lambda v: -sigmoid_derivative(v) * elementary.tanh(v / 2), SIGMOID_PEAK, SIGMOID_TOP, lo, hi)
 
 
 def sech2(z: Tensor) -> Tensor:
     """tanh', accurate relative to its own size."""
-    return torch.cosh(z.clamp(-300, 300)) ** -2
+    return elementary.cosh(z.clamp(-300, 300)) ** -2
 
 
 def sigmoid_derivative(v: Tensor) -> Tensor:
-    return torch.sigmoid(v) * torch.sigmoid(-v)
+    return elementary.sigmoid(v) * elementary.sigmoid(-v)
 
 
 def _rising(f: Callable[[Tensor], Tensor], lo: Tensor, hi: Tensor) -> Interval:

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vlang.runtime import rounding
+from vlang.runtime import elementary, rounding
 from vlang.runtime.relaxations import curvature
 from vlang.runtime.relaxations.base import Args, Nonlinearity, Rule
 from vlang.runtime.relaxations.curvature import Interval
@@ -64,10 +64,10 @@ class _SigmoidTimes(Nonlinearity):
         raise NotImplementedError
 
     def value(self, *y: Tensor) -> Tensor:
-        return torch.sigmoid(y[0]) * self.factor(y[1])
+        return elementary.sigmoid(y[0]) * self.factor(y[1])
 
     def gradient(self, *y: Tensor) -> Args:
-        return curvature.sigmoid_derivative(y[0]) * self.factor(y[1]), torch.sigmoid(y[0]) * self.factor_slope(y[1])
+        return curvature.sigmoid_derivative(y[0]) * self.factor(y[1]), elementary.sigmoid(y[0]) * self.factor_slope(y[1])
 
     def second(self, lo: Args, hi: Args) -> tuple[Interval, ...]:
         k, bend = self.factor_ranges(lo[1], hi[1])
@@ -104,7 +104,7 @@ class _SigmoidTimes(Nonlinearity):
         box = _Box.of(self, lo, hi)
 
         v0, z0 = (lo[0] + hi[0]) / 2, (lo[1] + hi[1]) / 2
-        s0 = torch.sigmoid(v0)
+        s0 = elementary.sigmoid(v0)
         tangent = (s0 * (1 - s0) * self.factor(z0), s0 * self.factor_slope(z0))
         corners = box.corners.sigma * box.corners.k
         return supporting_plane(lo, hi, corners, lambda slopes: self._maximise(box, slopes), tangent, PLANE_PASSES)
@@ -156,7 +156,7 @@ class _Box:
     @classmethod
     def of(cls, f: _SigmoidTimes, lo: Args, hi: Args) -> _Box:
         v, z = torch.stack([lo[0], hi[0]]), torch.stack([lo[1], hi[1]])
-        s, k = torch.sigmoid(v), f.factor(z)
+        s, k = elementary.sigmoid(v), f.factor(z)
         first, second = [0, 0, 1, 1], [0, 1, 0, 1]
         every = torch.ones((4, *lo[0].shape), dtype=torch.bool, device=lo[0].device)
         corners = Candidates(v[first], z[second], s[first], k[second], every)
@@ -181,7 +181,7 @@ class SigmoidTanh(_SigmoidTimes):
     """Q(v,z) = sigma(v) tanh(z): edges in both directions and one interior candidate."""
 
     def factor(self, z: Tensor) -> Tensor:
-        return torch.tanh(z)
+        return elementary.tanh(z)
 
     def factor_slope(self, z: Tensor) -> Tensor:
         return curvature.sech2(z)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vlang.runtime import rounding
+from vlang.runtime import elementary, rounding
 from vlang.runtime.relaxations import curvature
 from vlang.runtime.relaxations.base import Args, Nonlinearity, Plane, Planes, Rule
 from vlang.runtime.relaxations.curvature import Interval
@@ -69,7 +69,7 @@ class Tanh(_Sigmoidal):
     """tanh(y) = -tanh(-y)."""
 
     def value(self, *y: Tensor) -> Tensor:
-        return torch.tanh(y[0])
+        return elementary.tanh(y[0])
 
     def gradient(self, *y: Tensor) -> Args:
         return (curvature.sech2(y[0]),)
@@ -87,7 +87,7 @@ class Sigmoid(_Sigmoidal):
     kappa: ClassVar[float] = 1.0
 
     def value(self, *y: Tensor) -> Tensor:
-        return torch.sigmoid(y[0])
+        return elementary.sigmoid(y[0])
 
     def gradient(self, *y: Tensor) -> Args:
         return (curvature.sigmoid_derivative(y[0]),)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vlang.runtime import rounding
+from vlang.runtime import elementary, rounding
 
 
 def sigmoid_edge(k: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
@@ -19,7 +19,7 @@ def sigmoid_edge(k: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
     q = a / k
     q = torch.where((q > 0) & (q <= 0.25), q.clamp(min=rounding.tiny(q)), torch.nan)
     small = 2 * q / (1 + (1 - 4 * q).sqrt())
-    v = torch.log((1 - small) / small)
+    v = elementary.log((1 - small) / small)
     positive = k > 0
     return torch.where(positive, v, -v), torch.where(positive, 1 - small, small)
 
@@ -34,8 +34,8 @@ def tanh_edge(k: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 def _atanh(root: Tensor, q: Tensor) -> Tensor:
     """atanh of root = sqrt(1 - q), to a few units in the last place of the result near 0 and near 1."""
-    small = torch.log1p(2 * root / (1 - root)) / 2
-    return torch.where(root < 0.5, small, torch.log((1 + root) / q.sqrt()))
+    small = elementary.log1p(2 * root / (1 - root)) / 2
+    return torch.where(root < 0.5, small, elementary.log((1 + root) / q.sqrt()))
 
 
 def inside(x: Tensor, lo: Tensor, hi: Tensor) -> Tensor:
@@ -75,6 +75,6 @@ def sigmoid_tanh_interior(a: Tensor, b: Tensor, iterations: int) -> tuple[Tensor
     s = 1 - w
     q = b / s
     tanh = (1 - q).sqrt()
-    bracket = torch.log((1 - w_lo) / w_lo) - torch.log((1 - w_p) / w_p)
+    bracket = elementary.log((1 - w_lo) / w_lo) - elementary.log((1 - w_p) / w_p)
     slack = (g(w) - a).abs() * bracket
-    return torch.log(s / w), _atanh(tanh, q), s, tanh, slack
+    return elementary.log(s / w), _atanh(tanh, q), s, tanh, slack

@@ -24,6 +24,8 @@ from .statement import BITS
 from .vectors import Array, exact, vector
 
 FORMAT = "rspec-certificate/2"
+#: How certificates split cushions that do not say it.
+CUSHIONS = 0.45, 1e-30
 #: A checkpoint's tensors and metadata.
 Network = tuple[dict[str, Array], dict[str, str]]
 
@@ -95,9 +97,13 @@ def _check(claim: dict[str, Any], arrays: dict[str, Array], networks: dict[str, 
     whole = region_of(claim, arrays, x)
     nodes = unroll(tensors, said, len(x))
     rows = margins(claim["label"], claim["against"], nodes[-1].width)
+    share, least = claim.get("cushions", CUSHIONS)
+    if not all(isinstance(v, float) and 0 < v < float("inf") for v in (share, least)):
+        raise ValueError("its cushions are not split by two numbers above 0")
+    split = share, least
     for j, region in enumerate(pieces_of(claim["pieces"], arrays, whole)):
         own = {name.removeprefix(f"{j}."): a for name, a in arrays.items() if name.startswith(f"{j}.")}
-        Proof(nodes, region, own, rows).prove(processes)
+        Proof(nodes, region, own, rows, split).prove(processes)
     return in_words(claim, metadata, whole)
 
 

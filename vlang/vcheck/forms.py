@@ -62,8 +62,8 @@ class Forms:
     First the rows are substituted back (`follow`, in any order), then `bend` makes motions and forms of them, node by node.
     """
 
-    def __init__(self, stated: Statement, rows: Array) -> None:
-        self.stated = stated
+    def __init__(self, stated: Statement, rows: Array, split: tuple[float, float]) -> None:
+        self.stated, self.split = stated, split
         self.parabolas: dict[int, tuple[list[Vector], list[Vector], list[Vector]]] = {}
         self.followed = {i: both_ways(stated.nodes[i].width) for i in stated.claimed if f"{i}.motion" in stated.arrays}
         self.moving = set(self.followed)
@@ -130,7 +130,9 @@ class Forms:
         for name, sign in (("above", 1), ("below", -1)):
             sides.append(list(map(vector, self.stated.parabola(i, node, name).T)))
             bends = [[sign * k for k in row[arity + 1 :]] for row in sides[-1]]
-            cushions = [cushion(arb_mat([k] if arity == 1 else [k[:2], k[1:]]), r, t) for k, r, t in zip(bends, residuals, steps, strict=True)]
+            cushions = [
+                cushion(arb_mat([k] if arity == 1 else [k[:2], k[1:]]), r, t, self.split) for k, r, t in zip(bends, residuals, steps, strict=True)
+            ]
             weights = Balls.around([v for w, _ in cushions for v in w.entries()], node.width, arity, arity)
             forms.append((jacobian.mT @ (weights @ jacobian))[:, rows, columns])
             constants.append(Balls.around([c for _, c in cushions]))

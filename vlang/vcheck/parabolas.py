@@ -72,12 +72,13 @@ def least(x: Balls, y: Balls, sign: int) -> Balls:
     return Balls.exactly(-np.max([(-ab).most() for ab in products], 0))
 
 
-def cushion(k: arb_mat, residual: Vector, steps: Vector) -> tuple[arb_mat, arb]:
+def cushion(k: arb_mat, residual: Vector, steps: Vector, split: tuple[float, float]) -> tuple[arb_mat, arb]:
     """w and c with 1/2 d' k d <= 1/2 u' w u + c, where d = u + r and |r| <= residual.
 
-    d' k d <= u' k u + 2 sum_i |(k u)_i| R_i + r' k r, and 2 |x| R <= tau x^2 + R^2 / tau for any tau > 0.
+    d' k d <= u' k u + 2 sum_i |(k u)_i| R_i + r' k r, and 2 |x| R <= tau x^2 + R^2 / tau for any tau > 0. split: the share of a neuron's reach, and
+    the least reach, that the certificate takes for R / tau.
     """
-    typical = [arb(max(1e-30, 0.45 * float(norm2(map(operator.mul, row, steps))))) for row in k.table()]
+    typical = [arb(max(split[1], split[0] * float(norm2(map(operator.mul, row, steps))))) for row in k.table()]
     constant = total(r * (t + k[i, i].max(ZERO) * r) / 2 for i, (r, t) in enumerate(zip(residual, typical, strict=True)))
     if len(residual) == 2:
         constant += abs(k[0, 1]) * residual[0] * residual[1]

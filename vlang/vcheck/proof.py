@@ -26,11 +26,11 @@ FINE_BITS = 192
 
 
 class Proof:
-    """rows: over the last node, what must stay below zero."""
+    """rows: over the last node, what must stay below zero. split: see `cushion`."""
 
-    def __init__(self, nodes: list[Node], region: Region, arrays: dict[str, Array], rows: Array) -> None:
+    def __init__(self, nodes: list[Node], region: Region, arrays: dict[str, Array], rows: Array, split: tuple[float, float]) -> None:
         self.stated, self.rows = Statement(nodes, region, arrays), rows
-        self.forms = Forms(self.stated, rows)
+        self.forms = Forms(self.stated, rows, split)
 
     def prove(self, processes: int) -> None:
         """Follow the rows that motions and the margin need, make forms of them, and check every node. Raises InvalidError."""
