@@ -17,7 +17,7 @@ from vlang.words.queries import QUERIES
 SPECS = Path(__file__).parents[3] / "specs"
 #: What is asked of each kind beside network, input and perturbation.
 KEYS = {
-    "radius": "engine = { max_radius = 4 }",
+    "radius": "engine = { max_radius = 4, tolerance = 1/20 }",
     "verify": "eps = 1/8",
     "bounds": "eps = 1/8",
     "attack": "restarts = 5, steps = 10, engine = { max_radius = 4 }",
@@ -47,15 +47,14 @@ def compare(folder: Path, head: str, kind: str, keys: str, samples: tuple[int, .
 
 
 @pytest.mark.parametrize("kind", sorted(QUERIES))
-@pytest.mark.parametrize("frames", ["all", "each"])
-@pytest.mark.parametrize("cell", ["lstm", "rnn"])
-def test_every_kind(kind: str, frames: str, cell: str, world: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("cell", "frames"), [("lstm", "each"), ("lstm", "all"), ("rnn", "each")])
+def test_every_kind(kind: str, cell: str, frames: str, world: Path, tmp_path: Path) -> None:
     head = f"""rspec 1
 network net {{ checkpoint = "{world}/{cell}.safetensors" }}
-dataset data {{ source = "{world}/data.npz", pick = first(5) }}
+dataset data {{ source = "{world}/data.npz", pick = first(4) }}
 perturbation p {{ frames = {frames}, norm = 2 }}
 """
-    compare(tmp_path, head, kind, KEYS[kind], tuple(range(5)))
+    compare(tmp_path, head, kind, KEYS[kind], tuple(range(4)))
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -63,10 +62,10 @@ perturbation p {{ frames = {frames}, norm = 2 }}
 def test_every_method(method: str, cell: str, world: Path, tmp_path: Path) -> None:
     head = f"""rspec 1
 network net {{ checkpoint = "{world}/{cell}.safetensors" }}
-dataset data {{ source = "{world}/data.npz", pick = first(4) }}
+dataset data {{ source = "{world}/data.npz", pick = first(3) }}
 perturbation p {{ frames = each, norm = inf }}
 """
-    compare(tmp_path, head, "radius", f"engine = {{ method = {method}, max_radius = 4 }}", tuple(range(4)))
+    compare(tmp_path, head, "radius", f"engine = {{ method = {method}, max_radius = 4, tolerance = 1/20 }}", tuple(range(3)))
 
 
 @pytest.mark.parametrize("method", sorted(m for m, word in ATTACKS.items() if not word.substitutes))
@@ -84,8 +83,8 @@ def test_words_of_a_question(tmp_path: Path) -> None:
     """Where every word's own set begins at another frame, and a batch bounds what does not move in some of its rows."""
     head = f"""rspec 1
 network net {{ checkpoint = "{SPECS}/checkpoints/questions_gru.safetensors" }}
-input question {{ text = "Who wrote the book of the year ?" }}
+input question {{ text = "Who wrote the book ?" }}
 """
     ask = "radius q { network = net, input = question, engine = { method = planes }, perturbation = { frames = FRAMES, norm = 2 } }\n"
     together = rows(tmp_path, head + ask.replace("FRAMES", "each"))
-    assert [r["radius"] for r in together] == [rows(tmp_path, head + ask.replace("FRAMES", f"[{k}]"))[0]["radius"] for k in range(8)]
+    assert [r["radius"] for r in together] == [rows(tmp_path, head + ask.replace("FRAMES", f"[{k}]"))[0]["radius"] for k in range(5)]
