@@ -22,7 +22,7 @@ TYPICAL, LEAST = 0.45, 1e-30
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """A node's value: centre + linear . z + something within residual. z: the perturbation as the hull sees it, its first coordinates.
+    """A node's value: centre + linear . z + something within residual. z: the perturbation in `Coordinates`, its first coordinates.
 
     shape: centre, residual [B, width]; linear [B, width, D].
     """

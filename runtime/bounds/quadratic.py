@@ -3,8 +3,8 @@
 A plane charges every neuron its worst error over its box, as if all neurons could be at their corners at once. With parabolas that are low on average
 instead (`relaxations.parabola`), a row is at most constant + g . delta + sum_j L_j 1/2 d_j' K_j d_j, where a neuron's distance from its centre
 d_j = J_j delta + residual is itself linear in the input up to a residual that is known from earlier steps. So the row is at most linear plus one
-quadratic form of the perturbation, and its largest value over the set is an eigenvalue problem (`spectral`). Every box is the intersection with the
-one by planes (runtime/README.md, section 10).
+quadratic form of the perturbation, and its largest value over the set is an eigenvalue problem (`multipliers`). Every box is the intersection with
+the one by planes (runtime/README.md, section 10).
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class Quadratic(Planar):
     def _bounds(self, top: int, reached: Reached, count: int, parts: list[Inputs], steps: int = 0) -> list[Tensor]:
         """Upper bounds over the set of rows that were substituted back, with each of some linear parts in place of their own.
 
-        top: the node whose rows these are. steps: see `spectral.largest`. shape: [B, R] each.
+        top: the node whose rows these are. steps: see `multipliers.largest`. shape: [B, R] each.
         """
         form = self._weigh(reached.nonlinear, count)
         fixed = reached.centre + reached.slack + form.constant

@@ -78,56 +78,76 @@ def spread(refs: Sequence[Ref], weight: Array) -> list[Term]:
 # -- cells ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(frozen=True)
 class Weights:
-    """Of one layer in one direction: of the gates, and beside them of a GRU's new state."""
+    """Of one layer in one direction, as they are stored: rows gate by gate, s a gate."""
 
-    x: arb_mat
-    h: arb_mat
-    bias: Vector
-    new: arb_mat
-    new_bias: Vector
+    ih: Array
+    hh: Array
+    b_ih: Vector
+    b_hh: Vector
 
     @classmethod
     def of(cls, graph: Graph, cell: str, prefix: str, end: str, inside: int, s: int) -> Weights:
         rows = CELLS[cell].gates * s
         ih, hh = graph.tensor(f"{prefix}weight_ih{end}", rows, inside), graph.tensor(f"{prefix}weight_hh{end}", rows, s)
-        b_ih, b_hh = graph.bias(f"{prefix}bias_ih{end}", rows), graph.bias(f"{prefix}bias_hh{end}", rows)
-        new, new_bias = matrix(ih[2 * s :]), b_ih[2 * s :]
-        if cell == "gru":  # r (W_hn h + b_hn) joins W_in x + b_in outside the gate
-            ih, b_ih = np.concatenate([ih[: 2 * s], np.zeros_like(ih[2 * s :])]), b_ih[: 2 * s] + [ZERO] * s
-        return cls(matrix(ih), matrix(hh), list(map(operator.add, b_ih, b_hh)), new, new_bias)
+        return cls(ih, hh, graph.bias(f"{prefix}bias_ih{end}", rows), graph.bias(f"{prefix}bias_hh{end}", rows))
+
+    @property
+    def s(self) -> int:
+        return int(self.hh.shape[1])
+
+    @property
+    def bias(self) -> Vector:
+        return list(map(operator.add, self.b_ih, self.b_hh))
 
 
-#: A step: (graph, where it is, weights, input, gates, states) -> states, of which the first is the output.
-Step = Callable[[Graph, str, Weights, Ref, Ref, list[Ref]], list[Ref]]
+#: A step: (where it is, input, states) -> states, of which the first is the output.
+Step = Callable[[str, Ref, list[Ref]], list[Ref]]
 
 
-def lstm(graph: Graph, at: str, _w: Weights, _x: Ref, gates: Ref, state: list[Ref]) -> list[Ref]:
-    i, f, g, o = split(gates, 4)
-    kept, fresh = graph.apply(at + "forget", "sigmoid_mul", f, state[1]), graph.apply(at + "add", "sigmoid_tanh", i, g)
-    c = graph.affine(at + "cell", [(kept, None), (fresh, None)])
-    return [graph.apply(at + "output", "sigmoid_tanh", o, c), c]
+def lstm(graph: Graph, w: Weights) -> Step:
+    by_x, by_h, bias = matrix(w.ih), matrix(w.hh), w.bias
+
+    def step(at: str, x: Ref, state: list[Ref]) -> list[Ref]:
+        i, f, g, o = split(graph.affine(at + "gates", [(x, by_x), (state[0], by_h)], bias), 4)
+        kept, fresh = graph.apply(at + "forget", "sigmoid_mul", f, state[1]), graph.apply(at + "add", "sigmoid_tanh", i, g)
+        c = graph.affine(at + "cell", [(kept, None), (fresh, None)])
+        return [graph.apply(at + "output", "sigmoid_tanh", o, c), c]
+
+    return step
 
 
-def gru(graph: Graph, at: str, w: Weights, x: Ref, gates: Ref, state: list[Ref]) -> list[Ref]:
-    r, z, n = split(gates, 3)
-    new = graph.affine(at + "new", [(x, w.new), (graph.apply(at + "reset", "sigmoid_mul", r, n), None)], w.new_bias)
-    kept, fresh = graph.apply(at + "keep", "sigmoid_mul", z, state[0]), graph.apply(at + "update", "cosigmoid_tanh", z, new)
-    return [graph.affine(at + "state", [(fresh, None), (kept, None)])]
+def gru(graph: Graph, w: Weights) -> Step:
+    s, by_h, by_x_new, bias_new = w.s, matrix(w.hh), matrix(w.ih[2 * w.s :]), w.b_ih[2 * w.s :]
+    # r (W_hn h + b_hn) joins W_in x + b_in outside the gate.
+    by_x = matrix(np.concatenate([w.ih[: 2 * s], np.zeros_like(w.ih[2 * s :])]))
+    bias = w.bias[: 2 * s] + w.b_hh[2 * s :]
+
+    def step(at: str, x: Ref, state: list[Ref]) -> list[Ref]:
+        r, z, n = split(graph.affine(at + "gates", [(x, by_x), (state[0], by_h)], bias), 3)
+        new = graph.affine(at + "new", [(x, by_x_new), (graph.apply(at + "reset", "sigmoid_mul", r, n), None)], bias_new)
+        kept, fresh = graph.apply(at + "keep", "sigmoid_mul", z, state[0]), graph.apply(at + "update", "cosigmoid_tanh", z, new)
+        return [graph.affine(at + "state", [(fresh, None), (kept, None)])]
+
+    return step
 
 
-def rnn(op: str) -> Step:
-    return lambda graph, at, _w, _x, gates, _state: [graph.apply(at + "state", op, gates)]
+def rnn(op: str) -> Callable[[Graph, Weights], Step]:
+    def of(graph: Graph, w: Weights) -> Step:
+        by_x, by_h, bias = matrix(w.ih), matrix(w.hh), w.bias
+        return lambda at, x, state: [graph.apply(at + "state", op, graph.affine(at + "gates", [(x, by_x), (state[0], by_h)], bias))]
+
+    return of
 
 
 @dataclass(frozen=True)
 class Cell:
-    """states: what the initial ones are called, with the prefix or without; any other tensor has another role."""
+    """states: what the initial ones are called, with the prefix or without; any other tensor has another role. step: of some weights."""
 
     gates: int
     states: tuple[str, ...]
-    step: Step
+    step: Callable[[Graph, Weights], Step]
 
 
 CELLS: Mapping[str, Cell] = MappingProxyType(
@@ -180,15 +200,14 @@ def direction(graph: Graph, claim: dict[str, Any], layer: int, backwards: int, s
     """The outputs of one layer in one direction, in the order in which it meets the frames. sequence: a frame's inputs, from either direction."""
     cell, prefix, end = claim["cell"], claim["prefix"], f"_l{layer}" + "_reverse" * backwards
     s, inside = graph.tensor(f"{prefix}weight_hh{end}").shape[1], sum(r[2] for r in sequence[0])
-    w, state, ways = Weights.of(graph, cell, prefix, end, inside, s), [], 2 if claim["bidirectional"] else 1
+    step, state, ways = CELLS[cell].step(graph, Weights.of(graph, cell, prefix, end, inside, s)), [], 2 if claim["bidirectional"] else 1
     for name in claim["initial"] or [None] * len(CELLS[cell].states):
         start = np.zeros(s) if name is None else graph.tensor(name).reshape(claim["layers"] * ways, s)[layer * ways + backwards]
         state.append(graph.add("initial state", s, bias=vector(start)))
     for t in range(len(sequence))[:: -1 if backwards else 1]:
         at = f"layer {layer}{' reverse' * backwards}, frame {t}, "
         x = sequence[t][0] if len(sequence[t]) == 1 else graph.affine(at + "input", spread(sequence[t], np.eye(inside)))
-        gates = graph.affine(at + "gates", [(x, w.x), (state[0], w.h)], w.bias)
-        state = CELLS[cell].step(graph, at, w, x, gates, state)
+        state = step(at, x, state)
         yield state[0]
 
 
