@@ -64,8 +64,8 @@ def batch_rows(graph: Graph, classes: int, device: torch.device) -> int:
 
 def batch_bytes(device: torch.device) -> int:
     """How much memory one batch may take."""
-    room = int(free_memory(device) * SHARE)
-    return min(room, CPU_BATCH_BYTES) if device.type == "cpu" else room
+    allowed = int(free_memory(device) * SHARE)
+    return min(allowed, CPU_BATCH_BYTES) if device.type == "cpu" else allowed
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -83,8 +83,8 @@ class Question:
     def repeat(self, times: int) -> Question:
         """Every row so many times, one after the other."""
         ball = self.ball
-        room = None if ball.room is None else (ball.room[0].repeat_interleave(times, 0), ball.room[1].repeat_interleave(times, 0))
-        ball = replace(ball, radii=ball.radii.repeat_interleave(times, 0), room=room)
+        clip = None if ball.clip is None else (ball.clip[0].repeat_interleave(times, 0), ball.clip[1].repeat_interleave(times, 0))
+        ball = replace(ball, radii=ball.radii.repeat_interleave(times, 0), clip=clip)
         inputs, rows = (x.repeat_interleave(times, 0) for x in (self.inputs, self.rows))
         return replace(self, inputs=inputs, ball=ball, rows=rows, starts=self.starts * times)
 
@@ -181,8 +181,8 @@ def project(delta: Tensor, ball: Ball) -> Tensor:
             delta = _soften(delta, radii)
         norm = frame_norms(delta, ball)[..., None]
         delta = delta * torch.where(norm > radii, radii / norm.clamp(min=rounding.tiny(delta)), torch.ones_like(norm))
-    if ball.room is not None:
-        delta = torch.minimum(torch.maximum(delta, -ball.room[0]), ball.room[1])
+    if ball.clip is not None:
+        delta = torch.minimum(torch.maximum(delta, -ball.clip[0]), ball.clip[1])
     return delta
 
 

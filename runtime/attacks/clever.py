@@ -90,8 +90,8 @@ def _steepest(
     for start in range(0, batches, at_once):
         deltas = [_drawn(inputs, ball, samples, generator) * radius for _ in range(start, min(start + at_once, batches))]
         delta = torch.cat(deltas).to(inputs.device)
-        if ball.room is not None:
-            delta = torch.minimum(torch.maximum(delta, -ball.room[0]), ball.room[1])
+        if ball.clip is not None:
+            delta = torch.minimum(torch.maximum(delta, -ball.clip[0]), ball.clip[1])
         with torch.enable_grad():
             points = (inputs + delta).requires_grad_()
             (gradient,) = torch.autograd.grad((logits(graph, points, known) @ row).sum(), points)

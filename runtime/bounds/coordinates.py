@@ -86,7 +86,7 @@ class Coordinates:
             self.radii = rounding.enlarged(self.radii, rounding.LITTLE_ROOM) * (reach * (1 + self.chart.defect))
         #: Whether linear and quadratic terms may be maximised together: the balls are then the set itself.
         every = ball.at_most is None or ball.at_most >= count
-        self.exact = ball.room is None and every and (ball.norm in (1, 2) or (ball.norm is None and self.chart is None))
+        self.exact = ball.clip is None and every and (ball.norm in (1, 2) or (ball.norm is None and self.chart is None))
         if isinstance(region, Piece) and self.frames and not self.vertices:
             self.cut = self._cut(region)
 
@@ -180,7 +180,7 @@ class Coordinates:
 
         A clipped gain would know one sign only. Twice: of delta, and of a piece's offset, which is in the ball.
         """
-        bare = replace(self.ball, room=None)
+        bare = replace(self.ball, clip=None)
         return rounding.enlarged(torch.stack([2 * bare.gain(k, error) for k, error in errors.items()]).sum(0))
 
     def directions(self, normals: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ def cutting_directions(asked: Asked, index: Tensor, eps: Tensor) -> tuple[Tensor
         centre, ball = asked.centre.rows(index), asked.ball.rows(index).scaled(eps[:, None])
         found, weights = Quadratic(centre, ball, asked.chart).run().principal(centre.graph.output, asked.rows[index], DIRECTIONS)
         if found.shape[1]:
-            unit = replace(asked.ball.rows(index), room=None, at_most=None)
+            unit = replace(asked.ball.rows(index), clip=None, at_most=None)
             reach = unit.support({k: found[:, :, k] for k in asked.ball.frames})
             return found / reach[..., None, None].clamp(min=1e-300), weights
     found = nearest_boundary(asked)[index, None]
@@ -87,7 +87,7 @@ def nearest_boundary(asked: Asked) -> Tensor:
     Any direction is sound; this one cuts towards the attack. shape: [B, m, n].
     """
     # Without the clip: a clipped ball does not scale with eps, and the cover must hold at every eps.
-    centre, ball, rows = asked.centre, replace(asked.ball, room=None), asked.rows
+    centre, ball, rows = asked.centre, replace(asked.ball, clip=None), asked.rows
     moving = (ball.radii > 0)[:, :, None]
     best = torch.zeros_like(centre.inputs)
     nearest = torch.full_like(centre.inputs[:, 0, 0], torch.inf)

@@ -50,13 +50,13 @@ class Proved:
 class Asked:
     """A batch of questions. ball: the sets at eps = 1. rows: y_j - y_label for the classes asked about. shape: rows [B, T, classes].
 
-    room: how many sets fit in one pass. proof: where everything that gave a margin is kept, for certificates.
+    at_once: how many sets fit in one pass. proof: where everything that gave a margin is kept, for certificates.
     """
 
     centre: Nominal
     ball: Ball
     rows: Tensor
-    room: int
+    at_once: int
     proof: list[Proved] | None = None
 
     def margins(self, walk: Walk, index: Tensor) -> Tensor:
@@ -84,11 +84,11 @@ class Asked:
     def relax(self, bounds: Bounds, index: Tensor, eps: Tensor, cut: tuple[Tensor, Tensor, Tensor] | None = None) -> Tensor:
         """Lower bounds of the margin of rows `index` at `eps`, on the piece of each ball that a cut (directions, low, high) leaves."""
         done = []
-        room = self.room
+        at_once = self.at_once
         if bounds.forms:
             products = self.coordinates.row_bytes(self.centre.graph)
-            room = max(1, min(room // FORMS, batch_bytes(index.device) // max(1, products)))
-        parts = list(torch.split(torch.arange(len(index), device=index.device), room))
+            at_once = max(1, min(at_once // FORMS, batch_bytes(index.device) // max(1, products)))
+        parts = list(torch.split(torch.arange(len(index), device=index.device), at_once))
         while parts:
             part = parts.pop(0)
             i = index[part]

@@ -74,7 +74,7 @@ def optimized(asked: Asked) -> Margins:
     """Planes whose slopes are moved along the margin's gradient, as long as rows are open."""
     count = len(asked.nominal)
     # An autograd tape keeps every tensor of a walk.
-    parts = torch.split(torch.arange(count, device=asked.nominal.device), max(1, asked.room // TAPE))
+    parts = torch.split(torch.arange(count, device=asked.nominal.device), max(1, asked.at_once // TAPE))
     variables = [Slopes() for _ in parts]
 
     def margins(index: Tensor, eps: Tensor) -> Tensor:

@@ -122,13 +122,13 @@ class Loaded(Generic[V]):
         weights = [1.0 if p.weights is None else at_least(p.weights[k]) for k in range(x.shape[1])]
         table = [[w if k in case.frames else 0.0 for k, w in enumerate(weights)] for case in cases]
         radii = torch.tensor(table, dtype=x.dtype, device=x.device)
-        room = None
+        clip = None
         if p.clip is not None:
             at = x[[c.position for c in cases]]
             lo, hi = at_most(p.clip[0]), at_least(p.clip[1])
             spread = spacing(lo, hi, x.dtype)
-            room = ((at - lo).clamp(min=0) + spread, (hi - at).clamp(min=0) + spread)
-        return Ball(radii, p.norm, p.frames.at_most, room)
+            clip = ((at - lo).clamp(min=0) + spread, (hi - at).clamp(min=0) + spread)
+        return Ball(radii, p.norm, p.frames.at_most, clip)
 
     def limits(self, case: Case) -> Limits:
         """The perturbation set of one row at eps = 1, exactly."""
@@ -155,8 +155,8 @@ class Loaded(Generic[V]):
         return eye[asked] - eye[labels][:, None]
 
     def asked(self, cases: tuple[Case, ...]) -> Asked:
-        room = batch_rows(self.graph, len(cases[0].classes), self.network.device)
-        return Asked(self.centre(cases), self.ball(cases), self.rows(cases), room)
+        at_once = batch_rows(self.graph, len(cases[0].classes), self.network.device)
+        return Asked(self.centre(cases), self.ball(cases), self.rows(cases), at_once)
 
     def centre(self, cases: tuple[Case, ...]) -> Nominal:
         centre = Nominal.at(self.graph, self.inputs[[c.position for c in cases]], self.variant.engine.semantics == "deployed32")

@@ -23,13 +23,13 @@ class Ball:
     """A batch of perturbation sets.
 
     shape: radii [B, m] (0 where a frame is fixed). norm: p, exact, or None for infinity. at_most: None for all frames.
-    room: with a clip, how far each coordinate may go down and up, both >= 0. shape: [B, m, n] each.
+    clip: with a valid range, how far each coordinate may go down and up, both >= 0. shape: [B, m, n] each.
     """
 
     radii: Tensor
     norm: Fraction | None
     at_most: int | None = None
-    room: tuple[Tensor, Tensor] | None = None
+    clip: tuple[Tensor, Tensor] | None = None
 
     @property
     def moved(self) -> Tensor:
@@ -56,17 +56,17 @@ class Ball:
 
     def rows(self, index: Tensor) -> Ball:
         """The sets of some rows of the batch."""
-        room = None if self.room is None else (self.room[0][index], self.room[1][index])
-        return replace(self, radii=self.radii[index], room=room)
+        clip = None if self.clip is None else (self.clip[0][index], self.clip[1][index])
+        return replace(self, radii=self.radii[index], clip=clip)
 
     def gain(self, frame: int, coefficient: Tensor) -> Tensor:
         """max of coefficient . delta_frame, rounded up. shape: [B or 1, R, n] -> [B, R]."""
         radius = self.radii[:, frame, None]
         n = coefficient.shape[-1]
         plain = rounding.up(radius * p_norm(coefficient, self.dual), 0 * radius) * (1 + rounding.gamma(n + 64, coefficient.dtype))
-        if self.room is None:
+        if self.clip is None:
             return plain
-        down, up = (r[:, frame, None, :] for r in self.room)
+        down, up = (r[:, frame, None, :] for r in self.clip)
         bound = torch.minimum(torch.where(coefficient > 0, up, down), radius[..., None])
         size = coefficient.abs().expand_as(bound)
         clipped = self._clipped_gain(size, bound, radius)

@@ -69,7 +69,7 @@ class Piece:
         if not coefficients:
             return best, None
         lifts = []
-        euclidean = self.ball.norm == Fraction(2) and self.ball.room is None and self.ball.at_most is None
+        euclidean = self.ball.norm == Fraction(2) and self.ball.clip is None and self.ball.at_most is None
         left, edges = dict(coefficients), torch.zeros_like(best)
         for direction, low, high in zip(self.directions.unbind(1), self.low.unbind(1), self.high.unbind(1), strict=True):
             unit = {k: direction[:, k, None] for k in sorted(self.frames)}
@@ -111,7 +111,7 @@ class _Slab:
     def edge(self, shifted: Mapping[int, Tensor], lam: Tensor) -> Tensor:
         """max(lam low, lam high), and what the subtraction has lost: at most 2 u (|A - lam g| + |lam g|) a coordinate; rounded up."""
         edge = torch.maximum(lam * self.low, lam * self.high)
-        bare = replace(self.ball, room=None)  # norms, which a clipped support function is not
+        bare = replace(self.ball, clip=None)  # norms, which a clipped support function is not
         loss = rounding.gamma(8, lam.dtype) * (bare.support(shifted) + lam.abs() * bare.support(self.unit))
         return rounding.up(edge, edge.abs(), 4) + loss
 
@@ -146,7 +146,7 @@ class _Slab:
 
     def golden(self, coefficients: Mapping[int, Tensor]) -> Tensor:
         """Any norm: golden section on lam, around 0."""
-        bare = replace(self.ball, room=None)
+        bare = replace(self.ball, clip=None)
         support = bare.support(self.unit)
         limit = 4 * bare.support(coefficients) / support.clamp(min=rounding.tiny(support))
 

@@ -102,9 +102,9 @@ radius r {{ network = n, input = i, perturbation = {{ frames = all, norm = 2, cl
 """
     variant = compile_spec(Source(str(world / "x.rspec"), text)).queries[0].variants[0]
     loaded = prepare(variant, Samples.load(variant.input, load.network(variant.network, DTYPE, torch.device("cpu"))))
-    room = loaded.ball(loaded.cases).room
-    assert room is not None
-    inputs, (down, up) = exact(loaded.inputs), (exact(x) for x in room)
+    clip = loaded.ball(loaded.cases).clip
+    assert clip is not None
+    inputs, (down, up) = exact(loaded.inputs), (exact(x) for x in clip)
     assert all(x - d <= Fraction(1, 10) and x + u >= Fraction(9, 10) for x, d, u in zip(inputs, down, up, strict=True))
 
 

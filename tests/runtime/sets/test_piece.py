@@ -45,7 +45,7 @@ def random_directions(question: Asked, count: int, seed: int = 0) -> Tensor:
     first = nearest_boundary(question)
     g = torch.Generator().manual_seed(seed)
     others = torch.randn(len(first), count - 1, *first.shape[1:], generator=g, dtype=DTYPE) * (question.ball.radii > 0)[:, None, :, None]
-    whole = replace(question.ball, room=None, at_most=None)
+    whole = replace(question.ball, clip=None, at_most=None)
     others = others / whole.support({k: others[:, :, k] for k in whole.frames})[..., None, None]
     return torch.cat([first[:, None], others], 1)
 
