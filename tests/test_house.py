@@ -217,7 +217,7 @@ SMALLER = {
     "table5.rspec": ["check"],
     "planes_lines_full.rspec": ["check"],
     "table5_quick.rspec": ["run", "-p", "samples=1", "-p", "steps=20"],
-    "planes_lines.rspec": ["run", "-p", "samples=1"],
+    "planes_lines.rspec": ["run", "-p", "samples=1", "-q", "four_frames"],
     "strokes.rspec": ["run", "-p", "digit=39", "-p", "tolerance=0.5"],
     "digits_table.rspec": ["run", "-p", "samples=4"],
     "questions.rspec": ["run", "-p", "batches=10"],
