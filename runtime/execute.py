@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vlang.plan import DataError, DatasetInput, InputPlan, NetworkPlan, Plan, Problem, QueryPlan, SpectrumPlan, SpectrumQuery
-from vlang.results import EngineInfo, LeftOut, QueryResult, Results, Row, SpectrumResult
+from vlang.results import Coverage, EngineInfo, QueryResult, Results, Row, SpectrumResult
 from vlang.runtime import device
 from vlang.runtime.evidence.certificate import Certificates, refuse
 from vlang.runtime.evidence.statement import Producer
@@ -63,7 +63,7 @@ def execute(
                     if key not in networks:
                         networks[key] = load.network(variant.network, DTYPE, where)
                     if (variant.input, *key) not in samples:
-                        samples[variant.input, *key] = Samples.load(variant.input, networks[key])
+                        samples[variant.input, *key] = Samples.load(variant.input, networks[key], variant.network)
                     if by is not None and WORDS[query.kind].certified:
                         refuse(variant)
                     variants.append(prepare(variant, samples[variant.input, *key]))
@@ -93,8 +93,9 @@ def _paths(plan: Plan) -> list[str]:
     asked: list[tuple[NetworkPlan, InputPlan | None]] = [(v.network, v.input) for q in plan.queries for v in q.variants]
     asked += [(v.network, v.input) for q in plan.spectra for v in q.variants]
     found: dict[str, None] = {network.checkpoint: None for network, _ in asked}
+    found |= {network.reference.path: None for network, _ in asked if network.reference is not None}
     for data in (x for _, x in asked if isinstance(x, DatasetInput)):
-        found |= {array.path: None for array in (data.inputs, data.labels) if array is not None}
+        found |= {array.path: None for array in (data.inputs, data.labels, data.reference) if array is not None}
     return list(found)
 
 
@@ -144,5 +145,5 @@ def _answer(
             answered = QUERIES[query.kind](v, Context(finished, deadline, stopped))
             answered = answered if by is None else by.confirm(v, query.name, answered, stopped)
             rows += answered if witnesses is None else witnesses.keep(v, query.name, answered)
-    left_out = (LeftOut(v.variant.network.name, v.left_out, len(v.samples.numbers)) for v in variants if v.left_out)
-    return QueryResult(query.name, query.kind, time.perf_counter() - start, tuple(rows), tuple(dict.fromkeys(left_out)))
+    coverage = (Coverage(v.variant.network.name, v.correct, len(v.samples.numbers), v.only_correct) for v in variants)
+    return QueryResult(query.name, query.kind, time.perf_counter() - start, tuple(rows), tuple(dict.fromkeys(coverage)))

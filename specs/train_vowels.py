@@ -66,7 +66,7 @@ def main() -> None:
     kept = slice(0, EVERY * KEPT, EVERY)
     np.savez_compressed(args.out / "data" / "vowels_test.npz", inputs=x[kept].numpy(), labels=y[kept].numpy().astype(np.uint8))
     path = args.out / "checkpoints" / "vowels_rnn.safetensors"
-    save_file(dict(model.state_dict()), path, metadata={"test_accuracy": f"{score:.4f}"})
+    save_file(dict(model.state_dict()), path, metadata={"test_accuracy": f"{score:.4f}", "activation": "tanh"})
     print(f"{path}: test accuracy {score:.1%}", flush=True)
 
 

@@ -53,7 +53,7 @@ def make_world(folder: Path) -> Path:
     labels = json.dumps(["A", "B", "C"])
     for cell in ("rnn", "lstm", "gru"):
         model = Classifier(cell, 3, 4, 3)
-        save_file(dict(model.state_dict()), folder / f"{cell}.safetensors", metadata={"labels": labels})
+        save_file(dict(model.state_dict()), folder / f"{cell}.safetensors", metadata={"labels": labels, "activation": "tanh"})
         torch.save(model.state_dict(), folder / f"{cell}.pt")
     text = Classifier("lstm", 3, 4, 3, len(WORDS))
     save_file(dict(text.state_dict()), folder / "text.safetensors", metadata={"labels": labels, "vocabulary": "\n".join(WORDS)})

@@ -112,7 +112,7 @@ def nodes(a: Architecture, frames: int) -> int:
     """Nodes of the unrolled graph, without those of the readout."""
     cell = CELLS[a.cell]
     joined = frames * a.directions * (a.layers - 1) if a.bidirectional else 0
-    head = len(a.head) + sum(x != "none" for x in a.head_activations)
+    head = len(a.head) + sum(x != "none" for x in a.head_activations) + (a.readout_activation != "none") * a.directions
     return frames + a.layers * a.directions * (len(cell.states) + frames * cell.nodes) + joined + head
 
 

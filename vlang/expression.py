@@ -11,6 +11,7 @@ from fractions import Fraction
 
 from vlang.numbers import exactly
 from vlang.text.source import Span
+from vlang.words.queries import COVERAGE
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ def fields(expr: Expression) -> Iterator[Field]:
 
 
 def bare(expr: Expression) -> Iterator[Field]:
-    """The fields that no aggregate makes one value of."""
-    if isinstance(expr, Field):
+    """The fields that have a value a row, and that no aggregate makes one value of."""
+    if isinstance(expr, Field) and expr.name != COVERAGE:
         yield expr
     if not isinstance(expr, Aggregated):
         for part in parts(expr):

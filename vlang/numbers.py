@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
 from types import MappingProxyType
 
 from vlang.words.queries import Rounding
 
 
-def down(value: float, digits: int = 6) -> str:
+def down(value: float | Fraction, digits: int = 6) -> str:
     """At most `value`: for radii, margins and lower bounds."""
     return _rounded(value, digits, ROUND_FLOOR)
 
 
-def up(value: float, digits: int = 6) -> str:
+def up(value: float | Fraction, digits: int = 6) -> str:
     """At least `value`: for upper bounds."""
     return _rounded(value, digits, ROUND_CEILING)
 
 
-def near(value: float, digits: int = 6) -> str:
+def near(value: float | Fraction, digits: int = 6) -> str:
     """About `value`: for what is no bound."""
     return _rounded(value, digits, ROUND_HALF_EVEN)
 
@@ -38,7 +38,8 @@ def exactly(value: Fraction) -> str:
     return decimal if Fraction(decimal) == value or len(str(value)) > 20 else str(value)
 
 
-def _rounded(value: float, digits: int, rounding: str) -> str:
-    if not math.isfinite(value):
+def _rounded(value: float | Fraction, digits: int, rounding: str) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    return f"{float(Context(prec=digits, rounding=rounding).create_decimal_from_float(value)):.{digits}g}"
+    exact = Fraction(value)
+    return f"{float(Context(prec=digits, rounding=rounding).divide(Decimal(exact.numerator), Decimal(exact.denominator))):.{digits}g}"

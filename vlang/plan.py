@@ -21,7 +21,18 @@ Swept = tuple[tuple[str, str], ...]
 class Problem:
     """Something wrong with the data, found only when it is loaded. `kind` is a key of the language's DATA_PROBLEMS."""
 
-    kind: Literal["not_finite", "label_out_of_range", "outside_clip", "target_is_label", "device", "damaged", "no_certificate", "not_float32"]
+    kind: Literal[
+        "not_finite",
+        "label_out_of_range",
+        "outside_clip",
+        "target_is_label",
+        "device",
+        "damaged",
+        "no_certificate",
+        "not_float32",
+        "reference_differs",
+        "reference_shape",
+    ]
     span: Span | None
     details: tuple[str | int, ...]
 
@@ -38,8 +49,8 @@ class DataError(Exception):
 class Architecture:
     """What the names and shapes of a checkpoint's tensors say, completed by its metadata and the spec.
 
-    tensors are named as torch.nn names them, after `prefix`. head: names of the linear layers without '.weight'.
-    initial: names of the tensors of the initial state (h, and c for an LSTM), empty for zeros.
+    tensors are named as torch.nn names them, after `prefix`. head: names of the linear layers without '.weight'; head_activations: between them;
+    readout_activation: before the first. initial: names of the tensors of the initial state (h, and c for an LSTM), empty for zeros.
     """
 
     cell: str  # rnn_tanh, rnn_relu, lstm, gru
@@ -50,12 +61,13 @@ class Architecture:
     input_size: int
     hidden: int
     classes: int
-    readout: str  # last, mean, max
+    readout: str  # last, last_frame, mean, max
     head: tuple[str, ...]
     head_activations: tuple[str, ...]
     embedding: str | None
     tokens: int
     initial: tuple[str, ...]
+    readout_activation: str = "none"
 
     @property
     def directions(self) -> int:
@@ -69,6 +81,7 @@ class Architecture:
             "layers": self.layers,
             "bidirectional": self.bidirectional,
             "readout": self.readout,
+            "readout_activation": self.readout_activation,
             "head": list(self.head),
             "head_activations": list(self.head_activations),
             "embedding": self.embedding,
@@ -77,8 +90,21 @@ class Architecture:
 
 
 @dataclass(frozen=True)
+class ArrayPlan:
+    """One array in a file: .npy, or a member of an .npz."""
+
+    path: str
+    key: str | None
+    shape: tuple[int, ...]
+    span: Span = field(compare=False)
+
+
+@dataclass(frozen=True)
 class NetworkPlan:
-    """normalize: the spectral radius to which every recurrent matrix is scaled; None leaves them as they are."""
+    """normalize: the spectral radius to which every recurrent matrix is scaled; None leaves them as they are.
+
+    inside: the entry of a torch file that holds the tensors, None for the whole. reference: the framework's own outputs for the samples.
+    """
 
     name: str = field(compare=False)
     checkpoint: str
@@ -87,6 +113,8 @@ class NetworkPlan:
     labels: tuple[str, ...]
     span: Span = field(compare=False)
     normalize: Fraction | None = None
+    inside: str | None = None
+    reference: ArrayPlan | None = None
 
     def label_name(self, index: int) -> str | int:
         """The class's name, or its number where classes have no names."""
@@ -111,20 +139,11 @@ class ValuesInput:
 
 
 @dataclass(frozen=True)
-class ArrayPlan:
-    """One array in a file: .npy, or a member of an .npz."""
-
-    path: str
-    key: str | None
-    shape: tuple[int, ...]
-    span: Span = field(compare=False)
-
-
-@dataclass(frozen=True)
 class DatasetInput:
-    """Samples `indices` of an array, each as `frames` frames of `size` numbers. `correct`: only those classified correctly.
+    """Samples `indices` of an array, each as `frames` frames of `size` numbers, of so many in the file. `correct`: only those classified correctly.
 
     starts: where each sample's frames begin in an array of the frames of all samples, one after the other; empty where every sample has a row.
+    reference: the framework's own outputs for the samples of the file, or for those picked.
     """
 
     inputs: ArrayPlan
@@ -133,7 +152,9 @@ class DatasetInput:
     frames: int
     size: int
     correct: bool
+    of: int
     starts: tuple[int, ...] = ()
+    reference: ArrayPlan | None = None
 
 
 InputPlan = TextInput | ValuesInput | DatasetInput

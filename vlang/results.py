@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Literal
 
@@ -136,12 +137,20 @@ ROWS: Mapping[str, type[Row]] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """Samples that a dataset's `where = correct` left out of a query, at one point of its sweeps: so many, of so many."""
+class Coverage:
+    """How many of the samples asked about a network classifies as labelled, at one point of a query's sweeps.
+
+    only: whether `where = correct` leaves out the others.
+    """
 
     network: str
-    samples: int
+    correct: int
     of: int
+    only: bool = False
+
+    @property
+    def share(self) -> Fraction:
+        return Fraction(self.correct, self.of)
 
 
 @dataclass(frozen=True)
@@ -150,12 +159,20 @@ class QueryResult:
     kind: str
     seconds: float
     rows: tuple[Row, ...]
-    left_out: tuple[LeftOut, ...] = ()
+    coverage: tuple[Coverage, ...] = ()
 
 
-def left_out(result: QueryResult) -> list[str]:
-    """What a reader must know who compares networks: each may have lost other samples."""
-    return [f"{x.samples} of {x.of} samples left out: {x.network} classifies them wrongly (where = correct)" for x in result.left_out]
+#: Below this share a query says little about its data, or the network is not the one that was trained.
+LITTLE = Fraction(1, 2)
+
+
+def about_samples(result: QueryResult) -> list[str]:
+    """What a reader must know: each network may have lost other samples, and one that is mostly wrong may have been read wrongly."""
+    lost = [x for x in result.coverage if x.only and x.correct < x.of]
+    told = [f"{x.of - x.correct} of {x.of} samples left out: {x.network} classifies them wrongly (where = correct)" for x in lost]
+    few = [x for x in result.coverage if x.of > 1 and x.share < LITTLE]
+    doubt = "is it read as it was trained, are the inputs scaled as then, do labels count from 0?"
+    return told + [f"warning: {x.network} classifies only {x.correct} of {x.of} samples as labelled: {doubt}" for x in few]
 
 
 @dataclass(frozen=True)

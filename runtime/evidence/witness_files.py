@@ -27,6 +27,7 @@ from vlang.runtime.evidence.statement import Producer, statement
 from vlang.runtime.network.load import assemble
 from vlang.runtime.network.normalize import normalized
 from vlang.runtime.queries.batches import Case, Loaded
+from vlang.words.layers import ACTIVATIONS, READOUTS
 
 FORMAT = "rspec-witness/1"
 
@@ -135,14 +136,16 @@ def _examined(claim: dict[str, Any], centre: Tensor, point: Tensor, tensors: dic
         raise RefutedError(f"its point is not in the set of radius {float(eps):.6g}")
     if not misclassifies(network.unroll(len(centre)), point, eye[against] - eye[label]):
         raise RefutedError(f"none of the classes {against} is surely ahead of {label} there")
-    read_as = ", ".join(f"{k} {said[k]}" for k in ("cell", "layers", "bidirectional", "readout", "head", "head_activations"))
+    read_as = ", ".join(f"{k} {said[k]}" for k in ("cell", "layers", "bidirectional", "readout", "readout_activation", "head", "head_activations"))
     return f"one of the classes {against} is ahead of {label} at a point of the {p['norm']}-norm set of radius {float(eps):.6g}; read as {read_as}"
 
 
 def _architecture(said: dict[str, Any], tensors: dict[str, Tensor]) -> Architecture:
     prefix, head = said["prefix"], tuple(said["head"])
-    if said["readout"] not in ("last", "mean", "max"):
+    if said["readout"] not in READOUTS:
         raise ValueError(f"readout {said['readout']!r} is not known")
+    if said["readout_activation"] not in ACTIVATIONS:
+        raise ValueError(f"activation {said['readout_activation']!r} is not known")
     recurrent = tensors[f"{prefix}weight_hh_l0"]
     return Architecture(
         cell=said["cell"],
@@ -159,6 +162,7 @@ def _architecture(said: dict[str, Any], tensors: dict[str, Tensor]) -> Architect
         embedding=None,
         tokens=0,
         initial=tuple(said["initial"]),
+        readout_activation=said["readout_activation"],
     )
 
 

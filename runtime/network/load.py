@@ -59,6 +59,7 @@ def assemble(tensors: Mapping[str, Tensor], a: Architecture, dtype: torch.dtype,
         head=tuple(linear(n) for n in a.head),
         head_activations=a.head_activations,
         readout=a.readout,
+        readout_activation=a.readout_activation,
         embedding=None if a.embedding is None else get(a.embedding),
     )
 
@@ -82,8 +83,8 @@ def _tensors(plan: NetworkPlan) -> dict[str, Tensor]:
         if plan.format == "safetensors":
             return load_file(plan.checkpoint)
         state = torch.load(plan.checkpoint, map_location="cpu", weights_only=True)
-        return {str(k): v.detach() for k, v in state.items()}
-    except (SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, OSError, ValueError, EOFError, AttributeError) as e:
+        return {str(k): v.detach() for k, v in (state if plan.inside is None else state[plan.inside]).items()}
+    except (SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, OSError, ValueError, EOFError, AttributeError, KeyError) as e:
         raise DataError(Problem("damaged", plan.span, (plan.checkpoint, "checkpoint", str(e).split("\n")[0]))) from None
 
 
@@ -104,23 +105,24 @@ def samples(plan: InputPlan, network: Network) -> tuple[Tensor, list[int] | None
 
 def _dataset(plan: DatasetInput, network: Network) -> tuple[Tensor, list[int] | None, tuple[int, ...]]:
     chosen = list(plan.indices)
-    held = _array(plan.inputs)
+    held = array(plan.inputs)
     rows = np.stack([held[start : start + plan.frames] for start in plan.starts]) if plan.starts else held[chosen]
-    array = rows.reshape(len(chosen), plan.frames, plan.size)
-    x = torch.tensor(np.asarray(array, dtype=np.float64), dtype=network.dtype, device=network.device)
+    cut = rows.reshape(len(chosen), plan.frames, plan.size)
+    x = torch.tensor(np.asarray(cut, dtype=np.float64), dtype=network.dtype, device=network.device)
     broken = (~torch.isfinite(x)).flatten(1).any(1).nonzero().flatten().tolist()
     if broken:
         raise DataError(Problem("not_finite", plan.inputs.span, (f"sample {chosen[broken[0]]} of {plan.inputs.path}",)))
     if plan.labels is None:
         return x, None, plan.indices
-    labels = [int(y) for y in _array(plan.labels)[chosen]]
+    labels = [int(y) for y in array(plan.labels)[chosen]]
     wrong = next((i for i, y in enumerate(labels) if not 0 <= y < network.classes), None)
     if wrong is not None:
         raise DataError(Problem("label_out_of_range", plan.labels.span, (labels[wrong], network.classes, chosen[wrong])))
     return x, labels, plan.indices
 
 
-def _array(plan: ArrayPlan) -> np.ndarray:
+def array(plan: ArrayPlan) -> np.ndarray:
+    """Raises DataError."""
     try:
         if plan.key is None:
             return np.asarray(np.load(plan.path, allow_pickle=False, mmap_mode="r"))

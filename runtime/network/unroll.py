@@ -25,9 +25,9 @@ class Network:
     """A recurrent classifier.
 
     layers[l][d] are the weights of layer l, direction d (0 forward, 1 backward). initial[l][d] is the initial state, one tensor
-    [s] per state of the cell. head: linear layers with `head_activations` between them. readout: last, mean or max over the
-    frames of the top layer (`last` takes each direction's own final state, as torch's h_n does).
-    embedding: [tokens, n] or None.
+    [s] per state of the cell. head: linear layers with `head_activations` between them and `readout_activation` before the first.
+    readout: last, last_frame, mean or max over the frames of the top layer (`last` takes each direction's own final state, as torch's h_n does,
+    `last_frame` what both say of the last frame). embedding: [tokens, n] or None.
     """
 
     cell: str
@@ -37,6 +37,7 @@ class Network:
     head_activations: tuple[str, ...]
     readout: str
     embedding: Tensor | None = None
+    readout_activation: str = "none"
 
     @property
     def input_size(self) -> int:
@@ -78,8 +79,18 @@ class Network:
                     outputs[t].append(state[0])
                 final.append(state[0])
             sequence = [tuple(o) for o in outputs]
-        top = tuple(final) if self.readout == "last" else tuple(_pool(graph, self.readout, o) for o in zip(*sequence, strict=True))
-        return graph.build(self._head(graph, top))
+        return graph.build(self._head(graph, self._read_out(graph, sequence, tuple(final))))
+
+    def _read_out(self, graph: GraphBuilder, sequence: list[tuple[Ref, ...]], final: tuple[Ref, ...]) -> tuple[Ref, ...]:
+        """What the head reads of the top layer, for each direction."""
+        match self.readout:
+            case "last":
+                top = final
+            case "last_frame":
+                top = sequence[-1]
+            case kind:
+                top = tuple(_pool(graph, kind, o) for o in zip(*sequence, strict=True))
+        return top if self.readout_activation == "none" else tuple(graph.apply(self.readout_activation, x) for x in top)
 
     def _head(self, graph: GraphBuilder, features: tuple[Ref, ...]) -> Ref:
         out = features

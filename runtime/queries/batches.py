@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from vlang.plan import DataError, DatasetInput, InputPlan, Problem, TextInput, Variant
+from vlang.plan import DataError, DatasetInput, InputPlan, NetworkPlan, Problem, TextInput, Variant
 from vlang.runtime.attacks.base import Question
 from vlang.runtime.attacks.witness import Limits
 from vlang.runtime.bounds.nominal import Nominal
@@ -22,6 +22,7 @@ from vlang.runtime.graph.concrete import logits
 from vlang.runtime.graph.nodes import Graph
 from vlang.runtime.methods.questions import Asked
 from vlang.runtime.network import load
+from vlang.runtime.network.reference import compare
 from vlang.runtime.network.unroll import Network
 from vlang.runtime.rounding import at_least, at_most, spacing
 from vlang.runtime.sets.ball import Ball
@@ -72,11 +73,14 @@ class Samples:
     numbers: tuple[int, ...]
 
     @classmethod
-    def load(cls, plan: InputPlan, network: Network) -> Samples:
-        """Raises DataError."""
+    def load(cls, plan: InputPlan, network: Network, read: NetworkPlan) -> Samples:
+        """read: how the network was. Raises DataError, also where outputs are not those of a reference."""
         inputs, labels, numbers = load.samples(plan, network)
         graph = network.unroll(inputs.shape[1])
         values = torch.cat([logits(graph, part) for part in torch.split(inputs, AT_ONCE)])
+        of, own = (plan.of, plan.reference) if isinstance(plan, DatasetInput) else (1, None)
+        for reference in (x for x in (read.reference, own) if x is not None and read.normalize is None):
+            compare(reference, values, numbers, of)
         return cls(network, graph, inputs, values, labels, numbers)
 
 
@@ -87,8 +91,13 @@ class Loaded(Generic[V]):
     variant: V
     samples: Samples
     cases: tuple[Case, ...]
-    #: How many samples `where = correct` has left out.
-    left_out: int = 0
+    #: How many samples are classified as labelled.
+    correct: int
+
+    @property
+    def only_correct(self) -> bool:
+        """Whether the others are left out."""
+        return isinstance(self.variant.input, DatasetInput) and self.variant.input.correct
 
     @property
     def network(self) -> Network:
@@ -182,7 +191,7 @@ def prepare(variant: V, samples: Samples) -> Loaded[V]:
                 cases.append(Case(i, numbers[i], labels[i], predicted[i], target, classes, frames))
     if not cases and variant.target.kind == "class" and keep:
         raise DataError(Problem("target_is_label", variant.target.span, (variant.network.label_name(variant.target.index),)))
-    return Loaded(variant, samples, tuple(cases), len(numbers) - len(keep))
+    return Loaded(variant, samples, tuple(cases), sum(a == b for a, b in zip(labels, predicted, strict=True)))
 
 
 def _targets(variant: Variant, label: int, values: list[float], sample: int) -> list[TargetRow]:

@@ -42,18 +42,8 @@ WITHOUT = {
     "spacing": "0.0",
 }
 CONSTANTS = ("LITTLE_ROOM", "UNDERFLOWN")
-#: From quick to slow; the first that fails ends a term's run.
-TESTS = (
-    "tests/runtime/test_terms.py",
-    "tests/runtime/sets",
-    "tests/runtime/relaxations",
-    "tests/runtime/graph",
-    "tests/runtime/bounds",
-    "tests/runtime/methods",
-    "tests/runtime/attacks",
-    "tests/runtime/queries",
-    "tests/runtime/evidence",
-)
+#: Tests of error terms alone; those of the term's own room come after them.
+FIRST = "tests/runtime/test_terms.py"
 
 
 @dataclass(frozen=True)
@@ -118,7 +108,7 @@ def notice(term: Term, copy: Path, tests: list[str]) -> str | None:
 def main() -> int:
     top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     top.add_argument("--only", default="", help="terms of files whose path holds this, or of a place: walk.py:160")
-    top.add_argument("--tests", nargs="*", default=list(TESTS))
+    top.add_argument("--tests", nargs="*", help="in place of tests/runtime/test_terms.py and those of the term's room")
     args = top.parse_args()
     files = sorted(x for x in (ROOT / "runtime").rglob("*.py") if x.name != "rounding.py")
     found = [x for path in files for x in sorted(terms(path), key=lambda x: x.start) if args.only in f"{x.path}:{x.line}"]
@@ -127,7 +117,8 @@ def main() -> int:
         copy = Path(folder) / "tree"
         shutil.copytree(ROOT, copy, symlinks=True, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".hypothesis"))
         for term in found:
-            noticed = notice(term, copy, args.tests)
+            room = f"tests/runtime/{term.path.relative_to(ROOT / 'runtime').parts[0]}"
+            noticed = notice(term, copy, args.tests or [FIRST, room])
             survived += noticed is None
             print(f"{term.path.relative_to(ROOT)}:{term.line}: {' '.join(term.text.split())}: {noticed or 'SURVIVED'}", flush=True)
     print(f"{len(found)} terms, {survived} survived")

@@ -59,6 +59,7 @@ def _page(page: Page) -> dict[str, Any]:
 
 def _query(query: JudgedQuery) -> dict[str, Any]:
     result = query.result
+    left_out = [{"network": x.network, "samples": x.of - x.correct, "of": x.of} for x in result.coverage if x.only and x.correct < x.of]
     return {
         "name": result.name,
         "kind": result.kind,
@@ -66,7 +67,8 @@ def _query(query: JudgedQuery) -> dict[str, Any]:
         "semantics": query.semantics,
         "seconds": round(result.seconds, 3),
         "rows": [_row(r) for r in result.rows],
-        **({"left_out": [{"network": x.network, "samples": x.samples, "of": x.of} for x in result.left_out]} if result.left_out else {}),
+        **({"left_out": left_out} if left_out else {}),
+        "coverage": [{"network": x.network, "correct": x.correct, "of": x.of} for x in result.coverage],
         "expectations": _gates(query.expectations),
     }
 

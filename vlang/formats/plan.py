@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vlang.cost import cost, frames_of, samples_of
+from vlang.formats.reading import read_as
 from vlang.numbers import exactly
 from vlang.plan import (
     AttackVariant,
@@ -70,16 +71,7 @@ def _variant(v: Variant) -> list[str]:
 
 
 def _asked(v: Variant) -> list[str]:
-    return [_network(v.network), _input(v), _perturbation(v), f"target {_target(v.target, v.network)}"]
-
-
-def _network(network: NetworkPlan) -> str:
-    a = network.architecture
-    layers = f"{a.layers} layer" + ("s" if a.layers > 1 else "") + (", bidirectional" if a.bidirectional else "")
-    head = " -> ".join(a.head)
-    size = f"{a.hidden} units, {a.input_size} inputs a frame"
-    scaled = "" if network.normalize is None else f", recurrent matrices of spectral radius {exactly(network.normalize)}"
-    return f"network {network.name}: {a.cell}, {layers}, {size}, readout {a.readout}, head {head}, {a.classes} classes{scaled}"
+    return [read_as(v.network), _input(v), _perturbation(v), f"target {_target(v.target, v.network)}"]
 
 
 def _input(v: Variant) -> str:

@@ -18,10 +18,11 @@ from rich.table import Table
 from rich.text import Text
 
 from vlang.formats import PAGES
+from vlang.formats.reading import read_as
 from vlang.judge.join import frames_of_row
 from vlang.numbers import ROUNDED, down, near, up
 from vlang.report import GateResult, JudgedQuery, JudgedSpectrum, Page, Report
-from vlang.results import AttackRow, BoundsRow, CertifiableRow, Row, SpectrumRow, VerifyRow, left_out
+from vlang.results import AttackRow, BoundsRow, CertifiableRow, Row, SpectrumRow, VerifyRow, about_samples
 from vlang.words.matrices import QUANTITIES
 from vlang.words.queries import QUERIES
 
@@ -52,6 +53,10 @@ def console() -> Console:
 
 def show(report: Report, console: Console) -> None:
     plain = not console.is_terminal
+    for network in report.networks:
+        console.print(Text(read_as(network.plan), "dim"))
+    if report.networks:
+        console.print()
     for query in report.queries:
         console.print(_query(query, plain))
     for matrices in report.spectra:
@@ -138,7 +143,7 @@ def _query(query: JudgedQuery, plain: bool) -> RenderableType:
             rows = sorted(rows, key=_fragility)[:SHOWN_OF_MANY]
             parts.append(Text(f"the {len(rows)} most fragile of {len(result.rows)} rows:", "dim"))
         parts.append(_table(rows, _marked(result.rows), result.kind, plain, any(r.sample for r in result.rows)))
-    parts += [Text(f"  {x}", "yellow") for x in left_out(result)]
+    parts += [Text(f"  {x}", "yellow") for x in about_samples(result)]
     parts += [_gate(g) for g in query.expectations]
     parts.append(Text(""))
     return Group(*parts)
@@ -206,7 +211,7 @@ def _table(rows: Sequence[Row], marked: frozenset[int], kind: str, plain: bool, 
             cells.append(_number(row.norm))
         if isinstance(row, VerifyRow | BoundsRow):
             if "eps" not in swept:
-                cells.append(down(row.eps))
+                cells.append(near(row.eps))
             cells += ["" if row.margin is None else down(row.margin), _outputs(row) if isinstance(row, BoundsRow) else _verdict(row)]
         else:
             style = COLOURS[0] if id(row) in marked else "bold"

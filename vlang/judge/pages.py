@@ -9,7 +9,7 @@ from vlang.judge.gates import judge_over
 from vlang.judge.join import Answered, Record, listing, pivot, records, value_of
 from vlang.plan import DatasetInput, Plan, QueryPlan, ReportPlan, SpectrumQuery
 from vlang.report import Bracket, Heat, Page
-from vlang.results import QueryResult, Results, Row, SpectrumResult, left_out
+from vlang.results import QueryResult, Results, Row, SpectrumResult, about_samples
 from vlang.words.queries import QUERIES
 
 #: A pen's move: dx, dy, end of stroke, end of digit.
@@ -115,6 +115,6 @@ def _provenance(plan: Plan, report: ReportPlan, answered: Answered, results: Res
         )
         yield f"{query.kind} {name}", f"{methods}, seed {seeds}, {len(result.rows)} rows, {result.seconds:.1f} s; {proof}".rstrip("; ")
         if isinstance(result, QueryResult):
-            yield from ((f"{query.kind} {name}", text) for text in left_out(result))
+            yield from ((f"{query.kind} {name}", text) for text in about_samples(result))
     if report.reported is not None:
         yield "reported", f"{report.reported.name}: figures from elsewhere, not computed here"

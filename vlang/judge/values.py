@@ -209,4 +209,4 @@ def found(expr: Expression, rows: Sequence[Answers]) -> str:
 
 
 def _shown(value: Value) -> str:
-    return str(value).lower() if isinstance(value, bool) else down(as_float(value))
+    return str(value).lower() if isinstance(value, bool) else down(value)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from vlang.judge.gates import judge_over
 from vlang.judge.pages import make
 from vlang.judge.values import Answers, of_matrix, of_row
 from vlang.plan import DatasetInput, Plan, QueryPlan, SpectrumPlan, SpectrumQuery, Variant
 from vlang.report import JudgedQuery, JudgedSpectrum, Overall, Page, ReadNetwork, Report
 from vlang.results import QueryResult, Results, SpectrumResult
-from vlang.words.queries import QUERIES
+from vlang.words.queries import COVERAGE, QUERIES
 
 #: The overall verdict's exit code.
 EXIT_CODES: dict[Overall, int] = {"passed": 0, "failed": 1, "inconclusive": 4, "empty": 5}
@@ -21,7 +23,8 @@ def judge(plan: Plan, results: Results) -> Report:
     variants: list[Variant | SpectrumPlan] = [*(v for q in plan.queries for v in q.variants), *(v for q in plan.spectra for v in q.variants)]
     files = dict(results.files)
     networks = tuple(ReadNetwork(n, files.get(n.checkpoint, "")) for n in dict.fromkeys(v.network for v in variants))
-    held = [x for v in variants if isinstance(v.input, DatasetInput) for x in (v.input.inputs, v.input.labels) if x is not None]
+    held = [x for v in variants if isinstance(v.input, DatasetInput) for x in (v.input.inputs, v.input.labels, v.input.reference) if x is not None]
+    held += [v.network.reference for v in variants if v.network.reference is not None]
     data = tuple((path, files.get(path, "")) for path in dict.fromkeys(x.path for x in held))
     verdict = _overall(queries, spectra, pages)
     return Report(plan.path, plan.sha256, plan.params, results.engine, verdict, queries, pages, spectra, networks, data)
@@ -35,7 +38,8 @@ def _judge_spectrum(plan: SpectrumQuery, result: SpectrumResult) -> JudgedSpectr
 def _judge_query(plan: QueryPlan, result: QueryResult) -> JudgedQuery:
     methods = ", ".join(dict.fromkeys(v.method for v in plan.variants))
     semantics = ", ".join(dict.fromkeys(v.engine.semantics for v in plan.variants))
-    rows = [Answers(of_row(r)) for r in result.rows]
+    coverage = min((x.share for x in result.coverage), default=Fraction(1))
+    rows = [Answers({**of_row(r), COVERAGE: (coverage, coverage)}) for r in result.rows]
     return JudgedQuery(result, methods, semantics, tuple(judge_over(e, rows) for e in plan.expectations))
 
 

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from vlang.lower import head
 from vlang.lower.files import Checkpoint, TensorHeader
+from vlang.lower.head import Refuse
+from vlang.lower.layers import Spelled, spelled
 from vlang.plan import Architecture
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
 from vlang.typed.tree import Network
 from vlang.words.cells import CELLS, families, of_family
-from vlang.words.layers import ACTIVATIONS, READOUTS
+from vlang.words.layers import READOUTS
 
-#: An error of a reason, and of a cure where that is not to name tensors as torch.nn does.
-Refuse = Callable[..., SpecError]
-#: Cures of what no renaming helps.
-HEAD = "the head is linear layers on the recurrent part's last states, both directions together"
+#: A cure of what no renaming helps.
 ONE_PART = "one recurrent network to a checkpoint: stacked layers share a prefix and end in _l0, _l1, ..."
-NO_OTHER_PARTS = "normalisation, attention, convolutions and other parts are not supported; leave out tensors that inference does not use"
 
 _RECURRENT = re.compile(r"(?P<prefix>.*?)(?P<part>weight_ih|weight_hh|bias_ih|bias_hh)_l(?P<layer>[0-9]{1,6})(?P<reverse>_reverse)?")
 
@@ -36,26 +35,45 @@ class _Recurrent:
     hidden: int
 
 
-def read(checkpoint: Checkpoint, spec: Network) -> Architecture:
-    """The architecture, or SpecError. Every tensor must have a role: one that is not understood could change the function."""
-    path, where = spec.source.value, spec.source.span
+def read(checkpoint: Checkpoint, given: Network) -> Architecture:
+    """The architecture, or SpecError. Every tensor must have a role: one that is not understood could change the function.
+
+    What the file cannot say (an RNN's activation, what is read out of two directions, an order of layers that fits in two ways) the spec says, or the
+    file's metadata; otherwise it is asked.
+    """
+    path, where, metadata = given.source.value, given.source.span, checkpoint.metadata
+    said: Spelled = spelled(given)
+    spec = said.network
 
     def refuse(reason: str, cure: str | None = None) -> SpecError:
         return SpecError(d.not_recurrent(where, path, reason, cure))
 
     rest = dict(checkpoint.tensors)
-    integral = sorted(n for n, t in rest.items() if not t.floating)
-    if integral:
-        raise refuse(f"{integral[0]} holds {rest[integral[0]].dtype}, not floating-point numbers")
     recurrent = _recurrent(rest, refuse)
-    cell = _cell(recurrent.families, spec, checkpoint.metadata)
+    cell = _cell(recurrent.families, spec, metadata)
     directions = 2 if recurrent.bidirectional else 1
-    initial = _initial(rest, recurrent, CELLS[cell].states, directions, refuse)
+    states = CELLS[cell].states
+    initial = _initial(rest, recurrent, states, directions, refuse)
     embedding, tokens = _embedding(rest, recurrent.input_size, refuse)
-    head, classes = _head(rest, recurrent.hidden * directions, refuse)
-    readout = spec.readout.value if spec.readout else checkpoint.metadata.get("readout", "last")
-    if readout not in READOUTS:
-        raise refuse(f"its metadata says readout = {readout!r}, which is none of {', '.join(READOUTS)}")
+    linears = head.take(rest, checkpoint.format == "torch", refuse)
+    if rest:
+        raise head.unknown_part(rest, (recurrent.layers * directions, recurrent.hidden), states, refuse)
+    for name in (n for n, t in checkpoint.tensors.items() if not t.floating):
+        raise refuse(f"{name} holds {checkpoint.tensors[name].dtype}, not floating-point numbers", "save it as float32: tensor.float()")
+    readout = _readout(spec, metadata, recurrent.bidirectional, refuse)
+    features = recurrent.hidden * directions
+    if said.names is None:
+        example = f"layers = [{'embedding, ' if embedding else ''}{cell}, {readout}"
+        order = head.arrange(linears, features, recurrent.input_size, spec, example, refuse)
+    else:
+        order = head.chosen(linears, said.names, features, given, refuse)
+    if said.embedding is not None and (embedding is not None) != said.embedding:
+        assert given.layers is not None
+        raise SpecError(d.layers_do_not_fit(given.layers.span, f"it has {'an' if embedding else 'no'} embedding"))
+    classes = order[-1].outputs
+    if classes < 2:
+        cure = "give a yes-or-no network two outputs, e.g. rows of zeros for 'no'"
+        raise refuse(f"its head gives {classes} output; a classifier has at least two", cure)
     return Architecture(
         cell=cell,
         prefix=recurrent.prefix,
@@ -66,11 +84,12 @@ def read(checkpoint: Checkpoint, spec: Network) -> Architecture:
         hidden=recurrent.hidden,
         classes=classes,
         readout=readout,
-        head=head,
-        head_activations=_head_activations(len(head) - 1, spec, checkpoint.metadata),
+        head=tuple(x.name for x in order),
+        head_activations=head.activations(len(order) - 1, spec, metadata_list(metadata, "head")),
         embedding=embedding,
         tokens=tokens,
         initial=initial,
+        readout_activation=said.readout_activation,
     )
 
 
@@ -155,12 +174,29 @@ def _cell(found: tuple[str, ...], spec: Network, metadata: Mapping[str, str]) ->
         return next(iter(cells))
     by_activation = {cell.activation: word for word, cell in cells.items()}
     said = cells[stated].activation if stated in cells else None
-    activation = spec.activation.value if spec.activation else said or metadata.get("activation", next(iter(by_activation)) or "")
+    activation = spec.activation.value if spec.activation else said or metadata.get("activation")
+    if activation is None:
+        choices = " or ".join(f"activation = {x}" for x in by_activation)
+        raise SpecError(d.must_be_said(spec.span, "the file does not say which activation its nn.RNN has", choices))
     if activation not in by_activation:
         raise SpecError(d.not_recurrent(spec.source.span, spec.source.value, f"its metadata says activation = {activation!r}"))
     if spec.cell is not None and said not in (None, activation):
         raise SpecError(d.cell_mismatch(spec.cell.span, spec.cell.value, by_activation[activation]))
     return by_activation[activation]
+
+
+def _readout(spec: Network, metadata: Mapping[str, str], bidirectional: bool, refuse: Refuse) -> str:
+    if spec.readout is not None:
+        return spec.readout.value
+    if "readout" in metadata:
+        if metadata["readout"] not in READOUTS:
+            raise refuse(f"its metadata says readout = {metadata['readout']!r}, which is none of {', '.join(READOUTS)}")
+        return metadata["readout"]
+    if bidirectional:
+        what = "the file does not say what is read out of its two directions"
+        choices = "readout = last (each direction's own final state: torch's h_n), last_frame (torch's output[:, -1]), mean or max"
+        raise SpecError(d.must_be_said(spec.span, what, choices))
+    return READOUTS[0]
 
 
 def _initial(rest: dict[str, TensorHeader], recurrent: _Recurrent, states: tuple[str, ...], directions: int, refuse: Refuse) -> tuple[str, ...]:
@@ -189,51 +225,3 @@ def _embedding(rest: dict[str, TensorHeader], input_size: int, refuse: Refuse) -
     if width != input_size:
         raise refuse(f"{names[0]} gives {width} numbers a token, the first layer reads {input_size}")
     return names[0], tokens
-
-
-def _head(rest: dict[str, TensorHeader], features: int, refuse: Refuse) -> tuple[tuple[str, ...], int]:
-    """The linear layers, in the natural order of their names, each fitting the one before."""
-    names = sorted((n.removesuffix(".weight") for n in rest if n.endswith(".weight") and len(rest[n].shape) == 2), key=_natural)
-    width = features
-    for name in names:
-        rows, columns = rest.pop(f"{name}.weight").shape
-        if columns != width:
-            raise refuse(f"{name}.weight reads {columns} numbers, but the layer before it gives {width}", HEAD)
-        bias = rest.pop(f"{name}.bias", None)
-        if bias is not None and bias.shape != (rows,):
-            raise refuse(f"{name}.bias has shape {list(bias.shape)}, expected [{rows}]")
-        width = rows
-    if rest:
-        raise refuse(
-            f"the role of tensor '{sorted(rest)[0]}' is not understood" + (f" (and {len(rest) - 1} more)" if len(rest) > 1 else ""), NO_OTHER_PARTS
-        )
-    if not names:
-        raise refuse("it has no linear head on the recurrent part", HEAD)
-    if width < 2:
-        raise refuse(
-            f"its head gives {width} output; a classifier has at least two", "give a yes-or-no network two outputs, e.g. rows of zeros for 'no'"
-        )
-    return tuple(names), width
-
-
-def _natural(name: str) -> list[tuple[int, int | str]]:
-    return [(0, int(p)) if re.fullmatch("[0-9]{1,18}", p) else (1, p) for p in re.split(r"([0-9]+)", name) if p]
-
-
-def _head_activations(wanted: int, spec: Network, metadata: Mapping[str, str]) -> tuple[str, ...]:
-    stated = spec.head.value if spec.head else metadata_list(metadata, "head")
-    span = spec.head.span if spec.head else spec.source.span
-    if stated is None:
-        if wanted:
-            raise SpecError(
-                d.missing_key(spec.span, "head", "network", f"the activations between its {wanted + 1} linear layers, e.g. head = [relu]")
-            )
-        return ()
-    if len(stated) == 1 and wanted > 1:
-        stated = stated * wanted
-    if len(stated) != wanted:
-        raise SpecError(d.head_activations_length(span, len(stated), wanted))
-    unknown = next((x for x in stated if x not in ACTIVATIONS), None)
-    if unknown is not None:
-        raise SpecError(d.wrong_word(span, "head", unknown, ACTIVATIONS))
-    return tuple(stated)

@@ -6,18 +6,16 @@ Sizes in headers are checked against the file's size before anything is allocate
 from __future__ import annotations
 
 import ast
-import io
 import json
 import math
 import os
-import pickle
 import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError, nearest
@@ -46,12 +44,13 @@ class TensorHeader:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """format: 'safetensors' or 'torch'. metadata: strings by name, empty for torch files."""
+    """format: 'safetensors' or 'torch'. metadata: strings by name, empty for torch files. inside: the entry of the file that holds the tensors."""
 
     path: str
     format: str
     tensors: Mapping[str, TensorHeader]
     metadata: Mapping[str, str]
+    inside: str | None = None
 
 
 def locate(folder: Path, name: str, span: Span) -> str:
@@ -73,11 +72,11 @@ def locate(folder: Path, name: str, span: Span) -> str:
         with path.open("rb"):
             pass
     except (OSError, ValueError) as e:
-        raise SpecError(d.unreadable(span, name, _reason(e))) from None
+        raise SpecError(d.unreadable(span, name, reason(e))) from None
     return str(path.resolve())
 
 
-def _reason(e: Exception) -> str:
+def reason(e: Exception) -> str:
     return (e.strerror or str(e)).lower() if isinstance(e, OSError) else str(e)
 
 
@@ -87,25 +86,10 @@ def read_text(path: str, span: Span) -> str:
     except UnicodeDecodeError as e:
         raise SpecError(d.damaged(span, path, "text file", f"not UTF-8 at byte {e.start}")) from None
     except OSError as e:
-        raise SpecError(d.unreadable(span, path, _reason(e))) from None
+        raise SpecError(d.unreadable(span, path, reason(e))) from None
 
 
-def checkpoint(path: str, span: Span) -> Checkpoint:
-    """The header of a safetensors file or a torch state dict."""
-    try:
-        with open(path, "rb") as f:
-            magic = f.read(16)
-        if magic[:4] == b"PK\x03\x04":
-            return Checkpoint(path, "torch", _torch_zip(path, span), {})
-        # A safetensors header of 640 bytes begins like a pickle.
-        if magic[:2] in (b"\x80\x02", b"\x80\x04", b"\x80\x03", b"\x80\x05") and magic[8:9] != b"{":
-            raise SpecError(d.unknown_format(span, path, "safetensors, or torch.save of a state dict by torch >= 1.6 (this is an older pickle)"))
-        return _safetensors(path, span)
-    except OSError as e:
-        raise SpecError(d.unreadable(span, path, _reason(e))) from None
-
-
-def _safetensors(path: str, span: Span) -> Checkpoint:
+def safetensors(path: str, span: Span) -> Checkpoint:
     what = "safetensors file"
     size = os.path.getsize(path)
     with open(path, "rb") as f:
@@ -128,74 +112,13 @@ def _safetensors(path: str, span: Span) -> Checkpoint:
     for name, tensor in tensors.items():
         begin, end = ends[name]
         if tensor.dtype not in SIZES:
-            raise SpecError(d.damaged(span, path, what, f"tensor '{name}' has the unknown type {tensor.dtype!r}"))
+            raise SpecError(d.unread_tensor(span, path, name, f"of type {tensor.dtype}"))
         wanted = math.prod(tensor.shape) * SIZES[tensor.dtype]
         if min(tensor.shape, default=0) < 0 or begin < 0 or end - begin != wanted:
             raise SpecError(d.damaged(span, path, what, f"tensor '{name}' has a size that does not fit its shape"))
         if 8 + length + end > size:
             raise SpecError(d.damaged(span, path, what, f"tensor '{name}' ends at byte {8 + length + end}, the file at {size}; it is truncated"))
     return Checkpoint(path, "safetensors", tensors, metadata)
-
-
-# -- torch state dicts: the pickle's opcodes are replayed with stand-ins for the few globals a state dict needs -------------
-
-
-@dataclass(frozen=True)
-class _Storage:
-    dtype: str
-
-
-class _ForbiddenError(Exception):
-    """The pickle names a global that a state dict does not need."""
-
-
-class _State(dict[Any, Any]):
-    """Stands for an OrderedDict, whose pickle also sets attributes (`_metadata`)."""
-
-
-class _Header(pickle._Unpickler):
-    """An unpickler that can build nothing but names, shapes and dtypes.
-
-    The Python implementation: its memo is a dictionary, where the C one allocates as many slots as a file asks for.
-    """
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module == "collections" and name == "OrderedDict":
-            return _State
-        if module == "torch._utils" and name in ("_rebuild_tensor_v2", "_rebuild_parameter"):
-            return _rebuild_tensor if name == "_rebuild_tensor_v2" else (lambda data, *_: data)
-        if module == "torch" and name.endswith("Storage"):
-            return name
-        raise _ForbiddenError(f"{module}.{name}")
-
-    def persistent_load(self, pid: Any) -> Any:
-        return _Storage(pid[1] if isinstance(pid[1], str) else "?")
-
-
-def _rebuild_tensor(storage: Any, offset: Any, shape: Any, *_: Any) -> TensorHeader:
-    return TensorHeader(tuple(int(n) for n in shape), storage.dtype)
-
-
-def _torch_zip(path: str, span: Span) -> dict[str, TensorHeader]:
-    what = "torch state dict"
-    try:
-        with zipfile.ZipFile(path) as z:
-            name = next((n for n in z.namelist() if n.endswith("/data.pkl") or n == "data.pkl"), None)
-            if name is None:
-                raise SpecError(d.unknown_format(span, path, "safetensors or a torch state dict (this is another zip file)"))
-            if z.getinfo(name).file_size > LONGEST_HEADER:
-                raise SpecError(d.damaged(span, path, what, "its index is too large"))
-            raw = z.read(name)
-        state = _Header(io.BytesIO(raw)).load()
-    except _ForbiddenError as e:
-        raise SpecError(d.runs_code(span, path, str(e))) from None
-    except SpecError:
-        raise
-    except Exception as e:  # a damaged pickle or zip can raise anything
-        raise SpecError(d.damaged(span, path, what, str(e) or type(e).__name__)) from None
-    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, TensorHeader) for k, v in state.items()):
-        raise SpecError(d.damaged(span, path, what, "it holds something else than a flat dictionary of tensors (save model.state_dict() alone)"))
-    return state
 
 
 # -- numpy files ----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from typing import Literal
 from vlang.lower import files
 from vlang.lower.architecture import metadata_list
 from vlang.lower.architecture import read as read_architecture
-from vlang.plan import NetworkPlan
+from vlang.lower.checkpoints import checkpoint as read_checkpoint
+from vlang.plan import ArrayPlan, NetworkPlan
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
 from vlang.typed.tree import Network
@@ -41,12 +42,12 @@ def derive(form: Network, name: str, base: LoweredNetwork) -> LoweredNetwork:
     """A network with another's weights, its recurrent matrices scaled. Raises SpecError."""
     if form.normalize is None:
         raise SpecError(d.missing_key(form.span, "normalize", "a derived network", "what its recurrent matrices are scaled to"))
-    others = ("checkpoint", "cell", "activation", "readout", "head", "vocabulary", "labels")
+    others = ("checkpoint", "cell", "activation", "readout", "head", "layers", "reference", "vocabulary", "labels")
     given = [(key, getattr(form, key)) for key in others]
     wrong = [d.does_not_apply(value.span, key, "a derived network is like the one it comes from") for key, value in given if value is not None]
     if wrong:
         raise SpecError(*wrong)
-    return LoweredNetwork(replace(base.plan, name=name, normalize=form.normalize.value, span=form.normalize.span), base.words)
+    return LoweredNetwork(replace(base.plan, name=name, normalize=form.normalize.value, span=form.normalize.span, reference=None), base.words)
 
 
 def read(form: Network, name: str, folder: Path) -> LoweredNetwork:
@@ -56,7 +57,7 @@ def read(form: Network, name: str, folder: Path) -> LoweredNetwork:
     if form.normalize is not None:
         raise SpecError(d.does_not_apply(form.normalize.span, "normalize", "only a network derived 'from' another is scaled"))
     path = files.locate(folder, form.source.value, form.source.span)
-    checkpoint = files.checkpoint(path, form.source.span)
+    checkpoint = read_checkpoint(path, form.source.span)
     architecture = read_architecture(checkpoint, form)
     if form.labels is not None:
         labels: tuple[str, ...] | None = tuple(map(str, form.labels.value))
@@ -76,7 +77,19 @@ def read(form: Network, name: str, folder: Path) -> LoweredNetwork:
     if words is not None and architecture.embedding is not None and len(words) != architecture.tokens:
         raise SpecError(d.vocabulary_length(span, len(words), architecture.tokens))
     kind: Literal["safetensors", "torch"] = "torch" if checkpoint.format == "torch" else "safetensors"
-    return LoweredNetwork(NetworkPlan(name, path, kind, architecture, labels or (), form.source.span), None if words is None else Words(words))
+    reference = None if form.reference is None else reference_array(form.reference, folder)
+    plan = NetworkPlan(name, path, kind, architecture, labels or (), form.source.span, inside=checkpoint.inside, reference=reference)
+    return LoweredNetwork(plan, None if words is None else Words(words))
+
+
+def reference_array(given: Located[str], folder: Path) -> ArrayPlan:
+    """The framework's own outputs. Raises SpecError."""
+    path = files.locate(folder, given.value, given.span)
+    header = files.npy(path, given.span)
+    if len(header.shape) not in (1, 2) or 0 in header.shape:
+        cure = "expected the network's outputs, [samples, classes]"
+        raise SpecError(d.shapes_do_not_fit(given.span, f"the reference has shape {list(header.shape)}", cure))
+    return ArrayPlan(path, None, header.shape, given.span)
 
 
 def _vocabulary(form: Network, checkpoint: files.Checkpoint, folder: Path) -> tuple[str, ...] | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vlang.lower import files
-from vlang.lower.networks import LoweredNetwork, Words, class_number
+from vlang.lower.networks import LoweredNetwork, Words, class_number, reference_array
 from vlang.lower.once import Once, refuse
 from vlang.plan import ArrayPlan, DatasetInput, InputPlan, TextInput, ValuesInput
 from vlang.text import diagnostics as d
@@ -95,11 +95,14 @@ def _dataset(once: Once, form: Dataset, index: SampleIndex | None, network: Lowe
         picked = _picked(once, form, arrays, len(arrays.offsets) - 1, index)
         frames = once(_one_length, picked, arrays.offsets, index.span if index is not None else (form.pick.span if form.pick else arrays.where))
         starts = tuple(arrays.offsets[i] for i in picked)
-        return DatasetInput(arrays.inputs, arrays.labels, picked, frames, architecture.input_size, form.where is not None, starts)
+        reference = None if form.reference is None else once(reference_array, form.reference, folder)
+        return DatasetInput(
+            arrays.inputs, arrays.labels, picked, frames, architecture.input_size, form.where is not None, len(arrays.offsets) - 1, starts, reference
+        )
     frames, size = once(_cut, form, arrays, architecture.input_size)
-    return DatasetInput(
-        arrays.inputs, arrays.labels, _picked(once, form, arrays, arrays.inputs.shape[0], index), frames, size, form.where is not None
-    )
+    picked = _picked(once, form, arrays, arrays.inputs.shape[0], index)
+    reference = None if form.reference is None else once(reference_array, form.reference, folder)
+    return DatasetInput(arrays.inputs, arrays.labels, picked, frames, size, form.where is not None, arrays.inputs.shape[0], (), reference)
 
 
 def _cut(form: Dataset, arrays: Arrays, wanted: int) -> tuple[int, int]:

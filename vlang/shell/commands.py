@@ -162,6 +162,8 @@ DATA_PROBLEMS = {
     "damaged": d.damaged,
     "no_certificate": d.no_certificate,
     "not_float32": d.not_float32,
+    "reference_differs": d.reference_differs,
+    "reference_shape": d.reference_shape,
 }
 
 

@@ -346,6 +346,20 @@ def unknown_format(span: Span | None, path: str, known: str) -> Diagnostic:
     return Diagnostic("R307", f"the format of {path} is not known", f"use {known}", span)
 
 
+def unread_tensor(span: Span, path: str, name: str, kind: str) -> Diagnostic:
+    cure = "save it as float32 and dense: tensor.to_dense().float(), after dequantize() where it is quantized"
+    return Diagnostic("R311", f"tensor '{name}' of {path} is {kind}, which is not read", cure, span)
+
+
+def several_dicts(span: Span, path: str, names: Sequence[str]) -> Diagnostic:
+    what = f"{path} holds several dictionaries of tensors: {', '.join(names)}"
+    return Diagnostic("R312", what, "save the one that is meant alone: torch.save(model.state_dict(), ...)", span)
+
+
+def lfs_pointer(span: Span | None, path: str) -> Diagnostic:
+    return Diagnostic("R313", f"{path} is a pointer of git-lfs, not the file itself", "fetch it: git lfs pull", span)
+
+
 def cannot_write(path: str, reason: str) -> Diagnostic:
     return Diagnostic("R308", f"cannot write {path}: {reason}", "choose a path in an existing folder that may be written", None)
 
@@ -364,6 +378,36 @@ def empty_path(span: Span | None) -> Diagnostic:
 def not_recurrent(span: Span, path: str, reason: str, cure: str | None = None) -> Diagnostic:
     cure = cure or "tensors must be named and shaped as torch.nn's are, e.g. rnn.weight_ih_l0"
     return Diagnostic("R401", f"no recurrent network can be read from {path}: {reason}", cure, span)
+
+
+def must_be_said(span: Span, what: str, choices: str) -> Diagnostic:
+    return Diagnostic("R427", what, f"say it: {choices}", span)
+
+
+def two_readings(span: Span, path: str, what: str, example: str) -> Diagnostic:
+    return Diagnostic("R428", f"{path} can be read in two ways: {what}", f"say which, e.g. {example}]", span)
+
+
+def layers_order(span: Span, found: str | None, wanted: str) -> Diagnostic:
+    return Diagnostic("R429", "the layers end too early" if found is None else f"'{found}' cannot stand here", f"expected {wanted}", span)
+
+
+def layers_do_not_fit(span: Span, what: str) -> Diagnostic:
+    return Diagnostic("R430", f"the layers are not those of the checkpoint: {what}", "list every layer of the checkpoint, in order", span)
+
+
+def reference_shape(span: Span, found: str, wanted: str) -> Diagnostic:
+    return Diagnostic(
+        "R431", f"the reference has shape {found}, expected {wanted}", "save a row of outputs for every sample, as the network gives them", span
+    )
+
+
+def reference_differs(span: Span, sample: int, ours: str, theirs: str, apart: str, spread: str, wrong: int, of: int, softmaxed: int) -> Diagnostic:
+    what = f"on sample {sample} this network gives {ours}, the reference says {theirs}: {apart} apart, where the outputs spread over {spread}"
+    cure = "the file is read as another network than the reference's: compare its line of the plan (vrun plan) with your code, gate order included"
+    if softmaxed:
+        cure = "the reference's rows sum to 1: save what the network gives before its softmax"
+    return Diagnostic("R432", f"{what}; {wrong} of {of} samples differ", cure, span)
 
 
 def shapes_do_not_fit(span: Span | None, what: str, cure: str) -> Diagnostic:

@@ -17,7 +17,7 @@ from vlang.text.diagnostics import Diagnostic, SpecError
 from vlang.typed.types import article
 from vlang.words.aggregates import AGGREGATES
 from vlang.words.matrices import QUANTITIES
-from vlang.words.queries import QUERIES, Type
+from vlang.words.queries import COVERAGE, QUERIES, Type
 
 #: How many rows, in words, where one value is wanted of them.
 SEVERAL = "several rows"
@@ -37,7 +37,8 @@ class Scope:
 
     @classmethod
     def of_query(cls, kind: str) -> Scope:
-        return cls(FIELDS[kind], f"{article(kind)} query")
+        whole: dict[str, Type] = {COVERAGE: "number"} if kind in QUERIES else {}
+        return cls({**FIELDS[kind], **whole}, f"{article(kind)} query")
 
     def type_of(self, name: str) -> Type | None:
         if self.open is not None and name.startswith(f"{self.open}."):

@@ -22,6 +22,7 @@ from vlang.typed.types import (
     FramesType,
     IntegerType,
     LabelType,
+    LayerType,
     ListType,
     LocatedType,
     NormType,
@@ -91,6 +92,7 @@ _ASK = {
     "engine": Key(ReferenceType(("engine",)), "how to compute", s.Record(_HERE, ())),
 }
 _ATTRIBUTES = ListType(LocatedType(AttributeType()), "a list of attributes", lone=True)
+_LAYERS = (layers.EMBEDDING, *cells.STATED, *layers.READOUTS, layers.LINEAR, *layers.ACTIVATIONS)
 _EPS = Key(NumberType(Fraction(0)), "the radius asked about", required=True)
 
 KINDS: Mapping[str, Signature] = MappingProxyType(
@@ -107,6 +109,11 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
                 "head": Key(
                     ListType(WordType(layers.ACTIVATIONS), "a list of activations", lone=True), "activations between the head's linear layers"
                 ),
+                "layers": Key(
+                    ListType(LayerType(_LAYERS), "a list of layers"),
+                    "all of them in order, where the file leaves two readings: [lstm, last, linear]",
+                ),
+                "reference": Key(TextType(), "a .npy file of the framework's own outputs for the samples, compared before anything is computed"),
                 "vocabulary": Key(TextType(), "a text file, one token a line"),
                 "labels": Key(ListType(LabelType(), "a list of class names"), "class names in order"),
             },
@@ -128,6 +135,7 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
                 "frames": Key(IntegerType(1), "cuts flat samples into so many frames"),
                 "pick": Key(PickType(), "which samples, before `where`"),
                 "where": Key(WordType(("correct",)), "only correctly classified samples"),
+                "reference": Key(TextType(), "a .npy file of the framework's own outputs for the samples, compared before anything is computed"),
             },
         ),
         "perturbation": Signature(

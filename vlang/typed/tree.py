@@ -12,7 +12,7 @@ from typing import Literal
 
 from vlang.expression import Expression
 from vlang.text.source import Span
-from vlang.typed.types import Frames, Located, Pick, Target
+from vlang.typed.types import Frames, Layer, Located, Pick, Target
 
 Swept = tuple[tuple[str, str], ...]
 
@@ -34,6 +34,8 @@ class Network(Form):
     activation: Located[str] | None
     readout: Located[str] | None
     head: Located[tuple[str, ...]] | None
+    layers: Located[tuple[Layer, ...]] | None
+    reference: Located[str] | None
     vocabulary: Located[str] | None
     labels: Located[tuple[str | int, ...]] | None
 
@@ -59,6 +61,7 @@ class Dataset(Form):
     frames: Located[int] | None
     pick: Located[Pick] | None
     where: Located[str] | None
+    reference: Located[str] | None
 
 
 #: d[3] or d[0:10].

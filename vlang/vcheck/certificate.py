@@ -178,7 +178,9 @@ def in_words(claim: dict[str, Any], metadata: dict[str, str], whole: Region) -> 
     at_once = "" if whole.at_most >= len(whole.radii) else f", {whole.at_most} at once"
     inside = "" if p["clip"] is None else ", all numbers in [{:g}, {:g}]".format(*(float(rational(c, None)) for c in p["clip"]))
     read_as = ", ".join(
-        f"{k} {said[k]}" for k in ("prefix", "embedding", "cell", "layers", "bidirectional", "readout", "head", "head_activations", "initial")
+        f"{k} {said[k]}"
+        for k in ("prefix", "embedding", "cell", "layers", "bidirectional", "readout", "readout_activation", "head", "head_activations", "initial")
+        if k in said
     )
     other = {k: v for k, v in metadata.items() if (k == "readout" and v != said["readout"]) or (k == "activation" and said["cell"] != f"rnn_{v}")}
     differs = f"; NOTE: its metadata says {other}" if other and (said["cell"][:3] == "rnn" or "readout" in other) else ""

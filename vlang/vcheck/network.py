@@ -160,6 +160,10 @@ CELLS: Mapping[str, Cell] = MappingProxyType(
 )
 
 
+#: Of the head, "none" for one that is not there.
+ACTIVATIONS = ("tanh", "relu", "sigmoid", "none")
+
+
 # -- the whole --------------------------------------------------------------------------------------------------------
 
 
@@ -189,7 +193,7 @@ def well_formed(claim: dict[str, Any]) -> None:
         raise InvalidError("a layer of its head is there twice")
     if type(claim["layers"]) is not int or claim["layers"] < 1 or type(claim["bidirectional"]) is not bool:
         raise InvalidError("its layers and directions are no number from 1 and no truth value")
-    if cell not in CELLS or claim["readout"] not in ("last", "mean", "max"):
+    if cell not in CELLS or claim["readout"] not in ("last", "last_frame", "mean", "max"):
         raise InvalidError(f"cell {cell!r} with readout {claim['readout']!r} is not known")
     known = CELLS[cell].states
     if initial and (len(initial) != len(known) or any(n not in (k, claim["prefix"] + k) for n, k in zip(initial, known, strict=True))):
@@ -215,6 +219,8 @@ def read_out(graph: Graph, kind: str, sequence: list[list[Ref]], final: list[Ref
     """What the head reads of the last layer, for each direction."""
     if kind == "last":
         return final
+    if kind == "last_frame":
+        return sequence[-1]
     if kind == "mean":
         share = ONE / len(sequence)
         return [graph.affine("mean", [(r, diagonal([share] * r[2])) for r in refs]) for refs in zip(*sequence, strict=True)]
@@ -231,10 +237,14 @@ def largest_of(graph: Graph, refs: list[Ref]) -> Ref:
 
 
 def head(graph: Graph, claim: dict[str, Any], refs: list[Ref]) -> list[Ref]:
-    """The linear layers on top of what is read, each but the last with its activation."""
+    """The linear layers on top of what is read, each but the last with its activation; what is read may have one too."""
+    before = claim.get("readout_activation", "none")
+    if before not in ACTIVATIONS:
+        raise InvalidError(f"the activation {before!r} is not known")
+    refs = refs if before == "none" else [graph.apply(f"readout {before}", before, r) for r in refs]
     for name, activation in zip(claim["head"], [*claim["head_activations"], "none"], strict=True):
         weight = graph.tensor(f"{name}.weight")
-        if activation not in ("tanh", "relu", "sigmoid", "none") or weight.shape != (len(weight), sum(r[2] for r in refs)):
+        if activation not in ACTIVATIONS or weight.shape != (len(weight), sum(r[2] for r in refs)):
             raise InvalidError(f"the head's layer {name!r} does not fit")
         y = graph.affine(f"head {name!r}", spread(refs, weight), graph.bias(f"{name}.bias", len(weight)))
         refs = [y if activation == "none" else graph.apply(f"head {name!r} {activation}", activation, y)]

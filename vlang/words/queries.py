@@ -34,6 +34,8 @@ class Query:
 
 #: Of every row about an input: whether the network's own answer is the label.
 CORRECT = "correct"
+#: Of a query as a whole: the share of its samples that the network classifies as labelled, the least where it is asked of several networks.
+COVERAGE = "coverage"
 
 QUERIES: Mapping[str, Query] = MappingProxyType(
     {

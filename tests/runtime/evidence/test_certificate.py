@@ -111,7 +111,7 @@ def test_saturated_units_are_proved_again(cell: str, name: str, value: float, tm
     tensors = load_file(tmp_path / "net.safetensors")
     for k in (1, 4):
         tensors[f"rnn.{name}"][k % len(tensors[f"rnn.{name}"])] = value
-    save_file(tensors, tmp_path / "net.safetensors")
+    save_file(tensors, tmp_path / "net.safetensors", {"activation": "tanh"})
     for method in ("planes", "quadratic"):
         assert certify(tmp_path, "frames = all, norm = 2", method).certificate
         check(tmp_path)
@@ -171,8 +171,9 @@ def test_networks_that_vcheck_does_not_read_are_saved_beside_their_proofs(
 
         save({k: v.to(torch.bfloat16 if kind == "bfloat16" else torch.float32).contiguous() for k, v in state.items()}, source)
     np.save(tmp_path / "x.npy", np.random.default_rng(1).normal(size=(1, 3, 3)))
+    said = (", activation = tanh" if cell == "rnn" else "") + (", readout = last" if bidirectional else "")
     (tmp_path / "q.rspec").write_text(f"""rspec 1
-network net {{ checkpoint = "{source.name}", head = [relu] }}
+network net {{ checkpoint = "{source.name}", head = [relu]{said} }}
 network stable {{ from = net, normalize = spectral_radius(1/2) }}
 dataset d {{ inputs = "x.npy" }}
 engine quick {{ method = planes, tolerance = 0.2 }}

@@ -42,7 +42,8 @@ def make_network(path: Path, cell: str, n: int = 3, s: int = 3, dtype: torch.dty
         state |= {"out.weight": torch.randn(3, width), "out.bias": torch.randn(3)}
     from safetensors.torch import save_file as save
 
-    save({k: v.to(dtype).contiguous() for k, v in state.items()}, path, metadata=metadata)
+    said = {"activation": "tanh", "readout": "last"} if both or cell == "rnn" else {}
+    save({k: v.to(dtype).contiguous() for k, v in state.items()}, path, metadata={**said, **metadata})
 
 
 def certify(

@@ -113,7 +113,7 @@ def test_a_tie_is_no_victory(tmp_path: Path) -> None:
     make_network(tmp_path / "net.safetensors", "rnn", s=2)
     tensors = certificate.read(str(tmp_path / "net.safetensors"))[0]
     tensors["out.weight"][1], tensors["out.bias"][:] = tensors["out.weight"][0], [0.25, 0.25, 9]
-    save_file({k: v.astype(np.float32) for k, v in tensors.items()}, tmp_path / "net.safetensors")
+    save_file({k: v.astype(np.float32) for k, v in tensors.items()}, tmp_path / "net.safetensors", {"activation": "tanh"})
     assert certify(tmp_path, "frames = all, norm = 2", "planes", m=2).certificate
     claim, arrays = load(tmp_path)
     seal(tmp_path, claim | {"label": 0, "against": [1]}, arrays)
