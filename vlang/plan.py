@@ -32,6 +32,7 @@ class Problem:
         "not_float32",
         "reference_differs",
         "reference_shape",
+        "label_not_found",
     ]
     span: Span | None
     details: tuple[str | int, ...]
@@ -91,12 +92,13 @@ class Architecture:
 
 @dataclass(frozen=True)
 class ArrayPlan:
-    """One array in a file: .npy, or a member of an .npz."""
+    """One array in a file: .npy, or a member of an .npz. texts: names of classes in place of numbers."""
 
     path: str
     key: str | None
     shape: tuple[int, ...]
     span: Span = field(compare=False)
+    texts: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,10 +125,13 @@ class NetworkPlan:
 
 @dataclass(frozen=True)
 class TextInput:
+    """tokens: as shown; unknown: those that are read as '<unk>', as written."""
+
     tokens: tuple[str, ...]
     ids: tuple[int, ...]
     label: int | None
     span: Span = field(compare=False)
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

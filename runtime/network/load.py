@@ -88,8 +88,8 @@ def _tensors(plan: NetworkPlan) -> dict[str, Tensor]:
         raise DataError(Problem("damaged", plan.span, (plan.checkpoint, "checkpoint", str(e).split("\n")[0]))) from None
 
 
-def samples(plan: InputPlan, network: Network) -> tuple[Tensor, list[int] | None, tuple[int, ...]]:
-    """Inputs [S, m, n] in the network's dtype, labels where given, and the samples' numbers. Raises DataError."""
+def samples(plan: InputPlan, network: Network, names: tuple[str, ...] = ()) -> tuple[Tensor, list[int] | None, tuple[int, ...]]:
+    """Inputs [S, m, n] in the network's dtype, labels where given, and the samples' numbers. names: of the classes. Raises DataError."""
     match plan:
         case TextInput(ids=ids, label=label):
             assert network.embedding is not None
@@ -100,10 +100,10 @@ def samples(plan: InputPlan, network: Network) -> tuple[Tensor, list[int] | None
                 raise DataError(Problem("not_finite", span, ("values",)))
             return x, None if label is None else [label], (0,)
         case DatasetInput():
-            return _dataset(plan, network)
+            return _dataset(plan, network, names)
 
 
-def _dataset(plan: DatasetInput, network: Network) -> tuple[Tensor, list[int] | None, tuple[int, ...]]:
+def _dataset(plan: DatasetInput, network: Network, names: tuple[str, ...]) -> tuple[Tensor, list[int] | None, tuple[int, ...]]:
     chosen = list(plan.indices)
     held = array(plan.inputs)
     rows = np.stack([held[start : start + plan.frames] for start in plan.starts]) if plan.starts else held[chosen]
@@ -114,11 +114,23 @@ def _dataset(plan: DatasetInput, network: Network) -> tuple[Tensor, list[int] | 
         raise DataError(Problem("not_finite", plan.inputs.span, (f"sample {chosen[broken[0]]} of {plan.inputs.path}",)))
     if plan.labels is None:
         return x, None, plan.indices
-    labels = [int(y) for y in array(plan.labels)[chosen]]
+    given = array(plan.labels)[chosen]
+    labels = _looked_up(given.tolist(), names, plan) if plan.labels.texts else [int(y) for y in given]
     wrong = next((i for i, y in enumerate(labels) if not 0 <= y < network.classes), None)
     if wrong is not None:
         raise DataError(Problem("label_out_of_range", plan.labels.span, (labels[wrong], network.classes, chosen[wrong])))
     return x, labels, plan.indices
+
+
+def _looked_up(labels: list[str | bytes], names: tuple[str, ...], plan: DatasetInput) -> list[int]:
+    """The numbers of classes given by name. Raises DataError."""
+    texts = [x.decode("utf-8", "replace") if isinstance(x, bytes) else x for x in labels]
+    numbers = {name: i for i, name in enumerate(names)}
+    unknown = next((i for i, x in enumerate(texts) if x not in numbers), None)
+    if unknown is not None:
+        assert plan.labels is not None
+        raise DataError(Problem("label_not_found", plan.labels.span, (texts[unknown], plan.indices[unknown], ", ".join(names[:12]))))
+    return [numbers[x] for x in texts]
 
 
 def array(plan: ArrayPlan) -> np.ndarray:

@@ -75,7 +75,7 @@ class Samples:
     @classmethod
     def load(cls, plan: InputPlan, network: Network, read: NetworkPlan) -> Samples:
         """read: how the network was. Raises DataError, also where outputs are not those of a reference."""
-        inputs, labels, numbers = load.samples(plan, network)
+        inputs, labels, numbers = load.samples(plan, network, read.labels)
         graph = network.unroll(inputs.shape[1])
         values = torch.cat([logits(graph, part) for part in torch.split(inputs, AT_ONCE)])
         of, own = (plan.of, plan.reference) if isinstance(plan, DatasetInput) else (1, None)

@@ -26,6 +26,8 @@ FLOAT_TYPES = frozenset({"F16", "BF16", "F32", "F64", "HalfStorage", "BFloat16St
 NUMPY_TYPES = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"})
 #: struct's letters of numpy's integers.
 INTEGER_CODES = {"i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q"}
+#: What a dataset is read from.
+ARRAYS = "arrays of numpy: np.save(\"inputs.npy\", x) for 'inputs' and 'labels', or np.savez(\"data.npz\", inputs=x, labels=y) for 'source'"
 #: Sequences of their own lengths in one file.
 MOST_OFFSETS = 2_000_000
 #: Bytes per element of safetensors types.
@@ -126,6 +128,8 @@ def safetensors(path: str, span: Span) -> Checkpoint:
 
 @dataclass(frozen=True)
 class ArrayHeader:
+    """dtype: as numpy writes it; of a structured one, what it is in words."""
+
     shape: tuple[int, ...]
     dtype: str
 
@@ -133,23 +137,55 @@ class ArrayHeader:
     def integral(self) -> bool:
         return self.dtype[1:2] in "iub"
 
+    @property
+    def plain(self) -> bool:
+        """Whether it holds numbers that are read."""
+        return self.dtype[1:] in NUMPY_TYPES
+
+    @property
+    def texts(self) -> bool:
+        return self.dtype[1:2] in "US"
+
+    @property
+    def what(self) -> str:
+        """What it holds, in words."""
+        pickled = "pickled objects (save plain numbers: one array, or inputs and offsets where sequences have their own lengths)"
+        return "plain numbers" if self.plain else "texts" if self.texts else pickled if self.dtype[1:] == "O" else self.dtype
+
 
 def npy(path: str, span: Span) -> ArrayHeader:
+    """Raises SpecError."""
     with open(path, "rb") as f:
+        begin = f.read(200)
+        f.seek(0)
+        if begin[:4] == b"PK\x03\x04":
+            raise SpecError(d.unknown_format(span, path, "'source' for an .npz file with both inputs and labels"))
+        if begin.startswith(b"version https://git-lfs"):
+            raise SpecError(d.lfs_pointer(span, path))
+        if begin[:6] != b"\x93NUMPY":
+            raise SpecError(d.unknown_format(span, path, ARRAYS))
         return _npy_header(f, os.path.getsize(path), path, span)
 
 
 def npz(path: str, span: Span) -> dict[str, ArrayHeader]:
+    """Every array in it. Raises SpecError."""
+    with open(path, "rb") as file:
+        begin = file.read(200)
+    if begin[:6] == b"\x93NUMPY":
+        raise SpecError(d.unknown_format(span, path, "'inputs' and 'labels' for .npy files"))
+    if begin.startswith(b"version https://git-lfs"):
+        raise SpecError(d.lfs_pointer(span, path))
+    if begin[:2] != b"PK":
+        raise SpecError(d.unknown_format(span, path, ARRAYS))
     try:
         with zipfile.ZipFile(path) as z:
             found = {}
             for info in z.infolist():
                 if info.filename.endswith(".npy"):
                     with z.open(info) as f:
-                        try:
-                            found[info.filename[:-4]] = _npy_header(f, info.file_size, path, span)
-                        except SpecError:
-                            continue  # an array that is not plain numbers, and perhaps not asked for
+                        found[info.filename[:-4]] = _npy_header(f, info.file_size, path, span)
+            if not found:
+                raise SpecError(d.unknown_format(span, path, ARRAYS))
             return found
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as e:
         raise SpecError(d.damaged(span, path, ".npz file", str(e))) from None
@@ -160,6 +196,8 @@ def whole_numbers(path: str, name: str, span: Span) -> tuple[int, ...]:
     try:
         with zipfile.ZipFile(path) as z, z.open(f"{name}.npy") as f:
             header = _npy_header(f, z.getinfo(f"{name}.npy").file_size, path, span)
+            if header.dtype[1:] == "O":
+                raise SpecError(d.unread_array(span, path, name, header.what))
             if not header.integral or len(header.shape) != 1 or header.shape[0] > MOST_OFFSETS:
                 raise SpecError(d.damaged(span, path, ".npz file", f"its array '{name}' is no list of at most {MOST_OFFSETS} whole numbers"))
             order = ">" if header.dtype[0] == ">" else "<"
@@ -182,12 +220,13 @@ def _npy_header(f: IO[bytes], size: int, path: str, span: Span) -> ArrayHeader:
         shape, dtype = tuple(header["shape"]), header["descr"]
         if set(header) != {"descr", "fortran_order", "shape"} or not all(type(n) is int and n >= 0 for n in shape):
             raise ValueError("its header is not what numpy writes")
-        if not isinstance(dtype, str) or dtype[1:] not in NUMPY_TYPES:
-            raise SpecError(d.damaged(span, path, ".npy file", f"it holds {dtype!r}, not plain numbers"))
-        wanted = math.prod(shape) * int(dtype[2:])
+        if not isinstance(dtype, str):
+            return ArrayHeader(shape, f"records of {', '.join(str(x[0]) for x in dtype)}")
+        width_of = int(dtype[2:]) if dtype[2:].isdigit() else 0
+        wanted = math.prod(shape) * width_of * (4 if dtype[1:2] == "U" else 1)
         if 8 + width + length + wanted > size:
             raise ValueError(f"it should hold {wanted} bytes of numbers, and has {size - 8 - width - length}; it is truncated")
-    except (KeyError, SyntaxError, TypeError, MemoryError, RecursionError, OverflowError):
+    except (KeyError, IndexError, SyntaxError, TypeError, MemoryError, RecursionError, OverflowError):
         raise SpecError(d.damaged(span, path, ".npy file", "its header is not what numpy writes")) from None
     except ValueError as e:
         raise SpecError(d.damaged(span, path, ".npy file", str(e))) from None

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from vlang.lower import files
+from vlang.lower import files, vocabulary
 from vlang.lower.architecture import metadata_list
 from vlang.lower.architecture import read as read_architecture
 from vlang.lower.checkpoints import checkpoint as read_checkpoint
@@ -32,22 +32,23 @@ class Words:
 
 @dataclass(frozen=True)
 class LoweredNetwork:
-    """A lowered network with what only the language needs."""
+    """A lowered network with what only the language needs. strict: whether every word must be in the vocabulary."""
 
     plan: NetworkPlan
     words: Words | None
+    strict: bool = False
 
 
 def derive(form: Network, name: str, base: LoweredNetwork) -> LoweredNetwork:
     """A network with another's weights, its recurrent matrices scaled. Raises SpecError."""
     if form.normalize is None:
         raise SpecError(d.missing_key(form.span, "normalize", "a derived network", "what its recurrent matrices are scaled to"))
-    others = ("checkpoint", "cell", "activation", "readout", "head", "layers", "reference", "vocabulary", "labels")
+    others = ("checkpoint", "cell", "activation", "readout", "head", "layers", "reference", "vocabulary", "unknown", "labels")
     given = [(key, getattr(form, key)) for key in others]
     wrong = [d.does_not_apply(value.span, key, "a derived network is like the one it comes from") for key, value in given if value is not None]
     if wrong:
         raise SpecError(*wrong)
-    return LoweredNetwork(replace(base.plan, name=name, normalize=form.normalize.value, span=form.normalize.span, reference=None), base.words)
+    return replace(base, plan=replace(base.plan, name=name, normalize=form.normalize.value, span=form.normalize.span, reference=None))
 
 
 def read(form: Network, name: str, folder: Path) -> LoweredNetwork:
@@ -70,7 +71,7 @@ def read(form: Network, name: str, folder: Path) -> LoweredNetwork:
         raise SpecError(d.same_label_twice(label_span, next(x for x in labels if labels.count(x) > 1)))
     if form.activation is not None and not architecture.cell.startswith("rnn"):
         raise SpecError(d.does_not_apply(form.activation.span, "activation", f"the activations of {architecture.cell} are fixed"))
-    words = _vocabulary(form, checkpoint, folder)
+    words = vocabulary.read(form, checkpoint, folder)
     if form.vocabulary is not None and architecture.embedding is None:
         raise SpecError(d.does_not_apply(form.vocabulary.span, "vocabulary", "the checkpoint has no embedding table"))
     span = form.vocabulary.span if form.vocabulary else form.source.span
@@ -79,7 +80,8 @@ def read(form: Network, name: str, folder: Path) -> LoweredNetwork:
     kind: Literal["safetensors", "torch"] = "torch" if checkpoint.format == "torch" else "safetensors"
     reference = None if form.reference is None else reference_array(form.reference, folder)
     plan = NetworkPlan(name, path, kind, architecture, labels or (), form.source.span, inside=checkpoint.inside, reference=reference)
-    return LoweredNetwork(plan, None if words is None else Words(words))
+    strict = form.unknown is not None and form.unknown.value == "error"
+    return LoweredNetwork(plan, None if words is None else Words(words), strict)
 
 
 def reference_array(given: Located[str], folder: Path) -> ArrayPlan:
@@ -90,14 +92,6 @@ def reference_array(given: Located[str], folder: Path) -> ArrayPlan:
         cure = "expected the network's outputs, [samples, classes]"
         raise SpecError(d.shapes_do_not_fit(given.span, f"the reference has shape {list(header.shape)}", cure))
     return ArrayPlan(path, None, header.shape, given.span)
-
-
-def _vocabulary(form: Network, checkpoint: files.Checkpoint, folder: Path) -> tuple[str, ...] | None:
-    if form.vocabulary is None:
-        return metadata_list(checkpoint.metadata, "vocabulary")
-    text = files.read_text(files.locate(folder, form.vocabulary.value, form.vocabulary.span), form.vocabulary.span)
-    lines = text.split("\n")
-    return tuple(x.rstrip("\r") for x in (lines[:-1] if lines[-1] == "" else lines))
 
 
 def class_number(label: Located[str | int], labels: tuple[str, ...], classes: int) -> int:

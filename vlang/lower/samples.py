@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vlang.lower import files
+from vlang.lower.files import ArrayHeader
 from vlang.lower.networks import LoweredNetwork, Words, class_number, reference_array
 from vlang.lower.once import Once, refuse
 from vlang.plan import ArrayPlan, DatasetInput, InputPlan, TextInput, ValuesInput
@@ -19,8 +21,12 @@ from vlang.typed.types import Located
 
 #: Vocabularies up to this size are searched for the word that was meant.
 SEARCHED_WORDS = 20_000
+#: Of one dataset.
+MOST_SAMPLES = 1_000_000
 #: Names that arrays in an .npz may have.
-INPUT_ARRAYS, LABEL_ARRAYS = ("inputs", "x", "X", "data"), ("labels", "y", "Y", "targets")
+INPUT_ARRAYS, LABEL_ARRAYS = ("inputs", "x", "X", "data"), ("labels", "label", "y", "Y", "targets", "target")
+#: What stands for words that a vocabulary has not.
+UNKNOWN = "<unk>"
 #: Where each sequence begins, where sequences have their own lengths, and the last ends.
 OFFSETS = "offsets"
 
@@ -56,8 +62,9 @@ def _input(once: Once, form: Input, network: LoweredNetwork) -> InputPlan:
     if form.text is not None:
         once(refuse, architecture.embedding is None, d.no_embedding, form.text.span, plan.name)
         once(refuse, network.words is None, d.no_vocabulary, form.text.span, plan.name)
-        tokens, ids = once(_tokens, form.text, network.words)
-        return TextInput(tokens, ids, label, form.text.span)
+        tokens, ids, unknown = once(_tokens, form.text, network.words)
+        once(refuse, bool(unknown) and network.strict, d.unknown_words, form.text.span, unknown, len(ids))
+        return TextInput(tokens, ids, label, form.text.span, unknown)
     assert form.values is not None
     once(refuse, architecture.embedding is not None, d.embeds_values, form.values.span, plan.name)
     width = len(form.values.value[0])
@@ -65,30 +72,39 @@ def _input(once: Once, form: Input, network: LoweredNetwork) -> InputPlan:
     return ValuesInput(form.values.value, label, form.values.span)
 
 
-def _tokens(text: Located[str], words: Words) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """A token is looked up as written, then lower-cased; then it is '<unk>', where the vocabulary has that."""
-    tokens = tuple(text.value.split())
-    if not tokens:
+def _tokens(text: Located[str], words: Words) -> tuple[tuple[str, ...], tuple[int, ...], tuple[str, ...]]:
+    """Tokens as they are shown and numbered, and those that are unknown.
+
+    A token is looked up as written, then lower-cased; then it is '<unk>', where the vocabulary has that, and shown as such.
+    """
+    written = tuple(text.value.split())
+    if not written:
         raise SpecError(d.empty_text(text.span))
     numbers = words.numbers
-    unknown = numbers.get("<unk>")
     ids: list[int] = []
+    shown: list[str] = []
+    unknown: list[str] = []
     errors: list[Diagnostic] = []
-    for position, token in enumerate(tokens):
-        number = numbers.get(token, numbers.get(token.lower(), unknown))
+    for position, token in enumerate(written):
+        number = numbers.get(token, numbers.get(token.lower()))
+        if number is None:
+            unknown.append(token)
+            number = numbers.get(UNKNOWN)
         if number is None:
             near = nearest(token.lower(), numbers) if len(numbers) <= SEARCHED_WORDS and len(errors) < 3 else None
             errors.append(d.unknown_token(text.span, token, position, near))
         else:
             ids.append(number)
+            shown.append(f"{token} -> {UNKNOWN}" if token in unknown else token)
     if errors:
         raise SpecError(*errors)
-    return tokens, tuple(ids)
+    return tuple(shown), tuple(ids), tuple(unknown)
 
 
 def _dataset(once: Once, form: Dataset, index: SampleIndex | None, network: LoweredNetwork, folder: Path) -> DatasetInput:
     architecture = network.plan.architecture
     arrays = once(open_arrays, form, folder)
+    once(refuse, arrays.labels is not None and arrays.labels.texts and not network.plan.labels, d.texts_need_labels, arrays.where)
     once(refuse, architecture.embedding is not None, d.embeds_values, form.span, network.plan.name)
     if arrays.offsets is not None:
         once(_ragged, form, arrays, architecture.input_size)
@@ -151,32 +167,60 @@ def _one_length(picked: tuple[int, ...], offsets: tuple[int, ...], span: Span) -
 
 
 def open_arrays(form: Dataset, folder: Path) -> Arrays:
-    """The inputs, the labels, and where the inputs are named. Raises SpecError."""
+    """The inputs, the labels, and where the inputs are named. Every array of a file is used, or an error. Raises SpecError."""
     if form.source is not None:
         other = form.inputs or form.labels
         if other is not None:
             raise SpecError(d.conflicting_keys(other.span, "source", "inputs" if form.inputs else "labels", "dataset"))
-        path = files.locate(folder, form.source.value, form.source.span)
-        arrays = files.npz(path, form.source.span)
-        x, y = (next((n for n in names if n in arrays), None) for names in (INPUT_ARRAYS, LABEL_ARRAYS))
-        if x is None:
-            raise SpecError(d.missing_array(form.source.span, form.source.value, "inputs", arrays))
-        if y is not None and not arrays[y].integral:
-            raise SpecError(d.shapes_do_not_fit(form.source.span, f"labels are {arrays[y].dtype}, not whole numbers", "store class numbers"))
-        labels = None if y is None else ArrayPlan(path, y, arrays[y].shape, form.source.span)
-        offsets = files.whole_numbers(path, OFFSETS, form.source.span) if OFFSETS in arrays else None
-        return Arrays(ArrayPlan(path, x, arrays[x].shape, form.source.span), labels, form.source.span, offsets)
+        return _source(form.source, folder)
     if form.inputs is None:
         raise SpecError(d.one_of_keys(form.span, ("inputs", "source"), "dataset"))
     path = files.locate(folder, form.inputs.value, form.inputs.span)
-    inputs = ArrayPlan(path, None, files.npy(path, form.inputs.span).shape, form.inputs.span)
+    inputs = _plain(path, None, files.npy(path, form.inputs.span), form.inputs.span)
     if form.labels is None:
         return Arrays(inputs, None, form.inputs.span)
     path = files.locate(folder, form.labels.value, form.labels.span)
-    header = files.npy(path, form.labels.span)
-    if not header.integral:
-        raise SpecError(d.shapes_do_not_fit(form.labels.span, f"labels are {header.dtype}, not whole numbers", "store class numbers"))
-    return Arrays(inputs, ArrayPlan(path, None, header.shape, form.labels.span), form.inputs.span)
+    return Arrays(inputs, _labels(path, None, files.npy(path, form.labels.span), form.labels.span), form.inputs.span)
+
+
+def _source(source: Located[str], folder: Path) -> Arrays:
+    path = files.locate(folder, source.value, source.span)
+    arrays = files.npz(path, source.span)
+    x, y = (_named(arrays, names, source, role) for names, role in ((INPUT_ARRAYS, "inputs"), (LABEL_ARRAYS, "labels")))
+    if x is None:
+        raise SpecError(d.missing_array(source.span, source.value, "inputs", arrays))
+    inputs = _plain(path, x, arrays[x], source.span)
+    labels = None if y is None else _labels(path, y, arrays[y], source.span)
+    offsets = files.whole_numbers(path, OFFSETS, source.span) if OFFSETS in arrays else None
+    unused = sorted(arrays.keys() - {x, y, OFFSETS})
+    if unused:
+        lengths = "padded sequences are not read: store all frames one after the other as inputs, and where each sequence begins as offsets"
+        cure = lengths if any("len" in n.lower() for n in unused) else "leave them out of the file: np.savez(FILE, inputs=x, labels=y)"
+        raise SpecError(d.unused_arrays(source.span, source.value, unused, cure))
+    return Arrays(inputs, labels, source.span, offsets)
+
+
+def _named(arrays: Mapping[str, ArrayHeader], names: tuple[str, ...], source: Located[str], role: str) -> str | None:
+    """The array of a role."""
+    found = [n for n in names if n in arrays]
+    if len(found) > 1:
+        raise SpecError(d.several_arrays(source.span, source.value, found, role))
+    return found[0] if found else None
+
+
+def _plain(path: str, key: str | None, header: ArrayHeader, span: Span) -> ArrayPlan:
+    if not header.plain:
+        raise SpecError(d.unread_array(span, Path(path).name, key or "inputs", header.what))
+    return ArrayPlan(path, key, header.shape, span)
+
+
+def _labels(path: str, key: str | None, header: ArrayHeader, span: Span) -> ArrayPlan:
+    """Class numbers, or names."""
+    if not (header.integral or header.texts):
+        if not header.plain:
+            raise SpecError(d.unread_array(span, Path(path).name, key or "labels", header.what))
+        raise SpecError(d.shapes_do_not_fit(span, f"labels are {header.dtype}, not whole numbers", "store class numbers"))
+    return ArrayPlan(path, key, header.shape, span, texts=header.texts)
 
 
 def _picked(once: Once, form: Dataset, arrays: Arrays, count: int, index: SampleIndex | None) -> tuple[int, ...]:
@@ -188,21 +232,26 @@ def _picked(once: Once, form: Dataset, arrays: Arrays, count: int, index: Sample
 
 def _check_labels(form: Dataset, arrays: Arrays, count: int) -> None:
     if arrays.labels is not None and arrays.labels.shape != (count,):
-        span = form.labels.span if form.labels else arrays.where
-        what = f"labels have shape {list(arrays.labels.shape)}, the inputs {count} samples"
-        raise SpecError(d.shapes_do_not_fit(span, what, "there must be one label a sample"))
+        shape = arrays.labels.shape
+        one_hot = len(shape) == 2 and shape[0] == count and shape[1] > 1
+        what = f"labels have shape {list(shape)}, the inputs {count} samples"
+        cure = "one-hot rows become class numbers by labels.argmax(1)" if one_hot else "there must be one label a sample"
+        raise SpecError(d.shapes_do_not_fit(form.labels.span if form.labels else arrays.where, what, cure))
     if form.where is not None and arrays.labels is None:
         raise SpecError(d.needs_labels(form.where.span))
 
 
 def _pick(form: Dataset, count: int) -> tuple[int, ...]:
     if form.pick is None:
+        if count > MOST_SAMPLES:
+            raise SpecError(d.too_large(form.span, "samples", count, MOST_SAMPLES))
         return tuple(range(count))
     pick = form.pick.value
     if pick.kind == "slice":
-        return _slice(form.pick.span, tuple(range(count)), pick.start, pick.stop)
-    if pick.count > count:
-        raise SpecError(d.sample_out_of_range(form.pick.span, pick.count - 1, count))
+        return _slice(form.pick.span, range(count), pick.start, pick.stop)
+    if pick.count > min(count, MOST_SAMPLES):
+        most = count if count <= MOST_SAMPLES else MOST_SAMPLES
+        raise SpecError(d.sample_out_of_range(form.pick.span, pick.count - 1, most))
     if pick.kind == "first":
         return tuple(range(pick.count))
     return tuple(sorted(random.Random(pick.seed).sample(range(count), pick.count)))
@@ -216,10 +265,12 @@ def _index(index: SampleIndex, picked: tuple[int, ...]) -> tuple[int, ...]:
     return _slice(index.span, picked, *index.value)
 
 
-def _slice(span: Span, samples: tuple[int, ...], start: int | None, stop: int | None) -> tuple[int, ...]:
+def _slice(span: Span, samples: Sequence[int], start: int | None, stop: int | None) -> tuple[int, ...]:
     if stop is not None and stop > len(samples):
         raise SpecError(d.sample_out_of_range(span, stop - 1, len(samples)))
     chosen = samples[start:stop]
     if not chosen:
         raise SpecError(d.no_samples(span, f"the slice picks none of the {len(samples)} samples"))
-    return chosen
+    if len(chosen) > MOST_SAMPLES:
+        raise SpecError(d.too_large(span, "samples", len(chosen), MOST_SAMPLES))
+    return tuple(chosen)

@@ -164,6 +164,7 @@ DATA_PROBLEMS = {
     "not_float32": d.not_float32,
     "reference_differs": d.reference_differs,
     "reference_shape": d.reference_shape,
+    "label_not_found": d.label_not_found,
 }
 
 

@@ -62,6 +62,11 @@ def _suggest(word: str, known: Iterable[str]) -> str:
     return f"known: {shown}" if known else ""
 
 
+def _list(names: Sequence[str]) -> str:
+    shown = [f"'{n}'" for n in names[:6]]
+    return ", ".join(shown) + (", ..." if len(names) > 6 else "")
+
+
 def _or(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " or " + words[-1]
 
@@ -368,6 +373,20 @@ def missing_array(span: Span | None, path: str, key: str, known: Iterable[str]) 
     return Diagnostic("R309", f"{path} holds no array '{key}'", _suggest(key, known), span)
 
 
+def unread_array(span: Span | None, path: str, name: str, what: str) -> Diagnostic:
+    return Diagnostic("R314", f"array '{name}' of {path} holds {what}", "save it as plain numbers; labels may be texts", span)
+
+
+def unused_arrays(span: Span, path: str, names: Sequence[str], cure: str) -> Diagnostic:
+    many = f"array '{names[0]}'" if len(names) == 1 else f"arrays {_list(names)}"
+    return Diagnostic("R315", f"{many} of {path} would not be used", cure, span)
+
+
+def several_arrays(span: Span, path: str, names: Sequence[str], role: str) -> Diagnostic:
+    what = f"{path} has several arrays that may be the {role}: {_list(names)}"
+    return Diagnostic("R316", what, f"call the one that is meant '{role}', and leave the others out", span)
+
+
 def empty_path(span: Span | None) -> Diagnostic:
     return Diagnostic("R310", "an empty path", "name a file", span)
 
@@ -487,6 +506,24 @@ def ragged(span: Span, message: str) -> Diagnostic:
     return Diagnostic(
         "R417", f"values are not a table of numbers: {message}", "write one list a frame, all of one length: [[0.1, 0.2], [0.3, 0.4]]", span
     )
+
+
+def texts_need_labels(span: Span) -> Diagnostic:
+    cure = "add their names in class order to the network, labels = [...], or store class numbers"
+    return Diagnostic("R433", "labels are texts, and the network has no labels to look them up in", cure, span)
+
+
+def label_not_found(span: Span | None, label: str, sample: int, known: str) -> Diagnostic:
+    return Diagnostic("R434", f"the label '{label}' of sample {sample} is none of the network's", f"known: {known}", span)
+
+
+def vocabulary_format(span: Span, what: str, cure: str) -> Diagnostic:
+    return Diagnostic("R435", f"the vocabulary {what}", cure, span)
+
+
+def unknown_words(span: Span, words: Sequence[str], of: int) -> Diagnostic:
+    what = f"{len(words)} of {of} words {'is' if len(words) == 1 else 'are'} not in the vocabulary: {', '.join(words)}"
+    return Diagnostic("R436", what, "use other words, or write unknown = allow to have them read as '<unk>'", span)
 
 
 def labels_length(span: Span, found: int, classes: int) -> Diagnostic:

@@ -115,6 +115,7 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
                 ),
                 "reference": Key(TextType(), "a .npy file of the framework's own outputs for the samples, compared before anything is computed"),
                 "vocabulary": Key(TextType(), "a text file, one token a line"),
+                "unknown": Key(WordType(("allow", "error")), "words that the vocabulary has not: read as its '<unk>' (default), or an error"),
                 "labels": Key(ListType(LabelType(), "a list of class names"), "class names in order"),
             },
         ),

@@ -37,6 +37,7 @@ class Network(Form):
     layers: Located[tuple[Layer, ...]] | None
     reference: Located[str] | None
     vocabulary: Located[str] | None
+    unknown: Located[str] | None
     labels: Located[tuple[str | int, ...]] | None
 
     @property
