@@ -63,7 +63,7 @@ def execute(
                     if key not in networks:
                         networks[key] = load.network(variant.network, DTYPE, where)
                     if (variant.input, *key) not in samples:
-                        samples[variant.input, *key] = Samples.load(variant.input, networks[key], variant.network)
+                        samples[variant.input, *key] = Samples.load(variant, networks[key])
                     if by is not None and WORDS[query.kind].certified:
                         refuse(variant)
                     variants.append(prepare(variant, samples[variant.input, *key]))

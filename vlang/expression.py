@@ -86,6 +86,11 @@ def bare(expr: Expression) -> Iterator[Field]:
             yield from bare(part)
 
 
+def is_share(expr: Expression) -> bool:
+    """Whether an expression lies between 0 and 1."""
+    return (isinstance(expr, Aggregated) and expr.name == "rate") or (isinstance(expr, Field) and expr.name == COVERAGE)
+
+
 def about(expr: Expression) -> frozenset[str]:
     """The queries whose rows an expression in a report is about."""
     return frozenset(f.name.partition(".")[0] for f in fields(expr) if "." in f.name)

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from vlang.plan import DataError, DatasetInput, InputPlan, NetworkPlan, Problem, TextInput, Variant
+from vlang.plan import DataError, DatasetInput, Problem, TextInput, Variant
 from vlang.runtime.attacks.base import Question
 from vlang.runtime.attacks.witness import Limits
 from vlang.runtime.bounds.nominal import Nominal
@@ -73,8 +73,9 @@ class Samples:
     numbers: tuple[int, ...]
 
     @classmethod
-    def load(cls, plan: InputPlan, network: Network, read: NetworkPlan) -> Samples:
-        """read: how the network was. Raises DataError, also where outputs are not those of a reference."""
+    def load(cls, variant: Variant, network: Network) -> Samples:
+        """Of a variant's input in its network. Raises DataError, also where outputs are not those of a reference."""
+        plan, read = variant.input, variant.network
         inputs, labels, numbers = load.samples(plan, network, read.labels)
         graph = network.unroll(inputs.shape[1])
         values = torch.cat([logits(graph, part) for part in torch.split(inputs, AT_ONCE)])

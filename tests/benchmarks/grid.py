@@ -80,7 +80,7 @@ radius r {{ network = net, input = d, target = {target}, perturbation = {{ frame
     network = load.network(variant.network, DTYPE, torch.device("cpu"))
     radii = torch.tensor([r.radius or 0.0 for r in rows], dtype=DTYPE)
     with torch.no_grad():
-        share = radii / attacked(prepare(variant, Samples.load(variant.input, network)), radii)
+        share = radii / attacked(prepare(variant, Samples.load(variant, network)), radii)
     return {
         "cell": cell,
         "frames": frames,

@@ -40,7 +40,7 @@ input q {{ text = "{quoted}" }}
 radius r {{ network = net, input = q, target = any, perturbation = {{ frames = each, norm = 2, space = embedding }} }}
 '''
     variant = compile_spec(Source(str(SPECS / "words.rspec"), spec)).queries[0].variants[0]
-    return prepare(variant, Samples.load(variant.input, load.network(variant.network, DTYPE, torch.device("cpu"))))
+    return prepare(variant, Samples.load(variant, load.network(variant.network, DTYPE, torch.device("cpu"))))
 
 
 def words(asked: Loaded, methods: list[str], every: int) -> list[dict[str, Any]]:

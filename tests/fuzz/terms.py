@@ -88,21 +88,32 @@ def _word(node: ast.expr, bare: set[str]) -> str | None:
     return node.id if isinstance(node, ast.Name) and node.id in bare else None
 
 
-def notice(term: Term, copy: Path, tests: list[str]) -> str | None:
-    """The first test that fails without the term, in a copy of the tree."""
+def tests_of(term: Term) -> list[str]:
+    return [FIRST, f"tests/runtime/{term.path.relative_to(ROOT / 'runtime').parts[0]}"]
+
+
+def notice(term: Term | None, copy: Path, tests: list[str]) -> str | None:
+    """The first test that fails without the term, in a copy of the tree; None: without nothing."""
+    if term is None:
+        return failure(copy, tests)
     file = copy / term.path.relative_to(ROOT)
     whole = file.read_bytes()
     file.write_bytes(whole[: term.start] + term.without.encode() + whole[term.stop :])
     try:
-        command = [sys.executable, "-m", "pytest", "-x", "-n0", "-p", "no:cacheprovider", "--no-header", "-rfE", "--tb=no"]
-        for test in tests:
-            done = subprocess.run([*command, test], cwd=copy, capture_output=True, text=True, check=False)
-            if done.returncode not in (0, 5):
-                failed = [x for x in done.stdout.splitlines() if x.startswith(("FAILED", "ERROR"))]
-                return failed[0].split(" - ")[0] if failed else f"{test}: exit {done.returncode}"
-        return None
+        return failure(copy, tests)
     finally:
         file.write_bytes(whole)
+
+
+def failure(copy: Path, tests: list[str]) -> str | None:
+    """The first test that fails."""
+    command = [sys.executable, "-m", "pytest", "-x", "-n0", "-p", "no:cacheprovider", "--no-header", "-rfE", "--tb=no"]
+    for test in tests:
+        done = subprocess.run([*command, test], cwd=copy, capture_output=True, text=True, check=False)
+        if done.returncode not in (0, 5):
+            failed = [x for x in done.stdout.splitlines() if x.startswith(("FAILED", "ERROR"))]
+            return failed[0].split(" - ")[0] if failed else f"{test}: exit {done.returncode}"
+    return None
 
 
 def main() -> int:
@@ -116,9 +127,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "tree"
         shutil.copytree(ROOT, copy, symlinks=True, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".hypothesis"))
+        broken = notice(None, copy, args.tests or sorted({test for term in found for test in tests_of(term)}))
+        if broken is not None:
+            print(f"with every term in its place: {broken}")
+            return 2
         for term in found:
-            room = f"tests/runtime/{term.path.relative_to(ROOT / 'runtime').parts[0]}"
-            noticed = notice(term, copy, args.tests or [FIRST, room])
+            noticed = notice(term, copy, args.tests or tests_of(term))
             survived += noticed is None
             print(f"{term.path.relative_to(ROOT)}:{term.line}: {' '.join(term.text.split())}: {noticed or 'SURVIVED'}", flush=True)
     print(f"{len(found)} terms, {survived} survived")

@@ -101,7 +101,7 @@ input i {{ values = {values} }}
 radius r {{ network = n, input = i, perturbation = {{ frames = all, norm = 2, clip = [0.1, 0.9] }} }}
 """
     variant = compile_spec(Source(str(world / "x.rspec"), text)).queries[0].variants[0]
-    loaded = prepare(variant, Samples.load(variant.input, load.network(variant.network, DTYPE, torch.device("cpu"))))
+    loaded = prepare(variant, Samples.load(variant, load.network(variant.network, DTYPE, torch.device("cpu"))))
     clip = loaded.ball(loaded.cases).clip
     assert clip is not None
     inputs, (down, up) = exact(loaded.inputs), (exact(x) for x in clip)

@@ -19,7 +19,8 @@ from vlang.words.cells import CELLS, families, of_family
 from vlang.words.layers import READOUTS
 
 #: A cure of what no renaming helps.
-ONE_PART = "one recurrent network to a checkpoint: stacked layers share a prefix and end in _l0, _l1, ..."
+ONE_PART = "one recurrent network to a checkpoint: layers stacked in one nn.LSTM, nn.GRU or nn.RNN share a prefix and end in _l0, _l1, ..."
+OWN_CELL = "torch.nn.RNN, LSTM and GRU are read (rnn.weight_ih_l0, ...): copy the weights of a cell of your own into one of the same equations"
 
 _RECURRENT = re.compile(r"(?P<prefix>.*?)(?P<part>weight_ih|weight_hh|bias_ih|bias_hh)_l(?P<layer>[0-9]{1,6})(?P<reverse>_reverse)?")
 
@@ -117,9 +118,8 @@ def _recurrent(rest: dict[str, TensorHeader], refuse: Refuse) -> _Recurrent:
             found.setdefault((int(m["layer"]), bool(m["reverse"])), {})[m["part"]] = rest.pop(name)
     if not found:
         bare = next((n for n in rest if n.endswith("weight_ih")), None)
-        raise refuse(
-            "it has no tensor called ...weight_ih_l0", bare and f"a cell's own tensors lack the layer: rename {bare} to {bare}_l0, and so on"
-        )
+        cure = OWN_CELL if bare is None else f"a cell's own tensors lack the layer: rename {bare} to {bare}_l0, and so on"
+        raise refuse("it has no tensor called ...weight_ih_l0", cure)
     if len(prefixes) > 1:
         raise refuse(f"it has several recurrent parts ({', '.join(sorted(repr(p) for p in prefixes))})", ONE_PART)
     layers = max(layer for layer, _ in found) + 1
@@ -155,7 +155,7 @@ def _recurrent(rest: dict[str, TensorHeader], refuse: Refuse) -> _Recurrent:
             if parts[part].shape != shape:
                 raise refuse(f"{name} has shape {list(parts[part].shape)}, expected {list(shape)}")
         if set(parts) - set(shapes):
-            raise refuse(f"layer {layer} has some biases but not all")
+            raise refuse(f"layer {layer} has some biases but not all", "torch.nn adds two biases a layer: store the one that is missing as zeros")
     if min(hidden, input_size) < 1:
         raise refuse("it has an empty layer")
     return _Recurrent(prefixes.pop(), found_in, layers, bidirectional, bias, input_size, hidden)
@@ -211,7 +211,9 @@ def _initial(rest: dict[str, TensorHeader], recurrent: _Recurrent, states: tuple
             raise refuse(f"initial state {name} has shape {list(shape)}, expected {list(wanted)}")
         names.append(name)
     if names and len(names) != len(states):
-        raise refuse(f"it has the initial state {names[0]} but not all of {', '.join(states)}")
+        lacks = next(x for x in states if not any(n.endswith(x) for n in names))
+        zeros = f"torch.zeros({recurrent.layers * directions}, {recurrent.hidden})"
+        raise refuse(f"it has the initial state {names[0]} but no {lacks}", f"store {lacks} too: where it is zero, {zeros}")
     return tuple(names)
 
 

@@ -66,7 +66,7 @@ def locate(folder: Path, name: str, span: Span) -> str:
         if not path.exists():
             siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
             near = nearest(path.name, siblings)
-            raise SpecError(d.missing_file(span, name, None if near is None else str(Path(name).parent / near)))
+            raise SpecError(d.missing_file(span, name, None if near is None else str(Path(name).parent / near), str(path)))
         if not path.is_file():
             raise SpecError(d.unreadable(span, name, "it is no regular file"))
         if path.stat().st_size == 0:
@@ -150,7 +150,8 @@ class ArrayHeader:
     def what(self) -> str:
         """What it holds, in words."""
         pickled = "pickled objects (save plain numbers: one array, or inputs and offsets where sequences have their own lengths)"
-        return "plain numbers" if self.plain else "texts" if self.texts else pickled if self.dtype[1:] == "O" else self.dtype
+        kinds = {"O": pickled, "c": "complex numbers", "M": "dates", "m": "durations", "V": "records", "U": "texts", "S": "texts"}
+        return "plain numbers" if self.plain else kinds.get(self.dtype[1:2], self.dtype)
 
 
 def npy(path: str, span: Span) -> ArrayHeader:

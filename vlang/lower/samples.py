@@ -219,7 +219,9 @@ def _labels(path: str, key: str | None, header: ArrayHeader, span: Span) -> Arra
     if not (header.integral or header.texts):
         if not header.plain:
             raise SpecError(d.unread_array(span, Path(path).name, key or "labels", header.what))
-        raise SpecError(d.shapes_do_not_fit(span, f"labels are {header.dtype}, not whole numbers", "store class numbers"))
+        rows = len(header.shape) == 2 and header.shape[1] > 1
+        cure = "one-hot rows or scores become class numbers by labels.argmax(1)" if rows else "store class numbers: labels.astype(int)"
+        raise SpecError(d.shapes_do_not_fit(span, f"labels are {header.dtype}, not whole numbers", cure))
     return ArrayPlan(path, key, header.shape, span, texts=header.texts)
 
 

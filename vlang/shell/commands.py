@@ -11,7 +11,7 @@ from pathlib import Path
 from vlang import __version__
 from vlang.cost import cost
 from vlang.lower.spec import compile_spec
-from vlang.plan import DataError, Plan, Problem
+from vlang.plan import DataError, Plan, Problem, TextInput
 from vlang.report import Report
 from vlang.results import EngineInfo, Results
 from vlang.shell import output
@@ -63,6 +63,8 @@ def run(source: Source, overrides: Overrides, args: argparse.Namespace, reports:
         print(f"{found.path}: the spec has no query; nothing was evaluated", file=sys.stderr)
         reports.append(Report(found.path, found.sha256, found.params, EngineInfo(__version__, "", "", ""), "empty", ()))
         return 5
+    for text in _unknown_words(found):
+        print(f"{found.path}: {text}", file=sys.stderr)
     _probe(found)
     from vlang.judge.verdict import EXIT_CODES, judge
 
@@ -80,6 +82,12 @@ def run(source: Source, overrides: Overrides, args: argparse.Namespace, reports:
     _write_pages(report)
     reports.append(report)
     return EXIT_CODES[report.verdict]
+
+
+def _unknown_words(plan: Plan) -> list[str]:
+    texts = [v.input for q in plan.queries for v in q.variants if isinstance(v.input, TextInput) and v.input.unknown]
+    many = ((x, len(x.unknown), len(x.ids)) for x in dict.fromkeys(texts))
+    return [f"warning: {n} of {of} words of the text on line {x.span.line} read as <unk>: {', '.join(x.unknown)}" for x, n, of in many]
 
 
 def _probe(plan: Plan) -> None:

@@ -74,8 +74,8 @@ def _or(words: Sequence[str]) -> str:
 # -- R1xx syntax --------------------------------------------------------------------------------------------------------
 
 
-def unexpected(span: Span, found: str, expected: str) -> Diagnostic:
-    return Diagnostic("R101", f"unexpected {found}", f"expected {expected}", span)
+def unexpected(span: Span, found: str, expected: str, cure: str | None = None) -> Diagnostic:
+    return Diagnostic("R101", f"unexpected {found}", cure or f"expected {expected}", span)
 
 
 def unclosed(span: Span, bracket: str) -> Diagnostic:
@@ -90,8 +90,8 @@ def unterminated_text(span: Span) -> Diagnostic:
     return Diagnostic("R104", "a text is not closed on its line", "end it with '\"'; a quote inside is written \\\"", span)
 
 
-def strange_character(span: Span, char: str) -> Diagnostic:
-    return Diagnostic("R105", f"character {char!r} has no meaning here", "texts stand in double quotes, comments begin with '#'", span)
+def strange_character(span: Span, char: str, cure: str | None = None) -> Diagnostic:
+    return Diagnostic("R105", f"character {char!r} has no meaning here", cure or "texts stand in double quotes, comments begin with '#'", span)
 
 
 def not_text(reason: str) -> Diagnostic:
@@ -149,13 +149,21 @@ def wrong_type(span: Span, key: str, wanted: str, found: str) -> Diagnostic:
     return Diagnostic("R207", f"{key} must be {wanted}, not {found}", f"write {wanted}", span)
 
 
+#: Words of other tools for ours.
+MEANT = {"gpu": "cuda", "nvidia": "cuda", "crown": "planes", "ibp": "interval"}
+
+
 def wrong_word(span: Span, key: str, word: str, known: Sequence[str]) -> Diagnostic:
-    best = nearest(word, known)
+    best = MEANT[word.lower()] if MEANT.get(word.lower()) in known else nearest(word, known)
     return Diagnostic("R208", f"{key} cannot be '{word}'", f"did you mean '{best}'?" if best else f"one of: {', '.join(known)}", span)
 
 
 def out_of_range(span: Span, key: str, found: str, wanted: str) -> Diagnostic:
     return Diagnostic("R209", f"{key} is {found}, but must be {wanted}", f"choose a value that is {wanted}", span)
+
+
+def norm_word(span: Span, word: str, meant: str) -> Diagnostic:
+    return Diagnostic("R208", f"norm cannot be '{word}'", f"write norm = {meant}", span)
 
 
 def norm_below_one(span: Span, p: str) -> Diagnostic:
@@ -266,6 +274,10 @@ def not_a_query(span: Span, name: str, found: str | None, known: Iterable[str]) 
     return Diagnostic("R231", what, _suggest(name, known), span)
 
 
+def beyond_share(span: Span, name: str, value: str) -> Diagnostic:
+    return Diagnostic("R241", f"{name} is a share, from 0 to 1, and is compared with {value}", f"write {value}% where a percentage is meant", span)
+
+
 def different_rows(span: Span, one: str, other: str) -> Diagnostic:
     return Diagnostic(
         "R232",
@@ -321,8 +333,19 @@ def one_sample_needed(span: Span, count: str) -> Diagnostic:
 # -- R3xx files -----------------------------------------------------------------------------------------------------------
 
 
-def missing_file(span: Span | None, path: str, near: str | None) -> Diagnostic:
-    return Diagnostic("R301", f"file not found: {path}", f"did you mean '{near}'?" if near else "paths are relative to the spec's folder", span)
+def missing_file(span: Span | None, path: str, near: str | None, full: str) -> Diagnostic:
+    cure = f"did you mean '{near}'?" if near else "paths are relative to the spec's folder"
+    if "://" in path:
+        cure = "only files on this machine are read: download it first"
+    elif "\\" in path or any(ord(c) < 32 for c in path):
+        cure = "write '/' between folders: in a text, '\\' begins an escape such as '\\n'"
+    elif "$" in path or path.startswith("%"):
+        cure = "variables are not put into paths: write the path, or declare 'param file: text' and give it by vrun -p file=..."
+    elif any(c in path for c in "*?["):
+        cure = "a path names one file, patterns are not expanded"
+    elif path.startswith("~"):
+        cure = f"'~' is your home folder: {full}"
+    return Diagnostic("R301", f"file not found: {path}", cure, span)
 
 
 def is_directory(span: Span | None, path: str) -> Diagnostic:

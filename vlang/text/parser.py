@@ -289,12 +289,41 @@ def _explain(e: UnexpectedInput, text: str) -> tuple[Diagnostic, int]:
         expected = _expected(set(e.accepts or e.expected))
         first = (text.split("\n")[span.line - 1].split() or [""])[0]
         meant = d.nearest(first, KEYWORDS)
+        borrowed = _borrowed(text, token.start_pos or 0)
+        if borrowed is not None:
+            return d.unexpected(span, found, "", borrowed), span.line
         return d.unexpected(span, found, f"{expected}; did you mean '{meant}'?" if meant and meant != first else expected), span.line
     if isinstance(e, UnexpectedCharacters):
         span = Span(e.line, e.column)
         char = text[e.pos_in_stream or 0]
-        return (d.unterminated_text(span) if char == '"' else d.strange_character(span, char)), span.line
+        return (d.unterminated_text(span) if char == '"' else d.strange_character(span, char, BORROWED.get(char))), span.line
     raise e
+
+
+#: What other languages write, and this one writes otherwise; by the character that has no meaning here.
+BORROWED = {
+    ";": "entries end with their line, or a comma",
+    "&": "write 'and'",
+    "|": "write 'or'",
+    "!": "write 'not'",
+    "'": 'texts stand in double quotes: "..."',
+    "$": "variables are not put into a spec: declare 'param name: text = ...' and set it by vrun -p name=...",
+}
+
+
+def _borrowed(text: str, at: int) -> str | None:
+    """What to write in place of what stands at a place, where another language is meant."""
+    before, after = text[:at], text[at : at + 2]
+    if after in ("//", "/*"):
+        return "comments begin with '#'"
+    if re.match(r"\.\d", after) and not re.search(r"[\w\]\)]$", before):
+        return "a number begins with a digit: 0" + (re.match(r"\.\d+", text[at:]) or [""])[0]
+    name = re.search(r"^[ \t]*\w+[ \t]+([^\W\d]\w*)$", before.rpartition("\n")[2])
+    if after[:1] == "-" and name is not None:
+        rest = re.match(r"[\w-]+", text[at:])
+        written = name[1] + (rest[0] if rest else "")
+        return f"names are letters, digits and '_': {written.replace('-', '_')}"
+    return None
 
 
 def _code_end(text: str, line: int) -> int:

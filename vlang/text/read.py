@@ -30,7 +30,7 @@ def read_source(path: str) -> Source:
         folder = Path(path).parent
         siblings = [p.name for p in folder.iterdir()] if folder.is_dir() else []
         near = nearest(Path(path).name, siblings)
-        raise SpecError(d.missing_file(None, path, None if near is None else str(folder / near))) from None
+        raise SpecError(d.missing_file(None, path, None if near is None else str(folder / near), path)) from None
     except UnicodeDecodeError as e:
         raise SpecError(d.not_text(f"byte {e.start} is not UTF-8")) from None
     except (OSError, ValueError) as e:

@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from vlang.expression import Aggregated, Binary, Constant, Expression, Field, Unary, bare, fields
+from vlang.expression import Aggregated, Binary, Constant, Expression, Field, Unary, bare, fields, is_share, written
+from vlang.numbers import exactly
 from vlang.text import diagnostics as d
 from vlang.text import syntax as s
 from vlang.text.constants import Params, describe, fold
@@ -130,6 +131,9 @@ def _typed(expr: s.Expr, scope: Scope, inside: bool) -> tuple[Expression, Type]:
             (a, of_a), (b, of_b) = (_typed(x, scope, inside) for x in (left, right))
             if (of_a, of_b) != (wanted, wanted):
                 raise SpecError(d.type_mismatch(span, op, f"a {of_a}", f"a {of_b}"))
+            for share, number in ((a, right), (b, left)):
+                if op in ("<", "<=", ">", ">=", "==", "!=") and is_share(share) and isinstance(number, s.Number) and abs(number.value) > 1:
+                    raise SpecError(d.beyond_share(number.span, written(share), exactly(number.value)))
             if op == "/" and isinstance(right, s.Number) and right.value == 0:
                 raise SpecError(d.division_by_zero(right.span))
             return Binary(op, a, b), "number" if op in "+-*/" else "condition"

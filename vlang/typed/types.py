@@ -168,6 +168,14 @@ class LabelType(Type[str | int]):
         raise self.fail(key, expr)
 
 
+#: What other tools call a norm.
+NORM_WORDS = {
+    **dict.fromkeys(("linf", "l_inf", "infinity", "infty", "oo", "max"), "inf"),
+    **{word: p for p in ("1", "2") for word in (f"l{p}", f"l_{p}")},
+    "euclidean": "2",
+}
+
+
 @dataclass(frozen=True)
 class NormType(Type[Fraction | None]):
     """p >= 1; None for infinity."""
@@ -177,6 +185,8 @@ class NormType(Type[Fraction | None]):
     def convert(self, key: str, expr: s.Expr, params: Params) -> Fraction | None:
         if isinstance(expr, s.Name) and expr.name == "inf":
             return None
+        if isinstance(expr, s.Name) and expr.name.lower() in NORM_WORDS:
+            raise SpecError(d.norm_word(expr.span, expr.name, NORM_WORDS[expr.name.lower()]))
         if not isinstance(expr, s.Number) or expr.unit:
             raise self.fail(key, expr)
         if expr.value < 1:

@@ -52,7 +52,7 @@ radius r {{ network = net, input = pen[10], target = any, perturbation = {{ fram
 def test_values_that_do_not_move_stay_sharp_over_long_sequences() -> None:
     """53 moves of a pen: intervals in float64 are wider than the values; enclosures are not, and hold the real ones."""
     variant = compile_spec(Source(str(SPECS / "x.rspec"), LONG)).queries[0].variants[0]
-    samples = Samples.load(variant.input, load.network(variant.network, DTYPE, torch.device("cpu")))
+    samples = Samples.load(variant, load.network(variant.network, DTYPE, torch.device("cpu")))
     sharp = prepare(variant, samples).centre(prepare(variant, samples).cases)
     plain = Nominal.at(sharp.graph, sharp.inputs)
     radii = torch.zeros(1, sharp.inputs.shape[1], dtype=DTYPE)
@@ -86,7 +86,7 @@ def test_short_sequences_are_left_to_intervals() -> None:
 def test_values_computed_again_elsewhere_may_have_other_roundings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A piece of a ball evaluates frames that do not move in another batch: where that rounds otherwise, what is known of them is widened."""
     variant = compile_spec(Source(str(SPECS / "x.rspec"), LONG)).queries[0].variants[0]
-    loaded = prepare(variant, Samples.load(variant.input, load.network(variant.network, DTYPE, torch.device("cpu"))))
+    loaded = prepare(variant, Samples.load(variant, load.network(variant.network, DTYPE, torch.device("cpu"))))
     sharp = loaded.centre(loaded.cases)
     assert sharp.blur
     monkeypatch.setattr("vlang.runtime.bounds.nominal.trajectory", lambda graph, inputs, **_: [v + 1e-9 for v in trajectory(graph, inputs)])
