@@ -34,13 +34,15 @@ def execute(
     asked_device: str | None = None,
     progress: Progress | None = None,
     stopped: Callable[[], bool] = lambda: False,
-    save: Callable[[str, bytes], None] | None = None,
-    save_witness: Callable[[str, bytes], None] | None = None,
+    save: Callable[[str, bytes], str | None] | None = None,
+    save_witness: Callable[[str, bytes], str | None] | None = None,
+    answered: Callable[[QueryResult], None] = lambda _: None,
 ) -> Results:
     """Answer every query of a plan. Raises DataError with every problem of the data.
 
-    stopped: asked between passes; once it is true every row is left at what has been certified, marked incomplete. save: where certificates go,
-    by name; every row is then confirmed once more. save_witness: where counterexamples go.
+    stopped: asked inside passes; once it is true every row is left at what has been certified, marked incomplete. save: where certificates go,
+    by name; every row is then confirmed once more; it returns why a file could not be written. save_witness: where counterexamples go.
+    answered: told every query's answer as soon as it is there.
     """
     hash_of = cache(_sha256)
     by = None if save is None else Certificates(Producer(save, version, plan.path, plan.sha256, hash_of))
@@ -84,8 +86,11 @@ def execute(
         raise DataError(*problems)
     info = EngineInfo(version, torch.__version__, ", ".join(devices), str(DTYPE).removeprefix("torch."))
     files = tuple((path, hash_of(path)) for path in _paths(plan))
-    answers = tuple(_answer(query, variants, progress, stopped, by if WORDS[query.kind].certified else None, witnesses) for query, variants in loaded)
-    return Results(info, answers, _spectra(plan.spectra, matrices, stopped), files)
+    answers = []
+    for query, variants in loaded:
+        answers.append(_answer(query, variants, progress, stopped, by if WORDS[query.kind].certified else None, witnesses))
+        answered(answers[-1])
+    return Results(info, tuple(answers), _spectra(plan.spectra, matrices, stopped), files)
 
 
 def _paths(plan: Plan) -> list[str]:

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 LANGUAGE = ("words", "numbers", "text", "expression", "typed", "plan", "results", "cost", "lower", "report", "judge", "formats", "shell", "cli")
 RUNTIME = (
     "rounding",
+    "late",
     "products",
     "elementary",
     "relaxations",

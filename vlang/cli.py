@@ -83,12 +83,22 @@ def _main(argv: list[str]) -> int:
                 raise CallError(f"--{option} takes one spec at a time, so that no file overwrites another")
             output.folder(folder)
     reports: list[Report] = []
-    codes = [commands.told(path, lambda source: commands.run(source, overrides, args, reports)) for path in args.files]
-    if whole and reports:
+
+    def keep(report: Report) -> None:
+        """After every spec, so that what ends the run later does not take with it what was computed."""
         from vlang.formats import FORMATS
 
+        reports.append(report)
         for word, path in whole.items():
-            output.write(path, FORMATS[word](reports, len(args.files) > 1))
+            if path != "-":
+                output.write(path, FORMATS[word](reports, len(args.files) > 1))
+
+    codes = [commands.told(path, lambda source: commands.run(source, overrides, args, keep)) for path in args.files]
+    if reports and "-" in whole.values():
+        from vlang.formats import FORMATS
+
+        for word in (w for w, path in whole.items() if path == "-"):
+            output.write("-", FORMATS[word](reports, len(args.files) > 1))
     return next(c for c in PRECEDENCE if c in codes)
 
 

@@ -392,7 +392,7 @@ class ReportPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """params: the values they had, as text."""
+    """params: the values they had, as text. reads: every file that the spec names, and the spec itself, as absolute paths."""
 
     path: str
     sha256: str
@@ -400,3 +400,4 @@ class Plan:
     queries: tuple[QueryPlan, ...]
     reports: tuple[ReportPlan, ...] = ()
     spectra: tuple[SpectrumQuery, ...] = ()
+    reads: frozenset[str] = frozenset()

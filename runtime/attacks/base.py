@@ -16,6 +16,7 @@ from torch import Tensor
 from vlang.runtime import rounding
 from vlang.runtime.graph.concrete import logits, margins
 from vlang.runtime.graph.nodes import Graph
+from vlang.runtime.late import never
 from vlang.runtime.sets.ball import Ball, p_norm
 
 #: A counterexample must be ahead by this much, relative to the logits: far above the error of a float64 forward pass.
@@ -30,6 +31,7 @@ SEGMENT_STEPS = 30
 class Question:
     """Rows to attack. ball: the sets at eps = 1. rows: y_j - y_label. most: the largest eps that counts.
 
+    late: asked before every step whether to leave it at what was found.
     starts: so many consecutive rows are one row's starts; what is found for a row does not depend on the others beside it.
     shape: inputs [B, m, n], rows [B, T, classes].
     """
@@ -40,6 +42,7 @@ class Question:
     rows: Tensor
     most: float
     starts: int = 1
+    late: Callable[[], bool] = never
 
     def margins(self, delta: Tensor) -> Tensor:
         """The margin at x + delta plus what evaluating it may be wrong by: below 0 it is a counterexample. shape: [B, m, n] -> [B]."""

@@ -38,6 +38,8 @@ def _minimise(closest: Closest, delta: Tensor, weight: Tensor, guess: Tensor, sc
     unit = (guess / question.distance(torch.ones_like(moved)))[:, None, None]
     optimizer = torch.optim.Adam([moved], lr=1.0)
     for step in range(steps):
+        if question.late():
+            break
         rate = FIRST_STEP * (LAST_STEP / FIRST_STEP) ** (step / steps)
         with torch.enable_grad():
             margin = question.margins(moved)

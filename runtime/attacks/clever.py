@@ -8,6 +8,7 @@ R is not asked of the user: the largest estimate counts, which is about where th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from vlang.runtime.graph.concrete import logits, unmoved
 from vlang.runtime.graph.nodes import Graph
+from vlang.runtime.late import LateError, never
 from vlang.runtime.sets.ball import Ball, p_norm
 
 #: Balls tried on the way to the one whose estimate is its own radius: first with fewer points and without a fit, then as asked.
@@ -47,11 +49,21 @@ class Estimate:
 
 
 def clever(
-    graph: Graph, inputs: Tensor, ball: Ball, row: Tensor, start: float, samples: int, batches: int, seed: int, enough: float = np.inf
+    graph: Graph,
+    inputs: Tensor,
+    ball: Ball,
+    row: Tensor,
+    start: float,
+    samples: int,
+    batches: int,
+    seed: int,
+    enough: float = np.inf,
+    late: Callable[[], bool] = never,
 ) -> Estimate:
     """The estimate for one class. shape: inputs [1, m, n], ball of one row at eps = 1, row [classes] (y_j - y_label).
 
-    start: a first R. enough: one that is far above this need not be fitted: another class's estimate counts.
+    start: a first R. enough: one that is far above this need not be fitted: another class's estimate counts. late: once it is true, LateError is
+    raised.
     """
     generator = np.random.default_rng(seed)
     margin = -float(logits(graph, inputs)[0] @ row)
@@ -59,6 +71,8 @@ def clever(
     radius, points = start, 0
     best = Estimate(0.0, 1.0, 0)
     for k in range(COARSE_ROUNDS + ROUNDS):
+        if late():
+            raise LateError
         fine = k >= COARSE_ROUNDS
         count = batches if fine else max(10, batches // COARSE)
         maxima = _steepest(graph, inputs, ball, row, radius, samples, count, generator)

@@ -70,6 +70,8 @@ def _descend(closest: Closest, delta: Tensor, steps: int, most: Tensor) -> Tenso
     """Steps in balls no larger than `most`; how large the first one was. shape: most [B] -> [B]."""
     question, eps, first = closest.question, None, most
     for step in range(steps):
+        if question.late():
+            break
         margin, gradient = question.slope(delta)
         closest.offer(delta, margin)
         rate = LAST_STEP + (1 - LAST_STEP) * (1 + math.cos(math.pi * step / steps)) / 2

@@ -75,6 +75,8 @@ def _exhaust(row: _Row) -> tuple[Tensor, Tensor]:
     size = row.far.shape[1]
     none = torch.full((len(row.frames),), -1, device=far.device)
     for part in torch.split(order[far.isfinite()], AT_ONCE):
+        if row.question.late():
+            break
         words = none.repeat(len(part), 1)
         words[torch.arange(len(part)), part // size] = part % size
         hit = (row.margins(row.with_words(words)) < 0).nonzero().flatten()
@@ -90,7 +92,7 @@ def _guided(row: _Row, restarts: int, generator: torch.Generator) -> tuple[Tenso
     known = row.far[row.far.isfinite()].sort().values
     low, high = 0, len(known) - 1
     for _ in range(RADII):
-        if low > high:
+        if low > high or row.question.late():
             break
         middle = (low + high) // 2
         words = _within(row, float(known[middle]), restarts, generator)

@@ -23,6 +23,7 @@ from vlang.runtime import rounding
 from vlang.runtime.bounds.motion import Moving
 from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.graph.nodes import Affine, Input, Node, Nonlinear, Ref
+from vlang.runtime.late import LateError
 from vlang.runtime.products import by_row, through
 from vlang.runtime.relaxations import RELAXATIONS, Planes
 from vlang.runtime.sets.region import Region
@@ -58,8 +59,10 @@ class Walk(ABC):
         self._roundings = 2 * len(nominal.graph.nodes) + 64  # two additions to a running total per node, and elementary functions
 
     def run(self) -> Self:
-        """Visit every node in order."""
+        """Visit every node in order. Raises LateError."""
         for i, node in enumerate(self.nominal.graph.nodes):
+            if self.nominal.late():
+                raise LateError
             if not self.live[i] or i in self.some:
                 self.blur[i] = self._fixed_blur(i, node)
             if not self.live[i]:

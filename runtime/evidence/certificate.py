@@ -20,6 +20,7 @@ from vlang.runtime.bounds.cushions import LEAST, TYPICAL
 from vlang.runtime.bounds.quadratic import Quadratic
 from vlang.runtime.bounds.walk import Walk
 from vlang.runtime.evidence.statement import Producer, statement
+from vlang.runtime.late import LateError
 from vlang.runtime.methods.questions import Proved
 from vlang.runtime.methods.table import METHODS
 from vlang.runtime.network.load import named
@@ -35,6 +36,7 @@ STEPS_BACK = (0.0, 1e-9, 1e-6, 1e-4, 1e-3, 1e-2)
 #: Numbers that the checker reads.
 READ_BY_CHECKER = frozenset({"F64", "F32", "F16"})
 STOPPED = "found, but the run was ended before its certificate was made"
+UNWRITTEN = "certified, but its certificate could not be written: {}"
 UNCONFIRMED = "found, but not confirmed by a second pass: there is no certificate"
 
 
@@ -48,7 +50,8 @@ class Certificates:
         """The rows with a certificate saved for every one that is certified; a radius becomes the one that was confirmed."""
         held = {case: row for case, row in zip(loaded.cases, rows, strict=True) if isinstance(row, CertifiableRow)}
         asked = loaded.variant.eps if isinstance(loaded.variant, VerifyVariant) else None
-        network = self._network(loaded)
+        network, lost = self._network(loaded)
+        confirmed: set[Case] = set()
         for group in chunks(loaded):
             certified = tuple(c for c in group if held[c].verdict == "certified")
             by_method = {c: held[c].method or loaded.variant.engine.method for c in certified}
@@ -58,30 +61,30 @@ class Certificates:
                     if not left or stopped():
                         break
                     tried = {c: Fraction((held[c].size or 0.0) * (1 - back)) if asked is None else asked for c in left}
-                    for case, (claim, content) in _proofs(self.by, loaded, query, method, tried, network).items():
+                    for case, (claim, content) in _proofs(self.by, loaded, query, method, tried, network, stopped).items():
                         name = self.by.name_of(query, claim, loaded, "cert")
-                        self.by.save(name, content)
-                        row = replace(held[case], certificate=name)
+                        problem = lost or self.by.save(name, content)
+                        row = replace(held[case], certificate=name) if problem is None else replace(held[case], reason=UNWRITTEN.format(problem))
                         held[case] = replace(row, radius=float(tried[case])) if isinstance(row, RadiusRow) else row
-                    left = tuple(c for c in left if held[c].certificate is None)
+                        confirmed.add(case)
+                    left = tuple(c for c in left if c not in confirmed)
                 for case in left:
                     held[case] = replace(held[case], complete=False, reason=STOPPED if stopped() else UNCONFIRMED)
         return [held.get(case, row) for case, row in zip(loaded.cases, rows, strict=True)]
 
-    def _network(self, loaded: Loaded[Any]) -> dict[str, str]:
+    def _network(self, loaded: Loaded[Any]) -> tuple[dict[str, str], str | None]:
         """What certificates say of the checkpoint to check them with: its own one, or where the checker does not read that or the network is derived
-        from another, one saved beside them with the weights that were run.
+        from another, one saved beside them with the weights that were run; and why that could not be written.
         """
         plan = loaded.variant.network
         own = {"sha256": self.by.hash_of(plan.checkpoint)}
         if plan.format == "safetensors" and plan.normalize is None and _dtypes(plan.checkpoint) <= READ_BY_CHECKER:
-            return own
+            return own, None
         tensors = {k: x.to("cpu").contiguous().clone() for k, x in named(loaded.network, plan.architecture).items()}
         content = save(tensors, {"made_from": own["sha256"]})  # one entry: safetensors keeps several in no order
         sha256 = hashlib.sha256(content).hexdigest()
         file = f"{plan.name}-{sha256[:8]}.safetensors"
-        self.by.save(file, content)
-        return {"sha256": sha256, "file": file, "made_from": own["sha256"]}
+        return {"sha256": sha256, "file": file, "made_from": own["sha256"]}, self.by.save(file, content)
 
 
 def _dtypes(checkpoint: str) -> set[str]:
@@ -98,21 +101,25 @@ def refuse(variant: Variant) -> None:
 
 
 def _proofs(
-    by: Producer, loaded: Loaded[Any], query: str, method: str, sizes: dict[Case, Fraction], network: dict[str, str]
+    by: Producer, loaded: Loaded[Any], query: str, method: str, sizes: dict[Case, Fraction], network: dict[str, str], stopped: Callable[[], bool]
 ) -> dict[Case, tuple[dict[str, Any], bytes]]:
     """Certificates of those cases that a second pass at the given eps confirms: their claims, and as files' contents."""
     cases = tuple(sizes)
     proof: list[Proved] = []
-    asked = replace(loaded.asked(cases), proof=proof)
+    asked = replace(loaded.asked(cases, stopped), proof=proof)
     eps = asked.nominal.new_tensor([at_least(e) for e in sizes.values()])
-    left, done = torch.arange(len(cases), device=eps.device), {}
+    left = torch.arange(len(cases), device=eps.device)
+    done: dict[Case, tuple[dict[str, Any], bytes]] = {}
     for step in (*WORDS[method].smaller, method):  # the smallest proof that will do
         margins = METHODS[step](asked)
         for _ in range(WORDS[step].attempts):
             if left.numel() == 0:
                 break
             proof.clear()
-            ok = margins(left, eps[left]) > 0
+            try:
+                ok = margins(left, eps[left]) > 0
+            except LateError:
+                return done
             for i in left[ok].tolist():
                 claim = _claim(by, loaded, cases[i], query, step, sizes[cases[i]], network)
                 content = _document(claim, loaded.inputs[cases[i].position], [(p, b) for p in proof for b in _own(p, i)])

@@ -16,12 +16,14 @@ from vlang.runtime.queries.batches import Case, Loaded
 
 @dataclass(frozen=True)
 class Producer:
-    """Who saves files of evidence. save: takes a file's name and contents. version: of this program; spec, sha256: what it runs.
+    """Who saves files of evidence. save: takes a file's name and contents; returns why it could not be written, or None.
+
+    version: of this program; spec, sha256: what it runs.
 
     hash_of: the sha256 of a file that was read. taken: the names given so far.
     """
 
-    save: Callable[[str, bytes], None]
+    save: Callable[[str, bytes], str | None]
     version: str
     spec: str
     sha256: str

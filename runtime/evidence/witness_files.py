@@ -66,8 +66,8 @@ class Witnesses:
             "witness": torch.tensor(row.witness, dtype=torch.float64),
         }
         name = self.by.name_of(query, claim, loaded, "witness")
-        self.by.save(name, save(arrays, {"witness": json.dumps(claim)}))
-        return replace(row, witness_file=name)
+        problem = self.by.save(name, save(arrays, {"witness": json.dumps(claim)}))
+        return replace(row, witness_file=name) if problem is None else replace(row, reason=f"its witness could not be written: {problem}")
 
 
 def examine(path: str, checkpoints: Sequence[str] = ()) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vlang.runtime import rounding
+from vlang.runtime.late import LateError
 
 #: margins(rows, eps): lower bounds of the margin. shape: rows [A] indices, eps [A] -> [A]. NaN counts as not certified.
 Margins = Callable[[Tensor, Tensor], Tensor]
@@ -30,6 +31,8 @@ WIDE = 1.1
 DESCENT = 1.5
 #: How far down to go at once, as a share of what is too large.
 LEAST_SHARE = 0.1
+#: A row of which nothing is certified at this share of the first guess has no radius that is worth a search.
+HOPELESS = 1e-9
 #: After so many passes without halving, bisect.
 PATIENCE = 3
 
@@ -56,7 +59,7 @@ def certified_radii(
     """Largest certified eps of every row, to a relative `tolerance`.
 
     guess: first eps to try [B], > 0. nominal: the margin at eps = 0 [B]; rows with nominal <= 0 get 0. most: where to stop.
-    late: asked before every pass whether to leave it at that.
+    late: asked before every pass whether to leave it at that; a pass that raises LateError ends the search too.
     finished: called with the number of rows that have just been decided. known: eps that are certified already [B]; the guess is then
     taken to be near.
     """
@@ -74,12 +77,15 @@ def certified_radii(
     done = guess.shape[0] - active.numel()
     if finished and done:
         finished(done)
-    smallest = rounding.tiny(guess) * 1e30
+    smallest = (guess * HOPELESS).clamp(min=rounding.tiny(guess) * 1e30)
     for _ in range(MOST_PASSES):
         if active.numel() == 0 or late():
             break
         eps = _point(aim[active], low[active], high[active], last_up[active], stalled[active], tolerance, most)
-        values = margins(active, eps) / nominal[active]
+        try:
+            values = margins(active, eps) / nominal[active]
+        except LateError:
+            break
         values = torch.where(values.isnan(), -torch.inf, values)
         squashed = torch.where(values.isinf(), values.sign(), values / (1 + values.abs()))
         ok = values > 0
@@ -106,7 +112,7 @@ def certified_radii(
         upward = torch.where(climbs[active] > 0, lo + torch.maximum(torch.minimum(chord, (growth - 1) * lo), tolerance / 2 * lo), lo * growth)
         # However steep it looks, not to nearly nothing at once.
         aim[active] = torch.where(hi.isinf(), upward, torch.maximum(root, LEAST_SHARE * hi)).clamp(max=most)
-        open_ = (hi > lo * (1 + tolerance)) & (lo < most) & (hi > smallest)
+        open_ = (hi > lo * (1 + tolerance)) & (lo < most) & (hi > smallest[active])
         if finished and bool((~open_).any()):
             finished(int((~open_).sum()))
         active = active[open_]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ def answer(loaded: Loaded[AttackVariant], context: Context) -> list[Row]:
         if context.late():
             found |= {c: AttackRow(**question_of(loaded, c), **unfinished(context)) for c in cases}
         else:
-            found |= _attack(loaded, cases, plan)
+            found |= _attack(loaded, cases, plan, context)
         context.finished(len(cases))
     return [found[c] for c in loaded.cases]
 
@@ -51,8 +52,8 @@ def _batches(loaded: Loaded[AttackVariant], plan: AttackPlan) -> Iterator[tuple[
             yield group[start : start + size]
 
 
-def _attack(loaded: Loaded[AttackVariant], cases: tuple[Case, ...], plan: AttackPlan) -> dict[Case, AttackRow]:
-    question = loaded.question(cases, float(loaded.variant.engine.max_radius))
+def _attack(loaded: Loaded[AttackVariant], cases: tuple[Case, ...], plan: AttackPlan, context: Context) -> dict[Case, AttackRow]:
+    question = loaded.question(cases, float(loaded.variant.engine.max_radius), context.late)
     randoms = [c.generator(loaded.variant.engine.seed) for c in cases]
     words = None
     if WORDS[plan.method].substitutes:
@@ -64,9 +65,9 @@ def _attack(loaded: Loaded[AttackVariant], cases: tuple[Case, ...], plan: Attack
     else:
         delta, far = ATTACKS[plan.method](question, plan.steps, plan.restarts, randoms)
         points = loaded.clipped(question.inputs + delta, question.inputs)
-    return {
-        case: _row(loaded, case, question.inputs[i], points[i], float(far[i]), None if words is None else words[i]) for i, case in enumerate(cases)
-    }
+    ended = not context.late()
+    rows = [_row(loaded, c, question.inputs[i], points[i], float(far[i]), None if words is None else words[i]) for i, c in enumerate(cases)]
+    return {c: row if ended else replace(row, complete=False) for c, row in zip(cases, rows, strict=True)}
 
 
 def _row(loaded: Loaded[AttackVariant], case: Case, centre: Tensor, point: Tensor, far: float, words: Tensor | None) -> AttackRow:

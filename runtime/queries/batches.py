@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Generic, TypeVar
@@ -20,6 +20,7 @@ from vlang.runtime.bounds.sharpen import sharpened
 from vlang.runtime.device import batch_rows
 from vlang.runtime.graph.concrete import logits
 from vlang.runtime.graph.nodes import Graph
+from vlang.runtime.late import never
 from vlang.runtime.methods.questions import Asked
 from vlang.runtime.network import load
 from vlang.runtime.network.reference import compare
@@ -153,9 +154,9 @@ class Loaded(Generic[V]):
             return points
         return torch.where(points == centre, points, points.clamp(at_least(clip[0]), at_most(clip[1])))
 
-    def question(self, cases: tuple[Case, ...], most: float) -> Question:
-        """What an attack is asked: counterexamples no further than `most`."""
-        return Question(self.graph, self.centre(cases).inputs, self.ball(cases), self.rows(cases), most)
+    def question(self, cases: tuple[Case, ...], most: float, late: Callable[[], bool] = never) -> Question:
+        """What an attack is asked: counterexamples no further than `most`. late: once it is true, what was found by then is the answer."""
+        return Question(self.graph, self.inputs[[c.position for c in cases]], self.ball(cases), self.rows(cases), most, late=late)
 
     def rows(self, cases: tuple[Case, ...]) -> Tensor:
         """Output differences y_j - y_label, one a class. shape: [B, T, classes]."""
@@ -164,12 +165,13 @@ class Loaded(Generic[V]):
         labels = torch.tensor([c.label for c in cases], device=eye.device)
         return eye[asked] - eye[labels][:, None]
 
-    def asked(self, cases: tuple[Case, ...]) -> Asked:
+    def asked(self, cases: tuple[Case, ...], late: Callable[[], bool] = never) -> Asked:
+        """late: once it is true, bounds raise LateError."""
         at_once = batch_rows(self.graph, len(cases[0].classes), self.network.device)
-        return Asked(self.centre(cases), self.ball(cases), self.rows(cases), at_once)
+        return Asked(self.centre(cases, late), self.ball(cases), self.rows(cases), at_once)
 
-    def centre(self, cases: tuple[Case, ...]) -> Nominal:
-        centre = Nominal.at(self.graph, self.inputs[[c.position for c in cases]], self.variant.engine.semantics == "deployed32")
+    def centre(self, cases: tuple[Case, ...], late: Callable[[], bool] = never) -> Nominal:
+        centre = Nominal.at(self.graph, self.inputs[[c.position for c in cases]], self.variant.engine.semantics == "deployed32", late)
         return sharpened(centre, self.ball(cases).moved)
 
 

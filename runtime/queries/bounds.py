@@ -10,6 +10,7 @@ from vlang.plan import BoundsVariant
 from vlang.results import BoundsRow, Row
 from vlang.runtime.bounds.coordinates import chart_of
 from vlang.runtime.device import batch_rows
+from vlang.runtime.late import LateError
 from vlang.runtime.methods.table import BOUNDS
 from vlang.runtime.queries.base import Context, question_of, unfinished
 from vlang.runtime.queries.batches import Case, Loaded
@@ -27,13 +28,17 @@ def answer(loaded: Loaded[BoundsVariant], context: Context) -> list[Row]:
         if context.late():
             found |= {c: BoundsRow(**question_of(loaded, c), **unfinished(context), eps=float(eps)) for c in cases}
         else:
-            found |= _bound(loaded, cases, eps)
+            try:
+                found |= _bound(loaded, cases, eps, context)
+            except LateError:
+                found |= {c: BoundsRow(**question_of(loaded, c), **unfinished(context), eps=float(eps)) for c in cases}
         context.finished(len(cases))
     return [found[c] for c in loaded.cases]
 
 
-def _bound(loaded: Loaded[BoundsVariant], cases: tuple[Case, ...], eps: Fraction) -> dict[Case, BoundsRow]:
-    centre = loaded.centre(cases)
+def _bound(loaded: Loaded[BoundsVariant], cases: tuple[Case, ...], eps: Fraction, context: Context) -> dict[Case, BoundsRow]:
+    """Raises LateError."""
+    centre = loaded.centre(cases, context.late)
     ball = loaded.ball(cases)
     chart = chart_of(loaded.graph, ball, centre.inputs.shape[-1])
     relaxed = BOUNDS[WORDS[loaded.variant.engine.method].outputs].make(centre, ball.scaled(at_least(eps)), chart)

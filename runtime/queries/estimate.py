@@ -10,6 +10,7 @@ from vlang.plan import EstimateVariant
 from vlang.results import EstimateRow, Row
 from vlang.runtime.attacks.base import linear_distance
 from vlang.runtime.attacks.clever import Estimate, clever
+from vlang.runtime.late import LateError
 from vlang.runtime.queries.base import Context, question_of, unfinished
 from vlang.runtime.queries.batches import Case, Loaded
 from vlang.runtime.queries.radius import MISCLASSIFIED
@@ -23,13 +24,16 @@ def answer(loaded: Loaded[EstimateVariant], context: Context) -> list[Row]:
         elif context.late():
             found.append(EstimateRow(**question_of(loaded, case), **unfinished(context)))
         else:
-            found.append(_estimated(loaded, case))
+            try:
+                found.append(_estimated(loaded, case, context))
+            except LateError:
+                found.append(EstimateRow(**question_of(loaded, case), **unfinished(context)))
         context.finished(1)
     return found
 
 
-def _estimated(loaded: Loaded[EstimateVariant], case: Case) -> EstimateRow:
-    """The least estimate over the classes asked about."""
+def _estimated(loaded: Loaded[EstimateVariant], case: Case, context: Context) -> EstimateRow:
+    """The least estimate over the classes asked about. Raises LateError."""
     plan, engine = loaded.variant.estimate, loaded.variant.engine
     question = loaded.question((case,), float(engine.max_radius))
     each: list[Estimate] = []
@@ -39,7 +43,9 @@ def _estimated(loaded: Loaded[EstimateVariant], case: Case) -> EstimateRow:
         guess = float(linear_distance(margin, gradient, question.ball))
         start = guess if 0 < guess < question.most else 1.0
         least = min((e.value for e in each), default=math.inf)
-        each.append(clever(loaded.graph, question.inputs, question.ball, row_[0, 0], start, plan.samples, plan.batches, engine.seed, least))
+        each.append(
+            clever(loaded.graph, question.inputs, question.ball, row_[0, 0], start, plan.samples, plan.batches, engine.seed, least, context.late)
+        )
     best = min(each, key=lambda e: e.value)
     reason = "max_radius reached" if best.value >= question.most else None
     points = sum(e.points for e in each)

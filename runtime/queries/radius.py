@@ -57,12 +57,13 @@ def _refined(loaded: Loaded[RadiusVariant], found: dict[Case, RadiusRow], contex
     for left, case in zip(range(len(open_), 0, -1), open_, strict=True):
         if context.late():
             break
-        now, asked = time.monotonic(), loaded.asked((case,))
+        now = time.monotonic()
+        late = context.until(now + (deadline - now) / left).late
+        asked = loaded.asked((case,), late)
         if not asked.coordinates.worthwhile:
             continue
         known = asked.nominal.new_tensor([found[case].radius])
         margins_, tolerance, most = METHODS[method](asked), float(engine.tolerance), float(engine.max_radius)
-        late = context.until(now + (deadline - now) / left).late
         result = certified_radii(margins_, known * NEAR, asked.nominal, tolerance, most, late, None, known)
         if float(result.radius) > float(known):
             capped = bool(result.capped)
@@ -73,7 +74,7 @@ def _refined(loaded: Loaded[RadiusVariant], found: dict[Case, RadiusRow], contex
 
 def _search(loaded: Loaded[RadiusVariant], cases: tuple[Case, ...], context: Context) -> dict[Case, RadiusRow]:
     engine = loaded.variant.engine
-    asked = loaded.asked(cases)
+    asked = loaded.asked(cases, context.late)
     result, methods = _climb(asked, engine, context)
     answers = {}
     for i, case in enumerate(cases):

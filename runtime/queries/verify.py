@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vlang.plan import VerifyVariant
 from vlang.results import Frames, Row, VerifyRow
 from vlang.runtime.attacks.gradient import pgd
 from vlang.runtime.attacks.witness import misclassifies, replay
+from vlang.runtime.late import LateError
 from vlang.runtime.methods.table import METHODS
 from vlang.runtime.queries.base import Context, chunks, listed, question_of, unfinished
 from vlang.runtime.queries.batches import Case, Loaded
@@ -45,27 +48,33 @@ def _row(loaded: Loaded[VerifyVariant], case: Case, **answer: Any) -> VerifyRow:
 
 
 def _verify(loaded: Loaded[VerifyVariant], cases: tuple[Case, ...], eps: Fraction, context: Context) -> dict[Case, VerifyRow]:
-    asked = loaded.asked(cases)
+    asked = loaded.asked(cases, context.late)
     every = torch.arange(len(cases), device=asked.rows.device)
     bounds = torch.full_like(asked.nominal, -torch.inf)
     methods: list[str | None] = [None] * len(cases)
     word = WORDS[loaded.variant.engine.method]
-    for step in ladder(loaded.variant.engine.method, asked.coordinates.worthwhile):
-        left = every[~(bounds > 0)]
-        if left.numel():
+    late = False
+
+    def tighten(step: str, left: Tensor) -> None:
+        nonlocal late
+        if not left.numel() or late:
+            return
+        try:
             found = METHODS[step](asked)(left, torch.full_like(asked.nominal[left], at_least(eps)))
-            bounds[left] = torch.where(found > bounds[left], found, bounds[left])
-            for j in left.tolist():
-                methods[j] = step
+        except LateError:
+            late = True
+            return
+        for j, better in zip(left.tolist(), (found > bounds[left]).tolist(), strict=True):
+            methods[j] = step if better else methods[j]
+        bounds[left] = torch.where(found > bounds[left], found, bounds[left])
+
+    for step in ladder(loaded.variant.engine.method, asked.coordinates.worthwhile):
+        tighten(step, every[~(bounds > 0)])
     open_ = [i for i, ok in enumerate((bounds > 0).tolist()) if not ok]
-    witnesses = _attack(loaded, cases, open_, eps) if open_ else {}
+    witnesses = _attack(loaded, cases, open_, eps, context) if open_ and not late else {}
     if word.refinement is not None:
-        left = every[[i for i in open_ if i not in witnesses]]
-        if left.numel() and asked.coordinates.worthwhile and not context.late():
-            found = METHODS[word.refinement](asked)(left, torch.full_like(asked.nominal[left], at_least(eps)))
-            for j, better in zip(left.tolist(), (found > bounds[left]).tolist(), strict=True):
-                methods[j] = word.refinement if better else methods[j]
-            bounds[left] = torch.where(found > bounds[left], found, bounds[left])
+        if asked.coordinates.worthwhile and not context.late():
+            tighten(word.refinement, every[[i for i in open_ if i not in witnesses]])
         open_ = [i for i in open_ if not bool(bounds[i] > 0)]
     else:
         methods = [None] * len(cases)
@@ -75,16 +84,18 @@ def _verify(loaded: Loaded[VerifyVariant], cases: tuple[Case, ...], eps: Fractio
             answers[case] = _row(loaded, case, verdict="certified", margin=margin, method=methods[i])
         elif i in witnesses:
             answers[case] = _row(loaded, case, verdict="falsified", margin=margin, witness=witnesses[i])
+        elif late:
+            answers[case] = _row(loaded, case, **unfinished(context), margin=margin if margin > -math.inf else None)
         else:
             reason = f"{methods[i] or loaded.variant.engine.method} bounds the margin by {margin:.4g} only, and the attack found no counterexample"
             answers[case] = _row(loaded, case, verdict="unknown", margin=margin, reason=reason)
     return answers
 
 
-def _attack(loaded: Loaded[VerifyVariant], cases: tuple[Case, ...], open_: list[int], eps: Fraction) -> dict[int, Frames]:
+def _attack(loaded: Loaded[VerifyVariant], cases: tuple[Case, ...], open_: list[int], eps: Fraction, context: Context) -> dict[int, Frames]:
     chosen = tuple(cases[i] for i in open_)
     # A hair inside the set, so that the exact test at replay is not lost to rounding.
-    question = loaded.question(chosen, float(eps) * (1 - 1e-9))
+    question = loaded.question(chosen, float(eps) * (1 - 1e-9), context.late)
     delta, distance = pgd(question, STEPS, RESTARTS, [c.generator(loaded.variant.engine.seed) for c in chosen])
     points = loaded.clipped(question.inputs + delta, question.inputs)
     found = {}

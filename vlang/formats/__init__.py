@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 
 from vlang.formats import csv, html, json, latex, markdown, svg, text
 from vlang.report import Page, Report
+from vlang.text.printable import shown
+
+
+def _printable(render: Callable[[Page], str], page: Page) -> str:
+    return render(shown(page))
+
 
 #: Of all that a run computed.
 FORMATS: Mapping[str, Callable[[Sequence[Report], bool], str]] = MappingProxyType({"json": json.render})
 #: Of one of a spec's own reports.
-PAGES: Mapping[str, Callable[[Page], str]] = MappingProxyType(
-    {"text": text.render, "markdown": markdown.render, "latex": latex.render, "csv": csv.render, "html": html.render, "svg": svg.render}
-)
+_PAGES = {"text": text.render, "markdown": markdown.render, "latex": latex.render, "csv": csv.render, "html": html.render, "svg": svg.render}
+#: The same, with nothing in a text that a reader would not see.
+PAGES: Mapping[str, Callable[[Page], str]] = MappingProxyType({word: partial(_printable, render) for word, render in _PAGES.items()})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from vlang.formats.text import VERDICTS
 from vlang.report import Page, Table
 
@@ -21,4 +23,4 @@ def _table(table: Table) -> str:
 
 
 def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    return re.sub(r"([\\|`*\[\]])", r"\\\1", text).replace("<", "&lt;").replace("\n", " ")

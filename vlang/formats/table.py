@@ -21,8 +21,10 @@ from vlang.formats import PAGES
 from vlang.formats.reading import read_as
 from vlang.judge.join import frames_of_row
 from vlang.numbers import ROUNDED, down, near, up
+from vlang.plan import NetworkPlan
 from vlang.report import GateResult, JudgedQuery, JudgedSpectrum, Page, Report
 from vlang.results import AttackRow, BoundsRow, CertifiableRow, Row, SpectrumRow, VerifyRow, about_samples
+from vlang.text.printable import shown
 from vlang.words.matrices import QUANTITIES
 from vlang.words.queries import QUERIES
 
@@ -52,13 +54,29 @@ def console() -> Console:
 
 
 def show(report: Report, console: Console) -> None:
-    plain = not console.is_terminal
-    for network in report.networks:
-        console.print(Text(read_as(network.plan), "dim"))
-    if report.networks:
-        console.print()
+    """The whole of a report."""
+    begin([n.plan for n in report.networks], console)
     for query in report.queries:
-        console.print(_query(query, plain))
+        show_query(query, console)
+    end(report, console)
+
+
+def begin(networks: Sequence[NetworkPlan], console: Console) -> None:
+    """How each network was read."""
+    for network in networks:
+        console.print(Text(read_as(shown(network)), "dim"))
+    if networks:
+        console.print()
+
+
+def show_query(query: JudgedQuery, console: Console) -> None:
+    """One query's rows and expectations."""
+    console.print(_query(shown(query), not console.is_terminal))
+
+
+def end(report: Report, console: Console) -> None:
+    """What comes behind the queries: matrices, reports, the verdict."""
+    report, plain = shown(report), not console.is_terminal
     for matrices in report.spectra:
         console.print(_spectrum(matrices, plain))
     for page in report.pages:

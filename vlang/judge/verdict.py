@@ -17,7 +17,7 @@ EXIT_CODES: dict[Overall, int] = {"passed": 0, "failed": 1, "inconclusive": 4, "
 
 
 def judge(plan: Plan, results: Results) -> Report:
-    queries = tuple(_judge_query(q, r) for q, r in zip(plan.queries, results.queries, strict=True))
+    queries = tuple(judge_query(q, r) for q, r in zip(plan.queries, results.queries, strict=True))
     spectra = tuple(_judge_spectrum(q, r) for q, r in zip(plan.spectra, results.spectra, strict=True))
     pages = make(plan, results)
     variants: list[Variant | SpectrumPlan] = [*(v for q in plan.queries for v in q.variants), *(v for q in plan.spectra for v in q.variants)]
@@ -35,7 +35,8 @@ def _judge_spectrum(plan: SpectrumQuery, result: SpectrumResult) -> JudgedSpectr
     return JudgedSpectrum(result, tuple(judge_over(e, rows) for e in plan.expectations), plan.picture)
 
 
-def _judge_query(plan: QueryPlan, result: QueryResult) -> JudgedQuery:
+def judge_query(plan: QueryPlan, result: QueryResult) -> JudgedQuery:
+    """One query, judged alone."""
     methods = ", ".join(dict.fromkeys(v.method for v in plan.variants))
     semantics = ", ".join(dict.fromkeys(v.engine.semantics for v in plan.variants))
     coverage = min((x.share for x in result.coverage), default=Fraction(1))

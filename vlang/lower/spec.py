@@ -5,6 +5,7 @@ Everything that can be wrong about a query without computing is reported here, w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,7 +23,8 @@ from vlang.text.source import Source, Span
 from vlang.typed.check import check
 from vlang.typed.module import Module, load
 from vlang.typed.signatures import KINDS
-from vlang.typed.tree import Ask, Dataset, Spec
+from vlang.typed.tree import Ask, Dataset, Input, Network, Spec
+from vlang.typed.types import Located
 from vlang.words.formats import PAGES
 
 T = TypeVar("T")
@@ -78,22 +80,28 @@ def _lowered(source: Source, module: Module, spec: Spec) -> Plan:
     matrices = _right(once.attempt(partial(queries.spectrum, once, q, folder)) for q in spec.spectra)
     plans: dict[str, reports.Asked] = {p.name: p for p in asked} | {p.name: p for p in matrices}
     pages = _right(once.attempt(partial(reports.report, once, r, plans, folder)) for r in spec.reports)
-    _written(module, {(folder / name).resolve() for name in _texts(spec)}, matrices, pages)
+    read = {(folder / os.path.expanduser(name)).resolve() for name in _named_files(spec)} | {Path(source.path).resolve()}
+    _written(module, read, matrices, pages)
     shown = {name for p in pages if p.picture != "none" and any(PAGES[f].pictures for f in p.formats) for name in p.queries}
     drawn = tuple(replace(x, drawn=x.picture is not None or x.name in shown) for x in matrices)
-    return Plan(source.path, source.sha256, spec.params, tuple(asked), tuple(pages), drawn)
+    return Plan(source.path, source.sha256, spec.params, tuple(asked), tuple(pages), drawn, frozenset(map(str, read)))
 
 
 def _right(found: Iterable[T | None]) -> list[T]:
     return [x for x in found if x is not None]
 
 
-def _texts(spec: Spec) -> Iterator[str]:
-    """The text files that a spec reads."""
-    asked = (p.form.network.value for q in spec.queries for p in q.points if isinstance(p.form, Ask))
-    for net in (*spec.networks, *asked):
-        if net.vocabulary is not None:
-            yield net.vocabulary.value
+def _named_files(spec: Spec) -> Iterator[str]:
+    """The files that a spec reads."""
+    forms: list[Network | Input | Dataset] = [*spec.networks, *spec.data]
+    for asked in (p.form for q in (*spec.queries, *spec.spectra) for p in q.points):
+        if isinstance(asked, Ask):
+            forms += [asked.network.value, asked.input.value.form]
+        else:
+            forms += [asked.of.value.network.value, *([] if asked.of.value.input is None else [asked.of.value.input.value.form])]
+    for form in forms:
+        keys = ("checkpoint", "vocabulary", "reference", "inputs", "labels", "source")
+        yield from (x.value for key in keys if isinstance(x := vars(form).get(key), Located) and isinstance(x.value, str))
     yield from (x.value.path for r in spec.reports for x in r.of.value if x.value.path is not None)
 
 

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vlang import __version__
 from vlang.cost import cost
 from vlang.lower.spec import compile_spec
 from vlang.plan import DataError, Plan, Problem, TextInput
-from vlang.report import Report
-from vlang.results import EngineInfo, Results
+from vlang.report import JudgedSpectrum, Page, Report
+from vlang.results import EngineInfo, QueryResult, Results
 from vlang.shell import output
 from vlang.text import diagnostics as d
 from vlang.text import syntax as s
 from vlang.text.diagnostics import Diagnostic, SpecError
+from vlang.text.printable import printable, shown
 from vlang.text.read import read_source
 from vlang.text.source import Source
 from vlang.words.formats import PAGES, RUNS
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Overrides = Mapping[str, s.Expr]
 
@@ -45,7 +51,7 @@ def check(source: Source, overrides: Overrides, only: Collection[str]) -> int:
     found = compile_spec(source, overrides, only)
     queries = len(found.queries) + len(found.spectra)
     rows = sum(cost(q).rows for q in found.queries) + sum(len(x.variants) for x in found.spectra)
-    print(f"{source.path}: ok, {queries} quer{'y' if queries == 1 else 'ies'}, {rows} row{'' if rows == 1 else 's'}")
+    print(f"{printable(source.path)}: ok, {queries} quer{'y' if queries == 1 else 'ies'}, {rows} row{'' if rows == 1 else 's'}")
     return 0
 
 
@@ -56,32 +62,71 @@ def plan(source: Source, overrides: Overrides, only: Collection[str]) -> int:
     return 0
 
 
-def run(source: Source, overrides: Overrides, args: argparse.Namespace, reports: list[Report]) -> int:
-    """The report is added to `reports`."""
+def run(source: Source, overrides: Overrides, args: argparse.Namespace, keep: Callable[[Report], None]) -> int:
+    """keep: takes the report and writes what was asked for of the whole run; called before any page is drawn."""
     found = compile_spec(source, overrides, args.query)
+    whole = [path for word in RUNS if (path := getattr(args, word)) is not None]
+    for path in whole:
+        output.clear(path, found.reads)
     if not found.queries and not found.spectra:
-        print(f"{found.path}: the spec has no query; nothing was evaluated", file=sys.stderr)
-        reports.append(Report(found.path, found.sha256, found.params, EngineInfo(__version__, "", "", ""), "empty", ()))
+        print(f"{printable(found.path)}: the spec has no query; nothing was evaluated", file=sys.stderr)
+        keep(Report(found.path, found.sha256, found.params, EngineInfo(__version__, "", "", ""), "empty", ()))
         return 5
     for text in _unknown_words(found):
-        print(f"{found.path}: {text}", file=sys.stderr)
+        print(printable(f"{found.path}: {text}"), file=sys.stderr)
     _probe(found)
+    from vlang.formats.table import console, end
     from vlang.judge.verdict import EXIT_CODES, judge
+    from vlang.shell.interrupt import interruptible
 
-    saved: set[Path] = set()
-    results = _executed(found, args, saved)
+    screen, saver = None if "-" in whole else console(), Saver()
+    with interruptible() as stopped:  # until everything is written
+        results = _executed(found, args, saver, screen, stopped)
+        report = judge(found, results)
+        if screen is not None:
+            end(report, screen)
+        saver.attempt(lambda: keep(report))
+        for write in _pages(report):
+            saver.attempt(write)
     for folder, suffix in ((args.certificates, "cert"), (args.witnesses, "witness")):
-        older = [] if folder is None else sorted(x.name for x in set(Path(folder).glob(f"*.{suffix}")) - saved)
+        older = [] if folder is None else sorted(x.name for x in set(Path(folder).glob(f"*.{suffix}")) - saver.saved)
         if older:
-            print(f"{folder}: {len(older)} other .{suffix} files lie there, of an earlier run: {older[0]} ...", file=sys.stderr)
-    report = judge(found, results)
-    if not any(getattr(args, word) == "-" for word in RUNS):
-        from vlang.formats.table import console, show
+            print(printable(f"{folder}: {len(older)} other .{suffix} files lie there, of an earlier run: {older[0]} ..."), file=sys.stderr)
+    for problem in saver.problems:
+        say(problem, source if problem.span is not None else None)
+    return 2 if saver.problems else EXIT_CODES[report.verdict]
 
-        show(report, console())
-    _write_pages(report)
-    reports.append(report)
-    return EXIT_CODES[report.verdict]
+
+@dataclass
+class Saver:
+    """Writes what a run makes, and goes on where something cannot be written. saved: the files of evidence; problems: what could not be."""
+
+    saved: set[Path] = field(default_factory=set)
+    problems: list[Diagnostic] = field(default_factory=list)
+
+    def attempt(self, write: Callable[[], None]) -> str | None:
+        """Why it failed, in words; None where it did not."""
+        try:
+            write()
+        except SpecError as e:
+            known = {x.message for x in self.problems}
+            self.problems += [x for x in e.diagnostics if x.message not in known]
+            return str(e)
+        return None
+
+    def into(self, folder: str | None) -> Callable[[str, bytes], str | None] | None:
+        """What saves files of evidence in a folder."""
+        if folder is None:
+            return None
+        home = Path(folder)
+
+        def save(name: str, content: bytes) -> str | None:
+            problem = self.attempt(lambda: output.write(str(home / name), content))
+            if problem is None:
+                self.saved.add(home / name)
+            return problem
+
+        return save
 
 
 def _unknown_words(plan: Plan) -> list[str]:
@@ -102,45 +147,57 @@ def _probe(plan: Plan) -> None:
             raise SpecError(*(replace(x, span=span) for x in e.diagnostics)) from None
 
 
-def _executed(plan: Plan, args: argparse.Namespace, saved: set[Path]) -> Results:
-    """saved: collects the certificates and witnesses that are written."""
-    from vlang.shell.interrupt import interruptible
+def _executed(plan: Plan, args: argparse.Namespace, saver: Saver, screen: Console | None, stopped: Callable[[], bool]) -> Results:
+    """Every query's table is shown as soon as the query is answered."""
+    from vlang.formats.table import begin, show_query
+    from vlang.judge.verdict import judge_query
     from vlang.shell.progress import live
 
-    with live(enabled=sys.stderr.isatty() and not args.no_progress) as progress, interruptible() as stopped:
+    plans = {q.name: q for q in plan.queries}
+    networks = [*(v.network for q in plan.queries for v in q.variants), *(v.network for q in plan.spectra for v in q.variants)]
+    with live(enabled=sys.stderr.isatty() and not args.no_progress) as (progress, between):
         from vlang.runtime.execute import execute
 
-        def saver(folder: str | None) -> Callable[[str, bytes], None] | None:
-            if folder is None:
-                return None
-            home = Path(folder)
+        first = True
 
-            def save(name: str, content: bytes) -> None:
-                saved.add(home / name)
-                output.write(str(home / name), content)
+        def answered(result: QueryResult) -> None:
+            nonlocal first
+            if screen is None:
+                return
+            if first:
+                begin(list(dict.fromkeys(networks)), screen)
+            first = False
+            between(lambda: show_query(judge_query(plans[result.name], result), screen))
 
-            return save
-
+        saves = saver.into(args.certificates), saver.into(args.witnesses)
         try:
-            return execute(plan, __version__, args.device, progress, stopped, saver(args.certificates), saver(args.witnesses))
+            results = execute(plan, __version__, args.device, progress, stopped, *saves, answered=answered)
         except DataError as e:
             raise SpecError(*(_data_problem(p) for p in e.problems)) from None
+    if first and screen is not None:
+        begin(list(dict.fromkeys(networks)), screen)
+    return results
 
 
-def _write_pages(report: Report) -> None:
-    """The pictures and the pages that have a path."""
+def _pages(report: Report) -> Iterator[Callable[[], None]]:
+    """What writes each picture, and each page that has a path."""
     from vlang.formats import PAGES as WRITERS
 
-    for spectrum in (x for x in report.spectra if x.picture is not None and x.result.rows):
+    def picture(spectrum: JudgedSpectrum, path: str) -> None:
         from vlang.formats.pictures import pseudospectra
 
-        path = str(spectrum.picture)
-        output.write(path, pseudospectra(spectrum.result, Path(path).suffix))
-        print(f"spectrum {spectrum.result.name}: wrote {path}", file=sys.stderr)
-    for page in report.pages:
-        for path, word in ((page.path + PAGES[word].suffix, word) for word in page.formats if page.path is not None):
-            output.write(path, WRITERS[word](page))
-            print(f"report {page.name}: wrote {path}", file=sys.stderr)
+        output.write(path, pseudospectra(shown(spectrum.result), Path(path).suffix))
+        print(printable(f"spectrum {spectrum.result.name}: wrote {path}"), file=sys.stderr)
+
+    def page(written: Page, path: str, word: str) -> None:
+        output.write(path, WRITERS[word](written))
+        print(printable(f"report {written.name}: wrote {path}"), file=sys.stderr)
+
+    for spectrum in (x for x in report.spectra if x.picture is not None and x.result.rows):
+        yield partial(picture, spectrum, str(spectrum.picture))
+    for written in (x for x in report.pages if x.path is not None):
+        for word in written.formats:
+            yield partial(page, written, f"{written.path}{PAGES[word].suffix}", word)
 
 
 def replay(args: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from vlang.text import diagnostics as d
@@ -24,8 +25,16 @@ def probe(path: str) -> None:
         raise SpecError(d.cannot_write(path, "its folder does not exist"))
     if not os.access(target.parent, os.W_OK) or (target.exists() and not os.access(target, os.W_OK)):
         raise SpecError(d.cannot_write(path, "permission denied"))
-    if target.is_file():
-        target.unlink()  # a report of an earlier run must not be taken for this one's
+
+
+def clear(path: str, kept: Collection[str]) -> None:
+    """Take an earlier run's report away, which must not be taken for this one's. kept: files that a spec reads. Raises SpecError."""
+    if path == "-":
+        return
+    if str(Path(path).resolve()) in kept:
+        raise SpecError(d.cannot_write(path, "the spec reads it"))
+    if Path(path).is_file():
+        Path(path).unlink()
 
 
 def write(path: str, content: str | bytes) -> None:

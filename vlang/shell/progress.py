@@ -7,16 +7,16 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def live(enabled: bool) -> Iterator[Callable[[str, int, int], None] | None]:
-    """Yields what the runtime calls with a query's name, rows decided and rows in all; None where nobody watches."""
+def live(enabled: bool) -> Iterator[tuple[Callable[[str, int, int], None] | None, Callable[[Callable[[], None]], None]]]:
+    """Yields what the runtime calls with a query's name, rows decided and rows in all (None where nobody watches), and what prints between bars."""
     if not enabled:
-        yield None
+        yield None, lambda print_: print_()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bars:
         tasks: dict[str, TaskID] = {}
 
         def progress(query: str, done: int, total: int) -> None:
@@ -24,4 +24,9 @@ def live(enabled: bool) -> Iterator[Callable[[str, int, int], None] | None]:
                 tasks[query] = bars.add_task(query, total=total)
             bars.update(tasks[query], completed=done, total=total)
 
-        yield progress
+        def between(print_: Callable[[], None]) -> None:
+            bars.stop()
+            print_()
+            bars.start()
+
+        yield progress, between

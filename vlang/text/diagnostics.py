@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from vlang.text.printable import printable
 from vlang.text.source import Source, Span
 
 
@@ -32,18 +33,19 @@ class SpecError(Exception):
 
 def render(diagnostic: Diagnostic, source: Source | None) -> str:
     """`file:line:col: error[R203]: message`, the source line with a caret, a hint."""
-    head = f"error[{diagnostic.code}]: {diagnostic.message}"
-    hint = [f"  hint: {diagnostic.hint}"] if diagnostic.hint else []
+    head = f"error[{diagnostic.code}]: {printable(diagnostic.message)}"
+    hint = [f"  hint: {printable(diagnostic.hint)}"] if diagnostic.hint else []
+    path = "" if source is None else printable(source.path)
     if source is None or diagnostic.span is None:
-        where = "" if source is None else f"{source.path}: "
+        where = "" if source is None else f"{path}: "
         return "\n".join([where + head, *hint])
     span = diagnostic.span
     line = source.lines[span.line - 1] if span.line <= len(source.lines) else ""
-    line = line.rstrip("\r")
+    line = "".join(c if c == "\t" or c.isprintable() else "?" for c in line.rstrip("\r"))  # carets stand under single characters
     margin = f"{span.line:>4} | "
     lead = "".join("\t" if c == "\t" else " " for c in line[: span.column - 1])
     caret = " " * (len(margin) - 2) + "| " + lead + "^" * max(1, min(span.length, max(1, len(line) - span.column + 1)))
-    return "\n".join([f"{source.path}:{span.line}:{span.column}: {head}", margin + line, caret, *hint])
+    return "\n".join([f"{path}:{span.line}:{span.column}: {head}", margin + line, caret, *hint])
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

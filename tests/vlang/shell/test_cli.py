@@ -279,12 +279,30 @@ def test_binary_and_strange_specs(world: Path, capsys: pytest.CaptureFixture[str
     assert main([str(world / "folder")]) == 2
 
 
-def test_an_old_report_does_not_outlive_an_error(world: Path) -> None:
+def test_an_old_report_is_left_alone_by_a_wrong_spec_and_does_not_outlive_a_run(
+    world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     report = world / "old.json"
     assert main([spec(world, ask()), "--json", str(report)]) == 0
-    assert report.exists()
+    before = report.read_bytes()
     assert main([spec(world, ask("expect min(raduis) > 0")), "--json", str(report)]) == 2
+    assert report.read_bytes() == before
+
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("vlang.runtime.execute.execute", broken)
+    assert main([spec(world, ask()), "--json", str(report)]) == 3
     assert not report.exists()
+
+
+@pytest.mark.parametrize("name", ["cli.rspec", "lstm.safetensors", "data.npz"])
+def test_nothing_that_a_spec_names_is_overwritten(name: str, world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = spec(world, ask())
+    before = (world / name).read_bytes()
+    assert main([path, "--json", str(world / name)]) == 2
+    assert "the spec reads it" in capsys.readouterr().err
+    assert (world / name).read_bytes() == before
 
 
 def test_several_specs_give_a_list_and_no_query_gives_an_empty_report(world: Path) -> None:
