@@ -34,8 +34,13 @@ UNDERFLOWN = 1e-290
 
 
 def deployed(magnitude: Tensor, roundings: int) -> Tensor:
-    """How far a float32 computation of so many roundings, in any order, may be from the real one; magnitude: of all its terms."""
-    return magnitude * gamma(roundings, torch.float32) + roundings * torch.finfo(torch.float32).tiny
+    """How far a float32 computation of so many roundings, in any order, may be from the real one; magnitude: of all its terms.
+
+    Infinite where a partial sum may exceed float32's range in some order: what is computed from infinities may be anything, NaN too.
+    """
+    lost = gamma(roundings, torch.float32)
+    within = magnitude * (1 + 2 * lost) < torch.finfo(torch.float32).max
+    return torch.where(within, magnitude * lost + roundings * torch.finfo(torch.float32).tiny, torch.inf)
 
 
 def tiny(like: Tensor) -> float:

@@ -106,6 +106,7 @@ class NetworkPlan:
     """normalize: the spectral radius to which every recurrent matrix is scaled; None leaves them as they are.
 
     inside: the entry of a torch file that holds the tensors, None for the whole. reference: the framework's own outputs for the samples.
+    overrides: what the checkpoint's metadata say where the spec says otherwise.
     """
 
     name: str = field(compare=False)
@@ -117,6 +118,7 @@ class NetworkPlan:
     normalize: Fraction | None = None
     inside: str | None = None
     reference: ArrayPlan | None = None
+    overrides: tuple[tuple[str, str], ...] = ()
 
     def label_name(self, index: int) -> str | int:
         """The class's name, or its number where classes have no names."""

@@ -152,7 +152,7 @@ class Walk(ABC):
         value = self.nominal.values[i]
         match node:
             case Affine():
-                size, spread, width = node.bias.abs() + torch.zeros_like(value), torch.zeros_like(value), len(node.terms) + 1
+                size, spread, width = node.bias.abs() + torch.zeros_like(value), torch.zeros_like(value), len(node.terms) + 1 + node.roundings
                 for term in node.terms:
                     x = self.nominal.values[term.ref.node][:, term.ref.start : term.ref.stop].abs()
                     width += term.ref.width
@@ -169,7 +169,7 @@ class Walk(ABC):
     def _fix_affine(self, i: int, node: Affine) -> None:
         """Fold the bias, the fixed parents and the inputs' centres into one vector."""
         centre = node.bias.expand(self.nominal.inputs.shape[0], -1)
-        size, spread, fixed, width = centre.abs(), torch.zeros_like(centre), torch.zeros_like(centre), node.width + 1
+        size, spread, fixed, width = centre.abs(), torch.zeros_like(centre), torch.zeros_like(centre), node.width + 1 + node.roundings
         for term in node.terms:
             ref, weight = term.ref, term.weight
             source = self.nominal.graph.nodes[ref.node]

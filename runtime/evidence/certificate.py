@@ -10,7 +10,6 @@ from fractions import Fraction
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -19,11 +18,10 @@ from vlang.results import CertifiableRow, RadiusRow, Row
 from vlang.runtime.bounds.cushions import LEAST, TYPICAL
 from vlang.runtime.bounds.quadratic import Quadratic
 from vlang.runtime.bounds.walk import Walk
-from vlang.runtime.evidence.statement import Producer, statement
+from vlang.runtime.evidence.statement import Producer, named_network, statement
 from vlang.runtime.late import LateError
 from vlang.runtime.methods.questions import Proved
 from vlang.runtime.methods.table import METHODS
-from vlang.runtime.network.load import named
 from vlang.runtime.queries.base import chunks
 from vlang.runtime.queries.batches import Case, Loaded
 from vlang.runtime.rounding import at_least
@@ -33,8 +31,6 @@ from vlang.words.methods import METHODS as WORDS
 FORMAT = "rspec-certificate/2"
 #: A radius that is not confirmed as it was found is tried again smaller by these shares.
 STEPS_BACK = (0.0, 1e-9, 1e-6, 1e-4, 1e-3, 1e-2)
-#: Numbers that the checker reads.
-READ_BY_CHECKER = frozenset({"F64", "F32", "F16"})
 STOPPED = "found, but the run was ended before its certificate was made"
 UNWRITTEN = "certified, but its certificate could not be written: {}"
 UNCONFIRMED = "found, but not confirmed by a second pass: there is no certificate"
@@ -50,7 +46,7 @@ class Certificates:
         """The rows with a certificate saved for every one that is certified; a radius becomes the one that was confirmed."""
         held = {case: row for case, row in zip(loaded.cases, rows, strict=True) if isinstance(row, CertifiableRow)}
         asked = loaded.variant.eps if isinstance(loaded.variant, VerifyVariant) else None
-        network, lost = self._network(loaded)
+        network, lost = self.by.network_of(loaded)
         confirmed: set[Case] = set()
         for group in chunks(loaded):
             certified = tuple(c for c in group if held[c].verdict == "certified")
@@ -71,25 +67,6 @@ class Certificates:
                 for case in left:
                     held[case] = replace(held[case], complete=False, reason=STOPPED if stopped() else UNCONFIRMED)
         return [held.get(case, row) for case, row in zip(loaded.cases, rows, strict=True)]
-
-    def _network(self, loaded: Loaded[Any]) -> tuple[dict[str, str], str | None]:
-        """What certificates say of the checkpoint to check them with: its own one, or where the checker does not read that or the network is derived
-        from another, one saved beside them with the weights that were run; and why that could not be written.
-        """
-        plan = loaded.variant.network
-        own = {"sha256": self.by.hash_of(plan.checkpoint)}
-        if plan.format == "safetensors" and plan.normalize is None and _dtypes(plan.checkpoint) <= READ_BY_CHECKER:
-            return own, None
-        tensors = {k: x.to("cpu").contiguous().clone() for k, x in named(loaded.network, plan.architecture).items()}
-        content = save(tensors, {"made_from": own["sha256"]})  # one entry: safetensors keeps several in no order
-        sha256 = hashlib.sha256(content).hexdigest()
-        file = f"{plan.name}-{sha256[:8]}.safetensors"
-        return {"sha256": sha256, "file": file, "made_from": own["sha256"]}, self.by.save(file, content)
-
-
-def _dtypes(checkpoint: str) -> set[str]:
-    with safe_open(checkpoint, "pt") as held:
-        return {held.get_slice(name).get_dtype() for name in held.keys()}  # noqa: SIM118
 
 
 def refuse(variant: Variant) -> None:
@@ -146,7 +123,7 @@ def _claim(by: Producer, loaded: Loaded[Any], case: Case, query: str, method: st
         "method": method,
         "cushions": [TYPICAL, LEAST],
         **said,
-        "network": said["network"] | network,
+        "network": named_network(said["network"], network),
     }
 
 

@@ -10,8 +10,15 @@ from fractions import Fraction
 from itertools import count
 from typing import Any
 
+from safetensors import safe_open
+from safetensors.torch import save
+
 from vlang.plan import TextInput
+from vlang.runtime.network.load import named
 from vlang.runtime.queries.batches import Case, Loaded
+
+#: Numbers that the checker reads.
+READ_BY_CHECKER = frozenset({"F64", "F32", "F16"})
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,22 @@ class Producer:
             "query": query,
         }
 
+    def network_of(self, loaded: Loaded[Any]) -> tuple[dict[str, str], str | None]:
+        """What evidence says of the checkpoint to check it with, and why that could not be written.
+
+        The network's own file, or where only torch reads that or the network is derived from another, one saved beside the evidence with the weights
+        that were run.
+        """
+        plan = loaded.variant.network
+        own = {"sha256": self.hash_of(plan.checkpoint)}
+        if plan.format == "safetensors" and plan.normalize is None and _dtypes(plan.checkpoint) <= READ_BY_CHECKER:
+            return own, None
+        tensors = {k: x.to("cpu").contiguous().clone() for k, x in named(loaded.network, plan.architecture).items()}
+        content = save(tensors, {"made_from": own["sha256"]})  # one entry: safetensors keeps several in no order
+        sha256 = hashlib.sha256(content).hexdigest()
+        file = f"{plan.name}-{sha256[:8]}.safetensors"
+        return {"sha256": sha256, "file": file, "made_from": own["sha256"]}, self.save(file, content)
+
     def name_of(self, query: str, claim: dict[str, Any], loaded: Loaded[Any], suffix: str) -> str:
         """A file's name: the query, and a digest of the question (not of the eps that was found) and the method; numbered where rows share them."""
         variant = loaded.variant
@@ -51,12 +74,27 @@ class Producer:
         return name
 
 
+def named_network(said: dict[str, Any], network: dict[str, str]) -> dict[str, Any]:
+    """A reading with the file that it is of; one saved beside the evidence has no metadata that could say otherwise."""
+    return {k: v for k, v in said.items() if k != "overrides" or "file" not in network} | network
+
+
+def _dtypes(checkpoint: str) -> set[str]:
+    with safe_open(checkpoint, "pt") as held:
+        return {held.get_slice(name).get_dtype() for name in held.keys()}  # noqa: SIM118
+
+
 def statement(loaded: Loaded[Any], case: Case, eps: Fraction, checkpoint: str) -> dict[str, Any]:
     """JSON values; rational numbers as text (fields: runtime/README.md, section 11). checkpoint: its sha256."""
     v, limits = loaded.variant, loaded.limits(case)
+    overrides = {"overrides": dict(v.network.overrides)} if v.network.overrides else {}
     return {
         "sample": case.sample,
-        "network": {"sha256": checkpoint, **v.network.architecture.reading()},
+        "network": {
+            "sha256": checkpoint,
+            **v.network.architecture.reading(),
+            **overrides,
+        },
         "input": {
             "sha256": hashlib.sha256(loaded.inputs[case.position].cpu().numpy().tobytes()).hexdigest(),
             "tokens": list(v.input.ids) if isinstance(v.input, TextInput) else None,

@@ -17,19 +17,21 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor
 
 from vlang.plan import Architecture, VerifyVariant
 from vlang.results import FalsifiableRow, Row
 from vlang.runtime.attacks.witness import Limits, contains, misclassifies
-from vlang.runtime.evidence.statement import Producer, statement
-from vlang.runtime.network.load import assemble
-from vlang.runtime.network.normalize import normalized
+from vlang.runtime.evidence.statement import Producer, named_network, statement
+from vlang.runtime.network.load import assemble, named
 from vlang.runtime.queries.batches import Case, Loaded
 from vlang.words.layers import ACTIVATIONS, READOUTS
+from vlang.words.metadata import overridden
 
 FORMAT = "rspec-witness/1"
+#: What is told of how a network was read.
+READING = ("prefix", "cell", "layers", "bidirectional", "readout", "readout_activation", "head", "head_activations", "embedding", "initial")
 
 
 class UnreadableError(Exception):
@@ -55,18 +57,20 @@ class Witnesses:
         asked = loaded.variant.eps if isinstance(loaded.variant, VerifyVariant) else None
         if not isinstance(row, FalsifiableRow) or row.witness is None:
             return row
+        file, lost = self.by.network_of(loaded)
+        said = statement(loaded, case, Fraction(row.size or 0.0) if asked is None else asked, file["sha256"])
         claim = {
             **self.by.stated(FORMAT, query),
             "checkpoint": str(Path(network.checkpoint).resolve()),
-            "normalize": None if network.normalize is None else str(network.normalize),
-            **statement(loaded, case, Fraction(row.size or 0.0) if asked is None else asked, self.by.hash_of(network.checkpoint)),
+            **said,
+            "network": named_network(said["network"], file),
         }
         arrays = {
             "input": loaded.inputs[case.position].cpu().contiguous().clone(),
             "witness": torch.tensor(row.witness, dtype=torch.float64),
         }
         name = self.by.name_of(query, claim, loaded, "witness")
-        problem = self.by.save(name, save(arrays, {"witness": json.dumps(claim)}))
+        problem = lost or self.by.save(name, save(arrays, {"witness": json.dumps(claim)}))
         return replace(row, witness_file=name) if problem is None else replace(row, reason=f"its witness could not be written: {problem}")
 
 
@@ -83,7 +87,7 @@ def examine(path: str, checkpoints: Sequence[str] = ()) -> str:
             arrays = {name: f.get_tensor(name) for name in ("input", "witness")}
         if claim["format"] != FORMAT:
             raise UnreadableError(f"its format is {claim['format']!r}, not {FORMAT!r}")
-        return _examined(claim, arrays["input"], arrays["witness"], load(_checkpoint(claim, checkpoints)))
+        return _examined(claim, arrays["input"], arrays["witness"], *_read(_checkpoint(claim, Path(path).parent, checkpoints)))
     except (
         OSError,
         SafetensorError,
@@ -100,19 +104,30 @@ def examine(path: str, checkpoints: Sequence[str] = ()) -> str:
         raise UnreadableError(f"a part is missing or damaged ({type(e).__name__}: {reason[0]})") from None
 
 
-def _checkpoint(claim: dict[str, Any], given: Sequence[str]) -> bytes:
-    """The contents of the checkpoint that a witness is about."""
-    for path in given or [claim["checkpoint"]]:
+def _checkpoint(claim: dict[str, Any], beside: Path, given: Sequence[str]) -> str:
+    """The file of the network that a witness is about: a given one, the one saved beside it, or where its checkpoint lay."""
+    named_ = claim["network"].get("file")
+    lying = [] if named_ is None else [str(beside / Path(str(named_)).name)]
+    for path in [*given, *lying, *([] if given or lying else [claim["checkpoint"]])]:
+        if not Path(path).is_file():  # a pipe would wait for ever
+            if path in given:
+                raise UnreadableError(f"the checkpoint {path} cannot be read (no regular file): name it with --network")
+            continue
         try:
-            raw = Path(path).read_bytes()
+            with open(path, "rb") as f:
+                if hashlib.file_digest(f, "sha256").hexdigest() == claim["network"]["sha256"]:
+                    return str(path)
         except OSError as e:
             raise UnreadableError(f"the checkpoint {path} cannot be read ({e.strerror}): name it with --network") from None
-        if hashlib.sha256(raw).hexdigest() == claim["network"]["sha256"]:
-            return raw
-    raise UnreadableError("the checkpoint is another one (its sha256 differs): name the right one with --network")
+    raise UnreadableError("the checkpoint is missing, or another one (its sha256 differs): name the right one with --network")
 
 
-def _examined(claim: dict[str, Any], centre: Tensor, point: Tensor, tensors: dict[str, Tensor]) -> str:
+def _read(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with safe_open(path, "pt") as f:
+        return {name: f.get_tensor(name) for name in f.keys()}, f.metadata() or {}  # noqa: SIM118
+
+
+def _examined(claim: dict[str, Any], centre: Tensor, point: Tensor, tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
     said, p, eps = claim["network"], claim["perturbation"], _rational(claim["eps"])
     if centre.dtype != torch.float64 or centre.dim() != 2 or point.dtype != centre.dtype or point.shape != centre.shape:
         raise ValueError("the input and the witness are no tables of float64 of one shape")
@@ -125,9 +140,15 @@ def _examined(claim: dict[str, Any], centre: Tensor, point: Tensor, tensors: dic
     limits = Limits(tuple(map(_rational, p["weights"])), norm, p["at_most"], clip)
     if len(limits.weights) != len(centre) or min(limits.weights) < 0 or eps < 0 or (norm is not None and norm < 1):
         raise ValueError("its perturbation does not fit its input")
-    network = assemble({k: v.to(torch.float64) for k, v in tensors.items()}, _architecture(said, tensors), torch.float64, torch.device("cpu"))
     if claim.get("normalize") is not None:
-        network = normalized(network, float(_rational(claim["normalize"])))
+        raise ValueError("it is about a network derived from its checkpoint, which is not saved beside it")
+    read = _architecture(said, tensors)
+    network = assemble({k: v.to(torch.float64) for k, v in tensors.items()}, read, torch.float64, torch.device("cpu"))
+    idle = sorted(set(tensors) - set(named(network, read)) - {said["embedding"]})
+    if idle or len(set(read.head)) < len(read.head):
+        raise RefutedError(f"the network's tensor {idle[0]!r} has no role in what is claimed" if idle else "a layer of its head is there twice")
+    if overridden(said, metadata) != said.get("overrides", {}):
+        raise RefutedError(f"the network's metadata says {overridden(said, metadata)}, and the witness reads it otherwise without saying so")
     label, against = claim["label"], claim["against"]
     if not all(type(c) is int and 0 <= c < network.classes for c in [label, *against]) or label in against or not against:
         raise ValueError("its classes are not those of the network")
@@ -136,7 +157,8 @@ def _examined(claim: dict[str, Any], centre: Tensor, point: Tensor, tensors: dic
         raise RefutedError(f"its point is not in the set of radius {float(eps):.6g}")
     if not misclassifies(network.unroll(len(centre)), point, eye[against] - eye[label]):
         raise RefutedError(f"none of the classes {against} is surely ahead of {label} there")
-    read_as = ", ".join(f"{k} {said[k]}" for k in ("cell", "layers", "bidirectional", "readout", "readout_activation", "head", "head_activations"))
+    read_as = ", ".join(f"{k} {said[k]}" for k in READING if k in said)
+    read_as += f"; NOTE: read otherwise than its metadata says: {said['overrides']}" if said.get("overrides") else ""
     return f"one of the classes {against} is ahead of {label} at a point of the {p['norm']}-norm set of radius {float(eps):.6g}; read as {read_as}"
 
 
@@ -144,7 +166,7 @@ def _architecture(said: dict[str, Any], tensors: dict[str, Tensor]) -> Architect
     prefix, head = said["prefix"], tuple(said["head"])
     if said["readout"] not in READOUTS:
         raise ValueError(f"readout {said['readout']!r} is not known")
-    if said["readout_activation"] not in ACTIVATIONS:
+    if said.get("readout_activation", "none") not in ACTIVATIONS:
         raise ValueError(f"activation {said['readout_activation']!r} is not known")
     recurrent = tensors[f"{prefix}weight_hh_l0"]
     return Architecture(
@@ -162,7 +184,7 @@ def _architecture(said: dict[str, Any], tensors: dict[str, Tensor]) -> Architect
         embedding=None,
         tokens=0,
         initial=tuple(said["initial"]),
-        readout_activation=said["readout_activation"],
+        readout_activation=said.get("readout_activation", "none"),
     )
 
 

@@ -61,11 +61,13 @@ def _value(node: Node, point: Tensor, values: list[list[arb]], matrices: dict[in
             return [arb(x) for x in point[frame].tolist()]
         case Constant(value=value):
             return [arb(x) for x in value.tolist()]
-        case Affine(terms=terms, bias=bias):
+        case Affine(terms=terms, bias=bias, share=share):
             total = [arb(x) for x in bias.tolist()]
             for term in terms:
                 x = read(term.ref)
-                if term.weight is not None:
+                if share > 1:
+                    x = [v / share for v in x]
+                elif term.weight is not None:
                     key = id(term.weight)  # the tensors live as long as the graph, which outlives this call
                     if key not in matrices:
                         matrices[key] = arb_mat(term.weight.shape[0], term.weight.shape[1], term.weight.flatten().tolist())

@@ -61,6 +61,8 @@ class Term:
 class Affine:
     """Sum of terms plus bias. shape: bias, size [width].
 
+    share: by which every term is divided, exactly; weights hold the quotients, rounded.
+
     For float32 forward passes, what torch's own order of operations adds up besides the terms: size, of the biases apart; beside, other values.
     """
 
@@ -69,6 +71,12 @@ class Affine:
     width: int
     size: Tensor
     beside: tuple[Ref, ...] = ()
+    share: int = 1
+
+    @property
+    def roundings(self) -> int:
+        """What the weights themselves are wrong by."""
+        return int(self.share > 1)
 
 
 @dataclass(frozen=True)
@@ -136,6 +144,13 @@ class GraphBuilder:
         width = ref.width if weight is None else weight.shape[0]
         bias = torch.zeros(width, dtype=self.dtype, device=self.device) if bias is None else bias
         return self._add(Affine(tuple(Term(r, w) for r, w in terms), bias, width, bias.abs() if size is None else size, beside))
+
+    def mean(self, refs: tuple[Ref, ...]) -> Ref:
+        """Of values of one width, as torch's mean: divided by their number, not multiplied by a rounded share."""
+        width = refs[0].width
+        weight = torch.eye(width, dtype=self.dtype, device=self.device) / len(refs)
+        zero = torch.zeros(width, dtype=self.dtype, device=self.device)
+        return self._add(Affine(tuple(Term(r, weight) for r in refs), zero, width, zero, share=len(refs)))
 
     def apply(self, op: str, *args: Ref) -> Ref:
         """An elementwise nonlinearity; its arguments have one width."""

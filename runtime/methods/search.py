@@ -32,7 +32,7 @@ DESCENT = 1.5
 #: How far down to go at once, as a share of what is too large.
 LEAST_SHARE = 0.1
 #: A row of which nothing is certified at this share of the first guess has no radius that is worth a search.
-HOPELESS = 1e-9
+HOPELESS = 1e-30
 #: After so many passes without halving, bisect.
 PATIENCE = 3
 
@@ -77,7 +77,7 @@ def certified_radii(
     done = guess.shape[0] - active.numel()
     if finished and done:
         finished(done)
-    smallest = (guess * HOPELESS).clamp(min=rounding.tiny(guess) * 1e30)
+    smallest = (aim * HOPELESS).clamp(min=rounding.tiny(guess) * 1e30)
     for _ in range(MOST_PASSES):
         if active.numel() == 0 or late():
             break

@@ -123,9 +123,9 @@ def _join(graph: GraphBuilder, refs: tuple[Ref, ...]) -> Ref:
 
 def _pool(graph: GraphBuilder, readout: str, refs: tuple[Ref, ...]) -> Ref:
     """Mean or elementwise maximum over frames. max(a, b) = a + relu(b - a), in a balanced tree."""
-    eye = torch.eye(refs[0].width, dtype=graph.dtype, device=graph.device)
     if readout == "mean":
-        return graph.affine(*((r, eye / len(refs)) for r in refs))
+        return graph.mean(refs)
+    eye = torch.eye(refs[0].width, dtype=graph.dtype, device=graph.device)
     while len(refs) > 1:
         pairs = [
             graph.affine((a, None), (graph.apply("relu", graph.affine((b, None), (a, -eye))), None))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from vlang.text.diagnostics import SpecError
 from vlang.typed.tree import Network
 from vlang.words.cells import CELLS, families, of_family
 from vlang.words.layers import READOUTS
+from vlang.words.metadata import listed
 
 #: A cure of what no renaming helps.
 ONE_PART = "one recurrent network to a checkpoint: layers stacked in one nn.LSTM, nn.GRU or nn.RNN share a prefix and end in _l0, _l1, ..."
@@ -86,26 +86,12 @@ def read(checkpoint: Checkpoint, given: Network) -> Architecture:
         classes=classes,
         readout=readout,
         head=tuple(x.name for x in order),
-        head_activations=head.activations(len(order) - 1, spec, metadata_list(metadata, "head")),
+        head_activations=head.activations(len(order) - 1, spec, listed(metadata, "head")),
         embedding=embedding,
         tokens=tokens,
         initial=initial,
         readout_activation=said.readout_activation,
     )
-
-
-def metadata_list(metadata: Mapping[str, str], key: str) -> tuple[str, ...] | None:
-    """A list kept in metadata: a JSON list of texts, or one text a line."""
-    text = metadata.get(key)
-    if text is None:
-        return None
-    try:
-        value = json.loads(text)
-        if isinstance(value, list):
-            return tuple(str(x) for x in value)
-    except (ValueError, RecursionError):
-        pass
-    return tuple(text.split("\n"))
 
 
 def _recurrent(rest: dict[str, TensorHeader], refuse: Refuse) -> _Recurrent:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 from vlang.lower import files, vocabulary
-from vlang.lower.architecture import metadata_list
 from vlang.lower.architecture import read as read_architecture
 from vlang.lower.checkpoints import checkpoint as read_checkpoint
 from vlang.plan import ArrayPlan, NetworkPlan
@@ -16,6 +15,7 @@ from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
 from vlang.typed.tree import Network
 from vlang.typed.types import Located
+from vlang.words.metadata import listed, overridden
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def read(form: Network, name: str, folder: Path) -> LoweredNetwork:
     if form.labels is not None:
         labels: tuple[str, ...] | None = tuple(map(str, form.labels.value))
     else:
-        labels = metadata_list(checkpoint.metadata, "labels")
+        labels = listed(checkpoint.metadata, "labels")
     label_span = form.labels.span if form.labels else form.source.span
     if labels is not None and len(labels) != architecture.classes:
         raise SpecError(d.labels_length(label_span, len(labels), architecture.classes))
@@ -79,7 +79,8 @@ def read(form: Network, name: str, folder: Path) -> LoweredNetwork:
         raise SpecError(d.vocabulary_length(span, len(words), architecture.tokens))
     kind: Literal["safetensors", "torch"] = "torch" if checkpoint.format == "torch" else "safetensors"
     reference = None if form.reference is None else reference_array(form.reference, folder)
-    plan = NetworkPlan(name, path, kind, architecture, labels or (), form.source.span, inside=checkpoint.inside, reference=reference)
+    overrides = tuple(sorted(overridden(architecture.reading(), checkpoint.metadata).items()))
+    plan = NetworkPlan(name, path, kind, architecture, labels or (), form.source.span, None, checkpoint.inside, reference, overrides)
     strict = form.unknown is not None and form.unknown.value == "error"
     return LoweredNetwork(plan, None if words is None else Words(words), strict)
 

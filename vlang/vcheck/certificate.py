@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from decimal import ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -26,27 +28,54 @@ from .vectors import Array, exact, vector
 FORMAT = "rspec-certificate/2"
 #: How certificates split cushions that do not say it.
 CUSHIONS = 0.45, 1e-30
+LONGEST_HEADER = 100 * 2**20
 #: A checkpoint's tensors and metadata.
 Network = tuple[dict[str, Array], dict[str, str]]
 
 
 def read(path: str) -> tuple[dict[str, Array], dict[str, str], str]:
-    """A safetensors file's arrays as float64, its metadata and its sha256 (the library checks all sizes before it allocates)."""
+    """A safetensors file's arrays as float64, its metadata and its sha256. Its header is read, and every size in it compared, before any array."""
     if not Path(path).is_file():
         raise UnreadableError("it is a folder: name the files in it" if Path(path).is_dir() else "there is no such file")
     try:
+        header(path)
         with safe_open(path, "numpy") as f:
             found, metadata = {name: f.get_tensor(name) for name in f.keys()}, f.metadata() or {}  # noqa: SIM118
         if any(a.dtype.kind != "f" for a in found.values()):
             raise ValueError("an array of whole numbers")
         arrays = {name: a.astype(np.float64) for name, a in found.items()}
-        sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError, MemoryError) as e:
+        with open(path, "rb") as raw:
+            sha256 = hashlib.file_digest(raw, "sha256").hexdigest()
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError, MemoryError, RecursionError) as e:
         raise UnreadableError(f"it is no safetensors file ({e})") from None
     broken = sorted(name for name, a in arrays.items() if not np.isfinite(a).all())
     if broken:
         raise UnreadableError(f"array {broken[0]!r} holds a NaN or an infinity")
     return arrays, metadata, sha256
+
+
+def header(path: str) -> dict[str, Any]:
+    """The header alone; ValueError where a key stands in it twice, for two readers may take either."""
+    with open(path, "rb") as f:
+        length = int.from_bytes(f.read(8), "little")
+        if not 0 < length <= min(LONGEST_HEADER, os.path.getsize(path) - 8):
+            raise ValueError("its header does not fit into it")
+        found = strictly(f.read(length).decode())
+    if not isinstance(found, dict):
+        raise ValueError("its header is no record")
+    return found
+
+
+def strictly(text: str) -> Any:
+    """JSON without a key that stands twice."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        held = dict(pairs)
+        if len(held) < len(pairs):
+            raise ValueError("a key stands in it twice")
+        return held
+
+    return json.loads(text, object_pairs_hook=once)
 
 
 def digest(text: str, arrays: dict[str, Array]) -> str:
@@ -75,7 +104,7 @@ def check(path: str, networks: dict[str, Network], spec: str | None = None, proc
         text = metadata.get("certificate")
         if text is None:
             raise UnreadableError("it is no certificate that vrun has saved")
-        claim = json.loads(text)
+        claim = strictly(text)
         if claim["format"] != FORMAT:
             raise ValueError(f"its format is {claim['format']!r}, not {FORMAT!r}")
         if metadata["digest"] != digest(text, arrays):
@@ -172,9 +201,9 @@ def covered(whole: Region, direction: Array, ends: list[tuple[float, float]]) ->
 
 
 def in_words(claim: dict[str, Any], metadata: dict[str, str], whole: Region) -> str:
-    """What is proved, and how the network's file was read."""
+    """What is proved, and how the network was read. Raises InvalidError where its metadata says otherwise, and the claim does not say that."""
     p, said, eps = claim["perturbation"], claim["network"], rational(claim["eps"])
-    moved = ", ".join(f"{k} ({float(rational(p['weights'][k]) * eps):.6g})" for k in whole.radii)
+    moved = ", ".join(f"{k} ({down(rational(p['weights'][k]) * eps)})" for k in whole.radii)
     at_once = "" if whole.at_most >= len(whole.radii) else f", {whole.at_most} at once"
     inside = "" if p["clip"] is None else ", all numbers in [{:g}, {:g}]".format(*(float(rational(c, None)) for c in p["clip"]))
     read_as = ", ".join(
@@ -182,9 +211,37 @@ def in_words(claim: dict[str, Any], metadata: dict[str, str], whole: Region) -> 
         for k in ("prefix", "embedding", "cell", "layers", "bidirectional", "readout", "readout_activation", "head", "head_activations", "initial")
         if k in said
     )
-    other = {k: v for k, v in metadata.items() if (k == "readout" and v != said["readout"]) or (k == "activation" and said["cell"] != f"rnn_{v}")}
-    differs = f"; NOTE: its metadata says {other}" if other and (said["cell"][:3] == "rnn" or "readout" in other) else ""
+    other = against_metadata(said, metadata)
+    if other != said.get("overrides", {}):
+        raise InvalidError(f"the network's metadata says {other}, and the certificate reads it otherwise without saying so")
+    differs = f"; NOTE: read otherwise than its metadata says: {other}" if other else ""
     return (
         f"class {claim['label']} is not beaten by {claim['against']} while frames move by a {p['norm']}-norm of at most: {moved}{at_once}{inside}; "
         f"read as {read_as}{differs}"
     )
+
+
+def against_metadata(said: dict[str, Any], metadata: dict[str, str]) -> dict[str, str]:
+    """What the network's file says of itself, where it is read otherwise."""
+    wrong = {}
+    if metadata.get("readout", said["readout"]) != said["readout"]:
+        wrong["readout"] = metadata["readout"]
+    if "activation" in metadata and said["cell"].startswith("rnn") and said["cell"] != f"rnn_{metadata['activation']}":
+        wrong["activation"] = metadata["activation"]
+    if "head" in metadata:
+        try:
+            listed = json.loads(metadata["head"])
+        except ValueError:
+            listed = None
+        head = [str(x) for x in listed] if isinstance(listed, list) else metadata["head"].split("\n")
+        between = said["head_activations"]
+        if (head * len(between) if len(head) == 1 else head) != between:
+            wrong["head"] = metadata["head"]
+    return wrong
+
+
+def down(value: Fraction) -> str:
+    """At most the value, to six digits: what is printed must not claim more than is proved."""
+    if value <= 0:
+        return str(float(value))
+    return f"{Context(prec=6, rounding=ROUND_FLOOR).divide(Decimal(value.numerator), Decimal(value.denominator)):g}"

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import time
 from collections.abc import Sequence
 
 from .certificate import Network, check, read
 from .errors import InvalidError, UnreadableError
+
+#: Of a certificate and all networks.
+MOST_BYTES = 8 * 2**30
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,10 +23,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--spec", metavar="FILE", help="the spec that they come from: its hash is compared too")
     args = parser.parse_args(argv)
     networks: dict[str, Network] = {}
-    worst = 0
+    worst, room = 0, MOST_BYTES
     for path, proof in [*((path, False) for path in args.network), *((path, True) for path in args.certificates)]:
         start = time.perf_counter()
         try:
+            size = os.path.getsize(path)
+            if size > room:
+                raise UnreadableError(f"with it the files would be larger than {MOST_BYTES >> 30} GiB: check fewer at a time")
+            room -= 0 if proof else size  # networks stay, certificates go
             if not proof:
                 tensors, metadata, sha256 = read(path)
                 networks[sha256] = tensors, metadata

@@ -37,7 +37,7 @@ def world(folder: Path, cell: str, scale: float = 1.0) -> tuple[nn.Module, nn.Li
         for p in body.parameters():
             p *= scale
     state = {f"rnn.{k}": v for k, v in body.state_dict().items()} | {"out.weight": head.weight.data, "out.bias": head.bias.data}
-    save_file(state, folder / "net.safetensors")
+    save_file(state, folder / "net.safetensors", {"activation": "tanh"})
     np.save(folder / "x.npy", np.random.default_rng(0).standard_normal((1, 4, 3)).astype(np.float32))
     return body, head
 
@@ -83,7 +83,7 @@ def test_what_float32_gets_wrong_is_not_certified_of_it(tmp_path: Path) -> None:
         "out.weight": torch.tensor([[1e8, -1e8, 0.5], [0.0, 0.0, 0.0]]),
         "out.bias": torch.tensor([0.0, 0.125]),
     }
-    save_file(weights, tmp_path / "net.safetensors")
+    save_file(weights, tmp_path / "net.safetensors", {"activation": "tanh"})
     np.save(tmp_path / "x.npy", np.full((1, 3, 1), 0.3, np.float32))
     for semantics, method in (("real", "quadratic"), ("deployed32", "quadratic")):
         row = execute(compile_spec(spec(tmp_path, semantics, method)), "test").queries[0].rows[0]

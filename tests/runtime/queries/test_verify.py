@@ -29,7 +29,7 @@ def tiny(tmp_path: Path, bias: float = 0.0) -> None:
         "out.weight": torch.tensor([[1.0], [0.0]]),
         "out.bias": torch.tensor([0.0, bias]),
     }
-    save_file(weights, tmp_path / "tiny.safetensors")
+    save_file(weights, tmp_path / "tiny.safetensors", {"activation": "tanh"})
 
 
 def verify(tmp_path: Path, x: float, eps: str, norm: str, label: int = 0, extra: str = "", method: str = "interval") -> VerifyRow:

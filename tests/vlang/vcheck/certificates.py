@@ -56,13 +56,14 @@ def certify(
     extra: str = "",
     seed: int = 0,
     tolerance: float = 0.2,
+    said: str = "",
 ) -> CertifiableRow:
     """Run one question on net.safetensors; its certificate goes to c.cert."""
     x = np.random.default_rng(seed).random((1, m, n)).astype(np.float32) - (0.0 if "clip" in perturbation else 0.5)
     np.save(folder / "x.npy", x)
     engine = f"{{ method = {method}, tolerance = {tolerance} }}"
     text = f"""rspec 1
-network net {{ checkpoint = "net.safetensors" }}
+network net {{ checkpoint = "net.safetensors"{said} }}
 dataset d {{ inputs = "x.npy" }}
 {query} q {{ network = net, input = d, perturbation = {{ {perturbation} }}, engine = {engine}{extra} }}
 """

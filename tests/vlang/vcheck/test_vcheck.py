@@ -236,9 +236,18 @@ def test_what_the_checkpoint_says_of_itself_is_compared(tmp_path: Path) -> None:
     claim, arrays = load(tmp_path)
     tensors, _, sha256 = certificate.read(str(tmp_path / "net.safetensors"))
     seal(tmp_path, claim, arrays)
-    assert "NOTE: its metadata says {'activation': 'relu'}" in certificate.check(
-        str(tmp_path / "m.cert"), {sha256: (tensors, {"activation": "relu"})}
-    )
+    other = {sha256: (tensors, {"activation": "relu", "readout": "mean", "head": '["relu"]'})}
+    with pytest.raises(InvalidError, match="without saying so"):
+        certificate.check(str(tmp_path / "m.cert"), other)
+    claim["network"]["overrides"] = {"activation": "relu", "readout": "mean", "head": '["relu"]'}
+    seal(tmp_path, claim, arrays)
+    assert "NOTE: read otherwise than its metadata says" in certificate.check(str(tmp_path / "m.cert"), other)
+
+
+def test_a_spec_that_overrides_metadata_says_so_in_its_certificates(tmp_path: Path) -> None:
+    make_network(tmp_path / "net.safetensors", "rnn", activation="relu", readout="mean")
+    assert certify(tmp_path, "frames = all, norm = 2", "planes", said=", activation = tanh, readout = last").certificate
+    assert "NOTE: read otherwise than its metadata says: {'readout': 'mean', 'activation': 'relu'}" in check(tmp_path)
 
 
 def test_no_changed_byte_is_accepted(tmp_path: Path) -> None:
