@@ -24,6 +24,10 @@ class Limits:
     clip: tuple[Fraction, Fraction] | None
 
 
+#: Powers of numbers near 1 beyond which float64 knows nothing.
+LARGEST_POWER = 2**40
+
+
 def misclassifies(graph: Graph, point: Tensor, rows: Tensor) -> bool:
     """Whether some class asked about is surely ahead of the label there: the forward pass is enclosed. shape: point [m, n], rows [T, classes]."""
     logits = enclosed(graph, point)[graph.output]
@@ -75,6 +79,10 @@ def _within(delta: list[Fraction], radius: Fraction, norm: Fraction | None) -> b
         return not any(delta)
     ratios = [x / radius for x in delta]
     if max(ratios) > 1:
+        return False
+    if max(ratios) <= 1 - Fraction(len(ratios).bit_length()) / norm:  # n max^p <= 1, for (1 - t/p)^p <= exp(-t) <= 1/n: all there is for large p
+        return True
+    if norm > LARGEST_POWER:
         return False
     p = float(norm)
     size: float = sum(float(x) ** p for x in ratios)

@@ -25,6 +25,7 @@ from vlang.runtime.methods.table import METHODS
 from vlang.runtime.queries.base import chunks
 from vlang.runtime.queries.batches import Case, Loaded
 from vlang.runtime.rounding import at_least
+from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.piece import Piece
 from vlang.words.methods import METHODS as WORDS
 
@@ -98,8 +99,13 @@ def _proofs(
             except LateError:
                 return done
             for i in left[ok].tolist():
+                leaves = [(p, b) for p in proof for b in _own(p, i)]
                 claim = _claim(by, loaded, cases[i], query, step, sizes[cases[i]], network)
-                content = _document(claim, loaded.inputs[cases[i].position], [(p, b) for p in proof for b in _own(p, i)])
+                if all(isinstance(p.walk.region, Ball) and p.walk.region.clip is None for p, _ in leaves[-1:]):
+                    claim["perturbation"] = claim["perturbation"] | {"clip": None}  # of the larger set
+                if asked.ball.norm is None:  # of the larger set too
+                    claim["perturbation"] = claim["perturbation"] | {"norm": "inf"}
+                content = _document(claim, loaded.inputs[cases[i].position], leaves)
                 if content is not None:
                     done[cases[i]] = claim, content
             left = left[~ok]

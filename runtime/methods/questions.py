@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -83,6 +83,30 @@ class Asked:
 
     def relax(self, bounds: Bounds, index: Tensor, eps: Tensor, cut: tuple[Tensor, Tensor, Tensor] | None = None) -> Tensor:
         """Lower bounds of the margin of rows `index` at `eps`, on the piece of each ball that a cut (directions, low, high) leaves."""
+        if cut is None and self.ball.clip is not None:
+            return self._clipped_or_not(bounds, index, eps)
+        return self._relaxed(bounds, index, eps, cut)
+
+    @cached_property
+    def unclipped(self) -> Asked:
+        """The same about the larger sets that a clip cuts from."""
+        return replace(self, ball=replace(self.ball, clip=None))
+
+    def _clipped_or_not(self, bounds: Bounds, index: Tensor, eps: Tensor) -> Tensor:
+        """A clip makes for other relaxations and constraints, which are not always the better ones: what holds of the larger set holds too."""
+        assert self.ball.clip is not None
+        reach = (self.ball.radii[index] * eps[:, None])[:, :, None]
+        binds = ((self.ball.clip[0][index] < reach) | (self.ball.clip[1][index] < reach)).flatten(1).any(1)
+        found = torch.full_like(eps, -torch.inf)
+        if bool(binds.any()):
+            found[binds] = self._relaxed(bounds, index[binds], eps[binds], None).nan_to_num(nan=-torch.inf)
+        left = ~(found > 0)
+        if bool(left.any()):
+            whole = self.unclipped.relax(bounds, index[left], eps[left])
+            found[left] = torch.where(whole > found[left], whole, found[left])
+        return found
+
+    def _relaxed(self, bounds: Bounds, index: Tensor, eps: Tensor, cut: tuple[Tensor, Tensor, Tensor] | None) -> Tensor:
         done = []
         at_once = self.at_once
         if bounds.forms:

@@ -34,28 +34,45 @@ def _row(plan: SpectrumPlan, network: Network, x: Tensor | None, drawn: bool) ->
     else:
         steps = jacobians(network, x, plan.layer, plan.reverse, plan.frame)
         a, product = steps[-1], spectra.product_growth(steps).largest
-    found, growth, kreiss = spectra.eigen(a), spectra.power_growth(a), spectra.kreiss(a)
+    factor = spectra.scale(a)
+    b = a / factor  # what grows with the matrix is computed of it where nothing overflows
+    found, growth, kreiss = spectra.eigen(a), spectra.power_growth(a), _kreiss(a)
     sizes = [float(e) for e in plan.eps]
     return SpectrumRow(
         of=plan.of,
         size=len(a),
         eigenvalues=tuple(complex(v) for v in found.values),
         spectral_radius=found.radius,
-        power_radius=spectra.dominant(a),
-        spectral_norm=float(np.linalg.norm(a, 2)),
-        numerical_radius=spectra.numerical_radius(a),
-        henrici=spectra.departure(a),
+        power_radius=spectra.dominant(b) * factor,
+        spectral_norm=float(np.linalg.norm(b, 2)) * factor,
+        numerical_radius=spectra.numerical_radius(b) * factor,
+        henrici=spectra.departure(b) * factor,
         eigenvalue_conditions=tuple(found.conditions.tolist()),
         eigenvector_condition=found.vectors,
-        pseudospectra=tuple(Pseudospectrum(e, spectra.pseudospectral_radius(a, e), spectra.pseudospectral_abscissa(a, e)) for e in sizes),
-        kreiss=(kreiss.lower, kreiss.upper),
+        pseudospectra=tuple(_pseudospectrum(b, factor, e) for e in sizes),
+        kreiss=kreiss,
         growth=(growth.largest, growth.largest if growth.final else np.inf),
         growth_at=growth.at,
         product_growth=product,
-        defective=spectra.nearest_defective(a).distance,
+        defective=spectra.nearest_defective(b).distance * factor,
         landscape=_landscape(a, found.values, max(sizes), plan.points) if drawn else None,
         swept=plan.swept,
     )
+
+
+def _kreiss(a: Matrix) -> tuple[float, float]:
+    """1 or more, which is all that is sure, of a matrix whose resolvent overflows."""
+    try:
+        with np.errstate(all="ignore"):
+            found = spectra.kreiss(a)
+    except np.linalg.LinAlgError:
+        return 1.0, np.inf
+    return found.lower, found.upper
+
+
+def _pseudospectrum(b: Matrix, factor: float, eps: float) -> Pseudospectrum:
+    """Of b times a factor."""
+    return Pseudospectrum(eps, *(of(b, eps / factor) * factor for of in (spectra.pseudospectral_radius, spectra.pseudospectral_abscissa)))
 
 
 def _landscape(a: Matrix, values: Matrix, epsilon: float, points: int) -> Landscape:

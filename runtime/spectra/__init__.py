@@ -5,6 +5,7 @@ Ordinary floating point: nothing here is proved. Bounds of radii are the busines
 
 from __future__ import annotations
 
+from vlang.runtime.spectra.arrays import scale
 from vlang.runtime.spectra.crisscross import pseudospectral_abscissa, pseudospectral_radius
 from vlang.runtime.spectra.defective import Defective, nearest_defective
 from vlang.runtime.spectra.eigen import Eigen, departure, dominant, eigen
@@ -31,5 +32,6 @@ __all__ = [
     "product_growth",
     "pseudospectral_abscissa",
     "pseudospectral_radius",
+    "scale",
     "smallest_singular_values",
 ]

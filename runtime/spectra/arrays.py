@@ -25,3 +25,15 @@ def triangular(a: Matrix) -> Matrix:
     """The complex Schur form's triangle: unitarily similar to a, so of the same singular values after any shift."""
     found: Matrix = scipy.linalg.schur(a.astype(np.complex128), output="complex")[0]
     return found
+
+
+def scale(a: Matrix) -> float:
+    """The power of two next to the largest modulus, 1 for a matrix of zeros: divided by it nothing overflows or vanishes."""
+    largest = float(abs(a).max())
+    return 2.0 ** max(-1000, min(1000, int(np.frexp(largest)[1]))) if largest > 0 else 1.0
+
+
+def is_normal(a: Matrix) -> bool:
+    """Whether a a* = a* a up to rounding."""
+    adjoint = a.conj().T
+    return bool(np.linalg.norm(a @ adjoint - adjoint @ a) <= 4 * len(a) * np.finfo(float).eps * np.linalg.norm(a) ** 2)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.optimize
 
-from vlang.runtime.spectra.arrays import Matrix, checked
+from vlang.runtime.spectra.arrays import Matrix, checked, is_normal
 from vlang.runtime.spectra.resolvent import smallest_singular_values
 
 #: Nearest pairs of eigenvalues looked at, points between each, how many of the lowest are climbed, and how orthogonal u and v are at a saddle.
@@ -35,6 +35,10 @@ def nearest_defective(a: Matrix) -> Defective:
     """The nearest one found."""
     a = checked(a)
     values = np.linalg.eigvals(a)
+    if len(a) > 1 and is_normal(a):  # a plane rotation away: half of what two eigenvalues are apart
+        gaps = {(i, j): float(abs(values[i] - values[j])) for i, j in itertools.combinations(range(len(a)), 2)}
+        i, j = min(gaps, key=gaps.__getitem__)
+        return Defective(gaps[i, j] / 2, complex(values[i] + values[j]) / 2)
     pairs = sorted(itertools.combinations(range(len(values)), 2), key=lambda p: abs(values[p[0]] - values[p[1]]))[:PAIRS]
     if not pairs:
         return Defective(np.inf, complex(np.nan))
@@ -48,7 +52,7 @@ def nearest_defective(a: Matrix) -> Defective:
 
 def _between(a: Matrix, one: complex, other: complex, start: complex) -> Defective:
     """The saddle found from the highest point between two eigenvalues."""
-    if abs(one - other) <= np.finfo(float).eps * max(abs(one), abs(other)):
+    if abs(one - other) <= 8 * len(a) * np.finfo(float).eps * float(np.linalg.norm(a, 2)):
         left, values, right = np.linalg.svd(a - one * np.eye(len(a)))
         several = bool(values[-2] <= DOUBLE * max(float(np.linalg.norm(a)), np.finfo(float).tiny))  # any direction of the eigenvectors may be taken
         orthogonal = bool(abs(left[:, -1].conj() @ right[-1].conj()) < ORTHOGONAL)

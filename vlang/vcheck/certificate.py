@@ -235,7 +235,7 @@ def against_metadata(said: dict[str, Any], metadata: dict[str, str]) -> dict[str
             listed = None
         head = [str(x) for x in listed] if isinstance(listed, list) else metadata["head"].split("\n")
         between = said["head_activations"]
-        if (head * len(between) if len(head) == 1 else head) != between:
+        if (head * len(between) if len(head) == 1 and len(between) > 1 else head) != between:
             wrong["head"] = metadata["head"]
     return wrong
 

@@ -29,6 +29,6 @@ def overridden(reading: Mapping[str, Any], metadata: Mapping[str, str]) -> dict[
     if "activation" in metadata and reading["cell"].startswith("rnn") and reading["cell"] != f"rnn_{metadata['activation']}":
         wrong["activation"] = metadata["activation"]
     head, between = listed(metadata, "head"), tuple(reading["head_activations"])
-    if head is not None and (head * len(between) if len(head) == 1 else head) != between:
+    if head is not None and (head * len(between) if len(head) == 1 and len(between) > 1 else head) != between:
         wrong["head"] = metadata["head"]
     return wrong
