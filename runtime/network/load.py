@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import zipfile
 import zlib
 from collections.abc import Mapping
+from typing import IO
 
 import numpy as np
 import torch
@@ -18,6 +20,9 @@ from vlang.runtime.network.cells import CellWeights
 from vlang.runtime.network.normalize import normalized
 from vlang.runtime.network.unroll import Linear, Network
 from vlang.words.cells import CELLS
+
+#: Bytes of a compressed array that are passed over at once.
+BLOCK = 2**20
 
 
 def network(plan: NetworkPlan, dtype: torch.dtype, device: torch.device) -> Network:
@@ -105,8 +110,8 @@ def samples(plan: InputPlan, network: Network, names: tuple[str, ...] = ()) -> t
 
 def _dataset(plan: DatasetInput, network: Network, names: tuple[str, ...]) -> tuple[Tensor, list[int] | None, tuple[int, ...]]:
     chosen = list(plan.indices)
-    held = array(plan.inputs)
-    rows = np.stack([held[start : start + plan.frames] for start in plan.starts]) if plan.starts else held[chosen]
+    wanted = [start + k for start in plan.starts for k in range(plan.frames)] if plan.starts else chosen
+    rows = array(plan.inputs, wanted)
     cut = rows.reshape(len(chosen), plan.frames, plan.size)
     x = torch.tensor(np.asarray(cut, dtype=np.float64), dtype=network.dtype, device=network.device)
     broken = (~torch.isfinite(x)).flatten(1).any(1).nonzero().flatten().tolist()
@@ -114,7 +119,7 @@ def _dataset(plan: DatasetInput, network: Network, names: tuple[str, ...]) -> tu
         raise DataError(Problem("not_finite", plan.inputs.span, (f"sample {chosen[broken[0]]} of {plan.inputs.path}",)))
     if plan.labels is None:
         return x, None, plan.indices
-    given = array(plan.labels)[chosen]
+    given = array(plan.labels, chosen)
     labels = _looked_up(given.tolist(), names, plan) if plan.labels.texts else [int(y) for y in given]
     wrong = next((i for i, y in enumerate(labels) if not 0 <= y < network.classes), None)
     if wrong is not None:
@@ -133,12 +138,50 @@ def _looked_up(labels: list[str | bytes], names: tuple[str, ...], plan: DatasetI
     return [numbers[x] for x in texts]
 
 
-def array(plan: ArrayPlan) -> np.ndarray:
-    """Raises DataError."""
+def array(plan: ArrayPlan, rows: list[int] | None = None) -> np.ndarray:
+    """An array, or some of its rows; of a compressed one no more is held at once than a block beside them. Raises DataError."""
     try:
         if plan.key is None:
-            return np.asarray(np.load(plan.path, allow_pickle=False, mmap_mode="r"))
-        with np.load(plan.path, allow_pickle=False) as held:
-            return np.asarray(held[plan.key])
+            held = np.load(plan.path, allow_pickle=False, mmap_mode="r")
+            return np.asarray(held if rows is None else held[rows])
+        with zipfile.ZipFile(plan.path) as z, z.open(f"{plan.key}.npy") as f:
+            return _rows(f, rows)
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as e:
         raise DataError(Problem("damaged", plan.span, (plan.path, "numpy file", str(e)))) from None
+
+
+def _rows(f: IO[bytes], rows: list[int] | None) -> np.ndarray:
+    """Read on through a stream in numpy's format."""
+    version = np.lib.format.read_magic(f)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, columns_first, dtype = read_header(f)
+    if dtype.hasobject:
+        raise ValueError("it holds pickled objects")
+    if columns_first:  # a row is scattered over the whole
+        count = math.prod(shape)
+        held = np.frombuffer(_exactly(f, count * dtype.itemsize), dtype, count).reshape(shape, order="F")
+        return held if rows is None else held[rows]
+    size = dtype.itemsize * math.prod(shape[1:])
+    order = list(range(shape[0])) if rows is None else sorted(set(rows))
+    found, at = {}, 0
+    for i in order:
+        _skip(f, (i - at) * size)
+        found[i] = np.frombuffer(_exactly(f, size), dtype).reshape(shape[1:])
+        at = i + 1
+    kept = order if rows is None else rows
+    return np.stack([found[i] for i in kept]) if kept else np.empty((0, *shape[1:]), dtype)
+
+
+def _exactly(f: IO[bytes], count: int) -> bytes:
+    content = f.read(count)
+    if len(content) < count:
+        raise ValueError("it is truncated")
+    return content
+
+
+def _skip(f: IO[bytes], count: int) -> None:
+    while count > 0:
+        done = len(f.read(min(count, BLOCK)))
+        if not done:
+            raise ValueError("it is truncated")
+        count -= done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from pathlib import Path
 
 from vlang.text import diagnostics as d
@@ -21,6 +22,8 @@ def read_source(path: str) -> Source:
             raise SpecError(d.empty_path(None))
         if os.path.isdir(path):
             raise SpecError(d.is_directory(None, path))
+        if stat.S_ISFIFO(os.stat(path).st_mode) and not os.path.realpath(path).startswith("/proc/"):
+            raise SpecError(d.unreadable(None, path, "it is a pipe, which may never be written to"))
         with open(path, "rb") as f:
             raw = f.read(LARGEST_SPEC + 1)
         if len(raw) > LARGEST_SPEC:
