@@ -39,6 +39,7 @@ def random_network(
     s: int = 4,
     classes: int = 3,
     readout: str = "last",
+    readout_activation: str = "none",
     head: tuple[str, ...] = (),
     scale: float = 1.0,
     initial: bool = False,
@@ -68,6 +69,7 @@ def random_network(
         tuple(unroll.Linear(normal(b, a), normal(b)) for a, b in itertools.pairwise(widths)),
         head,
         readout,
+        readout_activation=readout_activation,
     )
 
 

@@ -16,7 +16,9 @@ from vlang.runtime.relaxations import RELAXATIONS
 from vlang.typed.conditions import FIELDS
 from vlang.typed.signatures import KINDS
 from vlang.vcheck.functions import VALUES
+from vlang.vcheck.network import ACTIVATIONS as CHECKED_ACTIVATIONS
 from vlang.vcheck.network import CELLS as CHECKED
+from vlang.vcheck.network import READOUTS as CHECKED_READOUTS
 from vlang.words import aggregates, attacks, cells, formats, layers, matrices, methods, queries
 
 
@@ -57,3 +59,5 @@ def test_formats() -> None:
 def test_functions() -> None:
     assert set(RELAXATIONS) == set(FUNCTIONS) == set(VALUES) - {"identity", "one"}  # factors of products, to the checker
     assert set(layers.ACTIVATIONS) - {"none"} <= set(RELAXATIONS)
+    assert set(layers.ACTIVATIONS) == set(CHECKED_ACTIVATIONS)
+    assert set(layers.READOUTS) == set(CHECKED_READOUTS)

@@ -32,7 +32,7 @@ T = TypeVar("T")
 LOCAL_CODES = frozenset({"R201", "R202", "R203", "R204", "R207", "R208", "R209", "R210", "R215", "R217", "R218", "R223", "R405", "R417"})
 
 
-def compile_spec(source: Source, overrides: Mapping[str, s.Expr] | None = None, only: Collection[str] = ()) -> Plan:
+def compile_spec(source: Source, overrides: Mapping[str, s.Given | s.Expr] | None = None, only: Collection[str] = ()) -> Plan:
     """The plan of a spec, or SpecError with every diagnostic. `only`: the queries and reports to keep; none for all."""
     try:
         return _compile(source, overrides or {}, only)
@@ -40,7 +40,7 @@ def compile_spec(source: Source, overrides: Mapping[str, s.Expr] | None = None, 
         raise SpecError(d.too_deep(Span(1, 1))) from None
 
 
-def _compile(source: Source, overrides: Mapping[str, s.Expr], only: Collection[str]) -> Plan:
+def _compile(source: Source, overrides: Mapping[str, s.Given | s.Expr], only: Collection[str]) -> Plan:
     tree, errors = parse(source)
     module = load(tree, overrides)
     spec = check(module)

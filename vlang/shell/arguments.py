@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import NoReturn
 
-from vlang.text import diagnostics as d
 from vlang.text import syntax as s
-from vlang.text.diagnostics import SpecError
 from vlang.text.parser import parse_expression
+from vlang.text.source import Span
 from vlang.words.formats import RUNS
 
 COMMANDS = {
@@ -54,12 +53,12 @@ def parser(command: str) -> argparse.ArgumentParser:
     return top
 
 
-def override(text: str) -> tuple[str, s.Expr]:
-    """A param's name and value, of -p NAME=VALUE."""
+def override(text: str) -> tuple[str, s.Given]:
+    """A param's name and value, of -p NAME=VALUE. A text needs no quotes of its own there."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise CallError(f"-p {text}: write -p NAME=VALUE")
     try:
-        return name.strip(), parse_expression(value)
+        return name.strip(), s.Given(Span(1, 1), value, parse_expression(value), "")
     except ValueError as e:
-        raise SpecError(d.bad_param(name.strip(), str(e))) from None
+        return name.strip(), s.Given(Span(1, 1), value, None, str(e))

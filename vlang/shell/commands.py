@@ -28,7 +28,7 @@ from vlang.words.formats import PAGES, RUNS
 if TYPE_CHECKING:
     from rich.console import Console
 
-Overrides = Mapping[str, s.Expr]
+Overrides = Mapping[str, s.Given | s.Expr]
 
 
 def say(diagnostic: Diagnostic, source: Source | None) -> None:

@@ -24,6 +24,16 @@ class Number(Expr):
 
 
 @dataclass(frozen=True)
+class Given:
+    """A param's value from the command line: as written, what it is as an expression, and why it is none."""
+
+    span: Span
+    text: str
+    value: Expr | None
+    reason: str
+
+
+@dataclass(frozen=True)
 class Text(Expr):
     value: str
 

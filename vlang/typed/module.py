@@ -55,7 +55,7 @@ class Module:
         self.named.setdefault(declaration.name, []).append(declaration)
 
 
-def load(file: s.File, overrides: Mapping[str, s.Expr]) -> Module:
+def load(file: s.File, overrides: Mapping[str, s.Given | s.Expr]) -> Module:
     """Collect declarations and params; check what can be checked of each declaration alone."""
     module = Module()
     headers = [e for e in file.entries if isinstance(e, s.Header)]
@@ -106,12 +106,31 @@ def _spaces(entry: s.Param | s.Declaration) -> tuple[str, ...]:
     return ("input",) if entry.kind == "dataset" else (entry.kind,)
 
 
-def _param(module: Module, entry: s.Param, override: s.Expr | None) -> None:
+def _given(entry: s.Param, given: s.Given | s.Expr) -> s.Expr:
+    """The expression that stands for a param. Raises SpecError."""
+    if not isinstance(given, s.Given):
+        return given
+    if entry.type == "text" and not isinstance(given.value, s.Text):
+        return s.Text(given.span, given.text)
+    if given.value is None:
+        raise SpecError(d.bad_param(entry.name, given.reason))
+    return given.value
+
+
+def _param(module: Module, entry: s.Param, override: s.Given | s.Expr | None) -> None:
     if entry.type not in PARAM_TYPES:
         module.broken.add(entry.name)
         module.report(d.unknown_name(entry.type_span, entry.type, "type of param", PARAM_TYPES))
         return
-    for value in (entry.value, override):
+    given: s.Expr | None = None
+    if override is not None:
+        try:
+            given = _given(entry, override)
+        except SpecError as e:
+            module.broken.add(entry.name)
+            module.report(*e.diagnostics)
+            return
+    for value in (entry.value, given):
         if value is None:
             continue
         try:

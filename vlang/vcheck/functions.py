@@ -26,6 +26,7 @@ VALUES: dict[str, Callable[..., arb]] = {
 
 
 def value_range(op: str, box: list[Interval]) -> Interval:
+    """Functions of one argument all rise."""
     if len(box) == 1:
         return VALUES[op](box[0][0]), VALUES[op](box[0][1])
     v = mirrored(box[0]) if op == "cosigmoid_tanh" else box[0]

@@ -160,6 +160,8 @@ CELLS: Mapping[str, Cell] = MappingProxyType(
 )
 
 
+#: What is read out of the last layer's frames.
+READOUTS = ("last", "last_frame", "mean", "max")
 #: Of the head, "none" for one that is not there.
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "none")
 
@@ -193,7 +195,7 @@ def well_formed(claim: dict[str, Any]) -> None:
         raise InvalidError("a layer of its head is there twice")
     if type(claim["layers"]) is not int or claim["layers"] < 1 or type(claim["bidirectional"]) is not bool:
         raise InvalidError("its layers and directions are no number from 1 and no truth value")
-    if cell not in CELLS or claim["readout"] not in ("last", "last_frame", "mean", "max"):
+    if cell not in CELLS or claim["readout"] not in READOUTS:
         raise InvalidError(f"cell {cell!r} with readout {claim['readout']!r} is not known")
     known = CELLS[cell].states
     if initial and (len(initial) != len(known) or any(n not in (k, claim["prefix"] + k) for n, k in zip(initial, known, strict=True))):

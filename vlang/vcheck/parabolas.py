@@ -23,8 +23,10 @@ def second(op: str, lo: arb, hi: arb) -> Interval:
     if op == "sigmoid":
         low, high = second("tanh", lo / 2, hi / 2)
         return low / 8, high / 8
-    if op != "tanh":
+    if op in ("relu", "identity", "one"):
         return ZERO, ZERO
+    if op != "tanh":
+        raise KeyError(f"the second derivative of {op} is not known")
     t, turn = (lo.tanh(), hi.tanh()), (ONE / 3).sqrt()
     bends = [-2 * x.tanh() / x.cosh() ** 2 for x in (lo, hi)]  # 1 - t^2 without cancellation
     bends += [-2 * x * (1 - x * x) for x in (-turn, turn) if not (x < t[0] or x > t[1])]

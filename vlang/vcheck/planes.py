@@ -60,6 +60,8 @@ def is_below(op: str, box: list[Interval], slopes: Vector, top: arb, sign: int) 
         return bool(half * top_of_tanh(ONE, a / half**2, *(half * x for x in (v if sign > 0 else mirrored(v)))) + sign * (1 - half) <= top)
     if op == "cosigmoid_tanh":
         return is_below("sigmoid_tanh", [mirrored(v), z], [-a, b], top, sign)
+    if op not in ("sigmoid_mul", "sigmoid_tanh"):
+        raise KeyError(f"planes of {op} cannot be checked")
     if sign < 0:  # odd in z
         return is_below(op, [v, mirrored(z)], [-a, b], top, 1)
     ends = [(y, y if op == "sigmoid_mul" else y.tanh()) for y in z]

@@ -21,15 +21,17 @@ from vlang.runtime.network.unroll import Network
 from vlang.runtime.relaxations import RELAXATIONS, Plane, Planes, Rule
 from vlang.runtime.sets.ball import Ball
 from vlang.vcheck.functions import VALUES
+from vlang.words import layers
+from vlang.words.cells import CELLS
 
 NORMS = [Fraction(1), Fraction(11, 10), Fraction(2), Fraction(3), Fraction(50), None]
 
 
 @st.composite
 def problems(draw: st.DrawFn) -> tuple[Nominal, Ball, Callable[[Nominal, Ball], Walk]]:
-    cell = draw(st.sampled_from(["rnn_tanh", "rnn_relu", "lstm", "gru"]))
+    cell = draw(st.sampled_from(sorted(CELLS)))
     frames = draw(st.integers(1, 4))
-    head = draw(st.sampled_from([(), ("relu",), ("tanh",), ("sigmoid",)]))
+    head = draw(st.sampled_from([(), *((x,) for x in layers.ACTIVATIONS)]))
     network = random_network(
         cell,
         layers=draw(st.integers(1, 2)),
@@ -37,7 +39,8 @@ def problems(draw: st.DrawFn) -> tuple[Nominal, Ball, Callable[[Nominal, Ball], 
         n=draw(st.integers(1, 3)),
         s=draw(st.integers(1, 4)),
         classes=3,
-        readout=draw(st.sampled_from(["last", "mean", "max"])),
+        readout=draw(st.sampled_from(layers.READOUTS)),
+        readout_activation=draw(st.sampled_from(layers.ACTIVATIONS)),
         head=head,
         scale=draw(st.sampled_from([0.3, 1.0, 3.0])),
         initial=draw(st.booleans()),

@@ -37,12 +37,21 @@ def test_every_method_is_proved_again(cell: str, norm: str, tmp_path: Path) -> N
         assert check(tmp_path).startswith("class ")
 
 
+def test_an_activation_of_what_is_read_out_is_proved_again(tmp_path: Path) -> None:
+    make_network(tmp_path / "net.safetensors", "gru")
+    for method in ("planes", "quadratic"):
+        said = ", layers = [gru, last, tanh, linear]"
+        assert certify(tmp_path, "frames = all, norm = 2", method, said=said).certificate
+        assert "readout_activation tanh" in check(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("cell", "metadata"),
     [
         ("lstm", {"both": "yes", "layers": "2"}),
         ("gru", {"both": "yes", "readout": "mean"}),
         ("lstm", {"readout": "max"}),
+        ("gru", {"both": "yes", "readout": "last_frame"}),
         ("rnn", {"head": '["relu"]'}),
         ("lstm", {"head": '["sigmoid"]'}),
         ("gru", {"head": '["tanh"]', "layers": "2"}),

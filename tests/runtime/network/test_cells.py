@@ -9,6 +9,7 @@ from torch import nn
 from vlang.runtime.graph.concrete import logits
 from vlang.runtime.network.cells import CellWeights
 from vlang.runtime.network.unroll import Linear, Network
+from vlang.words.layers import READOUTS
 
 MODULES = {
     "rnn_tanh": lambda *a, **k: nn.RNN(*a, nonlinearity="tanh", **k),
@@ -22,7 +23,7 @@ MODULES = {
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("frames", [1, 2, 7])
-@pytest.mark.parametrize("readout", ["last", "mean", "max"])
+@pytest.mark.parametrize("readout", READOUTS)
 @pytest.mark.parametrize("started", [False, True])
 def test_forward_agrees_with_torch(cell: str, layers: int, bidirectional: bool, frames: int, readout: str, started: bool) -> None:
     torch.manual_seed(layers * 10 + frames)
@@ -38,7 +39,7 @@ def test_forward_agrees_with_torch(cell: str, layers: int, bidirectional: bool, 
     given = [v[:, None].expand(-1, batch, -1).contiguous() for v in start]
     output, final = module(x, tuple(given) if states == 2 else given[0])
     h_n = (final[0] if states == 2 else final).reshape(layers, directions, batch, s)[-1]
-    features = {"last": torch.cat(list(h_n), 1), "mean": output.mean(1), "max": output.amax(1)}[readout]
+    features = {"last": torch.cat(list(h_n), 1), "last_frame": output[:, -1], "mean": output.mean(1), "max": output.amax(1)}[readout]
     expected = head(features)
 
     def weights(layer: int, reverse: bool) -> CellWeights:

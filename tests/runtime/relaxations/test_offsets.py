@@ -193,6 +193,19 @@ def test_offsets_against_interval_verified_maxima(op: str, kind: str) -> None:
             prove(op, box, [float(s[i]) for s in a], float(offset[i]))
 
 
+@pytest.mark.parametrize("op", ["tanh", "sigmoid", "sigmoid_mul", "sigmoid_tanh", "cosigmoid_tanh"])
+def test_lower_offsets_against_interval_verified_minima(op: str) -> None:
+    """The same of lower planes, which are mirror images of upper ones or have offsets of their own."""
+    ctx.prec = 100
+    f = RELAXATIONS[op]
+    lo, hi = boxes("wide", 36, f.arity, seed=4)
+    for a in slopes(op, "wide", lo, hi, 13):
+        lower = f.planes_with(tuple(torch.stack([s, s]) for s in a), *f.both(lo, hi)).lower
+        for i in range(36):
+            box = [(float(x[i]), float(y[i])) for x, y in zip(lo, hi, strict=True)]
+            prove(op, box, [float(s[i]) for s in lower.slopes], float(lower.offset[i]), -1)
+
+
 def prove(
     op: str, box: list[tuple[float, float]], a: list[float], offset: float, sign: int = 1, centre: Sequence[float] = (), bends: Sequence[float] = ()
 ) -> None:
