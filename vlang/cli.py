@@ -82,6 +82,8 @@ def _main(argv: list[str]) -> int:
             if len(args.files) > 1:  # queries of two specs may have one name
                 raise CallError(f"--{option} takes one spec at a time, so that no file overwrites another")
             output.folder(folder)
+    if args.journal is not None:
+        output.folder(args.journal)
     reports: list[Report] = []
 
     def keep(report: Report) -> None:

@@ -20,13 +20,14 @@ from vlang.runtime.bounds.quadratic import Quadratic
 from vlang.runtime.bounds.walk import Walk
 from vlang.runtime.evidence.statement import Producer, named_network, statement
 from vlang.runtime.late import LateError
-from vlang.runtime.methods.questions import Proved
+from vlang.runtime.methods.questions import Proved, supersets
 from vlang.runtime.methods.table import METHODS
 from vlang.runtime.queries.base import chunks
 from vlang.runtime.queries.batches import Case, Loaded
 from vlang.runtime.rounding import at_least
 from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.piece import Piece
+from vlang.runtime.sets.region import Region
 from vlang.words.methods import METHODS as WORDS
 
 FORMAT = "rspec-certificate/2"
@@ -101,10 +102,7 @@ def _proofs(
             for i in left[ok].tolist():
                 leaves = [(p, b) for p in proof for b in _own(p, i)]
                 claim = _claim(by, loaded, cases[i], query, step, sizes[cases[i]], network)
-                if all(isinstance(p.walk.region, Ball) and p.walk.region.clip is None for p, _ in leaves[-1:]):
-                    claim["perturbation"] = claim["perturbation"] | {"clip": None}  # of the larger set
-                if asked.ball.norm is None:  # of the larger set too
-                    claim["perturbation"] = claim["perturbation"] | {"norm": "inf"}
+                claim["perturbation"] = _proved_of(claim["perturbation"], leaves[-1][0].walk.region, asked.width)
                 content = _document(claim, loaded.inputs[cases[i].position], leaves)
                 if content is not None:
                     done[cases[i]] = claim, content
@@ -130,6 +128,19 @@ def _claim(by: Producer, loaded: Loaded[Any], case: Case, query: str, method: st
         "cushions": [TYPICAL, LEAST],
         **said,
         "network": named_network(said["network"], network),
+    }
+
+
+def _proved_of(stated: dict[str, Any], region: Region, width: int) -> dict[str, Any]:
+    """The set that a proof is of, where that is larger than the one asked about (`Asked.larger`)."""
+    if not isinstance(region, Ball):
+        return stated
+    own = None if stated["norm"] == "inf" else Fraction(stated["norm"])
+    factor = dict(supersets(own, width)).get(region.norm, Fraction(1)) if region.norm != own else Fraction(1)
+    return stated | {
+        "norm": "inf" if region.norm is None else str(region.norm),
+        "weights": [str(Fraction(w) * factor) for w in stated["weights"]],
+        "clip": stated["clip"] if region.clip is not None else None,
     }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 
 import torch
@@ -21,6 +23,22 @@ from vlang.runtime.sets.piece import Piece
 
 #: Quadratic forms take so many times the memory of coefficients.
 FORMS = 8
+
+
+#: By how much, at most, a ball is enlarged for another norm's.
+ENLARGED = Fraction(5, 4)
+
+
+def supersets(norm: Fraction | None, width: int) -> list[tuple[Fraction | None, Fraction]]:
+    """Norms that forms bound best (1, 2, infinity), with radii as multiples of its own, whose balls in so many dimensions hold a p-ball.
+
+    |x|_q <= |x|_p for q >= p, and |x|_q <= width^(1/q - 1/p) |x|_p for q <= p.
+    """
+    if norm is None or norm in (1, 2):
+        return []
+    outer, inner = (None, Fraction(2)) if norm > 2 else (Fraction(2), Fraction(1))
+    factor = Fraction(math.ceil(width ** float(1 / inner - 1 / norm) * (1 + 2.0**-40) * 2**40), 2**40)
+    return [(inner, factor)] * (factor <= ENLARGED) + [(outer, Fraction(1))]
 
 
 @dataclass(frozen=True)
@@ -83,28 +101,43 @@ class Asked:
 
     def relax(self, bounds: Bounds, index: Tensor, eps: Tensor, cut: tuple[Tensor, Tensor, Tensor] | None = None) -> Tensor:
         """Lower bounds of the margin of rows `index` at `eps`, on the piece of each ball that a cut (directions, low, high) leaves."""
-        if cut is None and self.ball.clip is not None:
-            return self._clipped_or_not(bounds, index, eps)
-        return self._relaxed(bounds, index, eps, cut)
-
-    @cached_property
-    def unclipped(self) -> Asked:
-        """The same about the larger sets that a clip cuts from."""
-        return replace(self, ball=replace(self.ball, clip=None))
-
-    def _clipped_or_not(self, bounds: Bounds, index: Tensor, eps: Tensor) -> Tensor:
-        """A clip makes for other relaxations and constraints, which are not always the better ones: what holds of the larger set holds too."""
-        assert self.ball.clip is not None
-        reach = (self.ball.radii[index] * eps[:, None])[:, :, None]
-        binds = ((self.ball.clip[0][index] < reach) | (self.ball.clip[1][index] < reach)).flatten(1).any(1)
+        if cut is not None or (self.ball.clip is None and not (bounds.forms and supersets(self.ball.norm, self.width))):
+            return self._relaxed(bounds, index, eps, cut)
         found = torch.full_like(eps, -torch.inf)
+        binds = self._clip_binds(index, eps)
         if bool(binds.any()):
             found[binds] = self._relaxed(bounds, index[binds], eps[binds], None).nan_to_num(nan=-torch.inf)
-        left = ~(found > 0)
-        if bool(left.any()):
-            whole = self.unclipped.relax(bounds, index[left], eps[left])
-            found[left] = torch.where(whole > found[left], whole, found[left])
+        for larger in self.larger if bounds.forms else self.larger[:1]:
+            left = ~(found > 0)
+            if bool(left.any()):
+                whole = larger._relaxed(bounds, index[left], eps[left], None)
+                found[left] = torch.where(whole > found[left], whole, found[left])
         return found
+
+    @property
+    def width(self) -> int:
+        """Numbers of a frame."""
+        return self.centre.inputs.shape[-1]
+
+    @cached_property
+    def larger(self) -> tuple[Asked, ...]:
+        """The same about sets that hold these: without the clip, and of norms that are bounded better.
+
+        Other constraints make for other relaxations, not always for better ones: what holds of a larger set holds too.
+        """
+        open_ = replace(self.ball, clip=None)
+        balls = [open_] if self.ball.clip is not None else []
+        for norm, factor in supersets(self.ball.norm, self.width):
+            balls.append(replace(open_.scaled(float(factor)), norm=norm))
+        return tuple(replace(self, ball=ball) for ball in balls)
+
+    def _clip_binds(self, index: Tensor, eps: Tensor) -> Tensor:
+        """The rows whose balls a clip cuts something from; all where there is none. shape: [A]."""
+        if self.ball.clip is None:
+            return torch.ones_like(eps, dtype=torch.bool)
+        reach = (self.ball.radii[index] * eps[:, None])[:, :, None]
+        below, above = self.ball.clip
+        return ((below[index] < reach) | (above[index] < reach)).flatten(1).any(1)
 
     def _relaxed(self, bounds: Bounds, index: Tensor, eps: Tensor, cut: tuple[Tensor, Tensor, Tensor] | None) -> Tensor:
         done = []

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Generic, TypeVar
 
@@ -34,8 +33,6 @@ from vlang.words.methods import METHODS
 SMALLEST_GROUP = 16
 #: The same for methods that fill the machine with fewer: those of quadratic forms.
 SMALLEST_FILLING_GROUP = 4
-#: By how much, relatively, a set may be enlarged to one that is bounded better.
-HARDLY_LARGER = 1e-4
 #: Samples whose logits are computed at once.
 AT_ONCE = 1024
 V = TypeVar("V", bound=Variant)
@@ -144,12 +141,6 @@ class Loaded(Generic[V]):
             clip = ((at - lo).clamp(min=0) + spread, (hi - at).clamp(min=0) + spread)
         return Ball(radii, p.norm, p.frames.at_most, clip)
 
-    def enclosing(self, cases: tuple[Case, ...]) -> Ball:
-        """The sets that bounds are of: for large p the balls of the largest norm, which hold those of p and are hardly larger."""
-        ball = self.ball(cases)
-        most = math.log(max(2, self.inputs.shape[-1])) / HARDLY_LARGER
-        return replace(ball, norm=None) if ball.norm is not None and ball.norm > most else ball
-
     def limits(self, case: Case) -> Limits:
         """The perturbation set of one row at eps = 1, exactly."""
         p, frames = self.variant.perturbation, self.inputs.shape[1]
@@ -177,7 +168,7 @@ class Loaded(Generic[V]):
     def asked(self, cases: tuple[Case, ...], late: Callable[[], bool] = never) -> Asked:
         """late: once it is true, bounds raise LateError."""
         at_once = batch_rows(self.graph, len(cases[0].classes), self.network.device)
-        return Asked(self.centre(cases, late), self.enclosing(cases), self.rows(cases), at_once)
+        return Asked(self.centre(cases, late), self.ball(cases), self.rows(cases), at_once)
 
     def centre(self, cases: tuple[Case, ...], late: Callable[[], bool] = never) -> Nominal:
         centre = Nominal.at(self.graph, self.inputs[[c.position for c in cases]], self.variant.engine.semantics == "deployed32", late)

@@ -66,7 +66,7 @@ def _query(query: JudgedQuery) -> dict[str, Any]:
         "method": query.method,
         "semantics": query.semantics,
         "seconds": round(result.seconds, 3),
-        "rows": [_row(r) for r in result.rows],
+        "rows": [row_as_json(r) for r in result.rows],
         **({"left_out": left_out} if left_out else {}),
         "coverage": [{"network": x.network, "correct": x.correct, "of": x.of} for x in result.coverage],
         "expectations": _gates(query.expectations),
@@ -102,7 +102,7 @@ def _matrix(row: SpectrumRow) -> dict[str, Any]:
     )
 
 
-def _row(row: Row) -> dict[str, Any]:
+def row_as_json(row: Row) -> dict[str, Any]:
     """Every field that the row's kind has; `values` and an attack's witness are large, and for pictures and files."""
     held = {f.name: getattr(row, f.name) for f in fields(row)}
     del held["values"]

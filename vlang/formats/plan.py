@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from vlang.cost import cost, frames_of, samples_of
 from vlang.formats.reading import read_as
 from vlang.numbers import exactly
 from vlang.plan import (
+    ArrayPlan,
     AttackVariant,
     BoundsVariant,
+    DatasetInput,
     EstimateVariant,
     NetworkPlan,
     PerturbationPlan,
@@ -19,27 +23,33 @@ from vlang.plan import (
     Variant,
     VerifyVariant,
 )
+from vlang.text.printable import shown
 from vlang.words.cells import CELLS
 
 UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def show_plan(plan: Plan) -> None:
+#: The least and the largest number of an array of samples, where it was looked at.
+Ranges = Mapping[ArrayPlan, tuple[float, float]]
+
+
+def show_plan(plan: Plan, ranges: Ranges) -> None:
+    plan = shown(plan)
     print(f"{plan.path}  sha256 {plan.sha256[:16]}" + "".join(f", {k} = {v}" for k, v in plan.params))
     for query in plan.queries:
-        print("\n".join(_query(query)))
+        print("\n".join(_query(query, ranges)))
     for spectrum in plan.spectra:
         print("\n".join(_spectrum(spectrum)))
 
 
-def _query(query: QueryPlan) -> list[str]:
+def _query(query: QueryPlan, ranges: Ranges) -> list[str]:
     estimate = cost(query)
     lines = [f"\n{query.kind} {query.name}"]
     before: list[str] = []
     for variant in query.variants:
         if variant.swept:
             lines.append("  where " + ", ".join(f"{k} = {v}" for k, v in variant.swept))
-        block = _variant(variant)
+        block = _variant(variant, ranges)
         lines += [f"    {x}" for i, x in enumerate(block) if before[i : i + 1] != [x]]  # what differs from the point above
         before = block
     lines.append(
@@ -59,27 +69,33 @@ def _spectrum(query: SpectrumQuery) -> list[str]:
     return [*lines, *(f"  {e.kind} {e.text}" for e in query.expectations)]
 
 
-def _variant(v: Variant) -> list[str]:
+def _variant(v: Variant, ranges: Ranges) -> list[str]:
     if isinstance(v, AttackVariant):
-        return [*_asked(v), f"attack {v.attack.method}, {_count(v.attack.steps, 'step')}, {_count(v.attack.restarts, 'start')}, seed {v.engine.seed}"]
+        return [
+            *_asked(v, ranges),
+            f"attack {v.attack.method}, {_count(v.attack.steps, 'step')}, {_count(v.attack.restarts, 'start')}, seed {v.engine.seed}",
+        ]
     if isinstance(v, EstimateVariant):
-        return [*_asked(v), f"CLEVER, {_count(v.estimate.batches, 'batch')} of {_count(v.estimate.samples, 'point')}, seed {v.engine.seed}"]
+        return [*_asked(v, ranges), f"CLEVER, {_count(v.estimate.batches, 'batch')} of {_count(v.estimate.samples, 'point')}, seed {v.engine.seed}"]
     engine = f"method {v.engine.method}, tolerance {exactly(v.engine.tolerance)}, max_radius {exactly(v.engine.max_radius)}, device {v.engine.device}"
     if v.engine.budget is not None:
         engine += f", budget {exactly(v.engine.budget)} s"
-    return [*_asked(v), *([f"eps {exactly(v.eps)}"] if isinstance(v, VerifyVariant | BoundsVariant) else []), engine]
+    return [*_asked(v, ranges), *([f"eps {exactly(v.eps)}"] if isinstance(v, VerifyVariant | BoundsVariant) else []), engine]
 
 
-def _asked(v: Variant) -> list[str]:
-    return [read_as(v.network), _input(v), _perturbation(v), f"target {_target(v.target, v.network)}"]
+def _asked(v: Variant, ranges: Ranges) -> list[str]:
+    return [read_as(v.network), _input(v, ranges), _perturbation(v), f"target {_target(v.target, v.network)}"]
 
 
-def _input(v: Variant) -> str:
+def _input(v: Variant, ranges: Ranges) -> str:
     frames = frames_of(v.input)
     if isinstance(v.input, TextInput):
         return f"input {frames} frames: " + " ".join(f"{i}:{t}" for i, t in enumerate(v.input.tokens))
     many = samples_of(v.input)
-    return f"input {_count(many, 'sample')} of {frames} frames" + (", correctly classified ones only" if getattr(v.input, "correct", False) else "")
+    within = ranges.get(v.input.inputs) if isinstance(v.input, DatasetInput) else None
+    numbers = "" if within is None else f", numbers from {within[0]:.6g} to {within[1]:.6g}"
+    correct = ", correctly classified ones only" if isinstance(v.input, DatasetInput) and v.input.correct else ""
+    return f"input {_count(many, 'sample')} of {frames} frames{numbers}{correct}"
 
 
 def _perturbation(v: Variant) -> str:

@@ -48,6 +48,7 @@ def parser(command: str) -> argparse.ArgumentParser:
             top.add_argument(f"--{word}", metavar="FILE", help=run.doc)
         top.add_argument("--certificates", metavar="DIR", help="also write a certificate of every certified row, for vcheck")
         top.add_argument("--witnesses", metavar="DIR", help="also write every counterexample, for vrun replay")
+        top.add_argument("--journal", metavar="DIR", help="also append every query's rows to a file of JSON lines there, as soon as it is answered")
         top.add_argument("--device", metavar="DEVICE", choices=("auto", "cpu", "cuda"), help="where to compute: auto, cpu or cuda")
         top.add_argument("--no-progress", action="store_true", help="no live progress")
     return top

@@ -57,8 +57,10 @@ def check(source: Source, overrides: Overrides, only: Collection[str]) -> int:
 
 def plan(source: Source, overrides: Overrides, only: Collection[str]) -> int:
     from vlang.formats.plan import show_plan
+    from vlang.shell.ranges import ranges
 
-    show_plan(compile_spec(source, overrides, only))
+    found = compile_spec(source, overrides, only)
+    show_plan(found, ranges(found))
     return 0
 
 
@@ -151,6 +153,7 @@ def _executed(plan: Plan, args: argparse.Namespace, saver: Saver, screen: Consol
     """Every query's table is shown as soon as the query is answered."""
     from vlang.formats.table import begin, show_query
     from vlang.judge.verdict import judge_query
+    from vlang.shell.journal import Journal
     from vlang.shell.progress import live
 
     plans = {q.name: q for q in plan.queries}
@@ -158,10 +161,12 @@ def _executed(plan: Plan, args: argparse.Namespace, saver: Saver, screen: Consol
     with live(enabled=sys.stderr.isatty() and not args.no_progress) as (progress, between):
         from vlang.runtime.execute import execute
 
-        first = True
+        first, journal = True, None if args.journal is None else Journal.of(args.journal, plan)
 
         def answered(result: QueryResult) -> None:
             nonlocal first
+            if journal is not None:
+                saver.attempt(partial(journal.append, result))
             if screen is None:
                 return
             if first:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -241,3 +242,24 @@ def test_a_full_disk_leaves_no_half_certificate(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert list((tmp_path / "proofs").iterdir()) == []
     assert not (tmp_path / "r.json").exists()
+
+
+def test_radii_are_ordered_in_the_norm_and_proved_of_sets_that_hold_them(tmp_path: Path) -> None:
+    """p near 1, 2 and infinity loses nothing to them: its balls are bounded as slightly larger ones, and the certificate is of those."""
+    make_network(tmp_path / "net.safetensors", "rnn", seed=3, s=4)
+    radii, said = [], []
+    for p in ("1", "10001/10000", "2", "2.001", "1000000", "inf"):
+        radii.append(certify(tmp_path, f"frames = all, norm = {p}", "quadratic", tolerance=1e-3).radius)
+        said.append(check(tmp_path))
+    assert all(a >= b * (1 - 2e-3) for a, b in pairwise(radii))
+    assert radii[0] <= radii[1] * 1.002
+    assert radii[4] == pytest.approx(radii[5], rel=2e-3)
+    assert "inf-norm" in said[4]
+
+
+def test_a_clip_that_cuts_nothing_off_changes_nothing(tmp_path: Path) -> None:
+    make_network(tmp_path / "net.safetensors", "gru", seed=3, s=4)
+    for method in ("planes", "quadratic"):
+        far, near = (certify(tmp_path, f"frames = all, norm = inf, clip = [-{c}, {c}]", method).radius for c in (1000, 20))
+        assert near == far
+        assert "all numbers in" not in check(tmp_path)  # it is proved of the whole ball

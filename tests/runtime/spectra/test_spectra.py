@@ -10,6 +10,7 @@ import pytest
 import scipy.linalg
 import scipy.optimize
 
+from vlang.runtime import spectra
 from vlang.runtime.spectra import (
     circle,
     climb,
@@ -325,3 +326,36 @@ def test_defective_matrices_are_climbed_as_far_as_they_can_be(monkeypatch: pytes
         monkeypatch.setattr(crisscross, "LARGE", 1000)
         assert found == pytest.approx((pseudospectral_radius(a, 0.1), pseudospectral_abscissa(a, 0.1)), rel=1e-11)
         monkeypatch.setattr(crisscross, "LARGE", 1)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e-250, 1e250])
+def test_normal_matrices_have_conditions_of_one_whatever_repeats(factor: float) -> None:
+    """Symmetric, rank one, orthogonal, a shift: repeated eigenvalues have no basis of their own, and their conditions are 1 all the same."""
+    g = np.random.default_rng(0)
+    orthogonal = np.linalg.qr(g.standard_normal((6, 6)))[0]
+    for a in (
+        np.ones((5, 5)),
+        np.eye(4),
+        np.diag([2.0, 1, 1]),
+        orthogonal,
+        np.roll(np.eye(5), 1, 0),
+        orthogonal @ np.diag([3.0, 3, 3, 1, 1, 0]) @ orthogonal.T,
+    ):
+        found = spectra.eigen(a * factor)
+        assert found.vectors == pytest.approx(1, abs=1e-9)
+        assert found.conditions == pytest.approx(1, abs=1e-9)
+        assert found.radius == pytest.approx(float(abs(np.linalg.eigvals(a)).max()) * factor, rel=1e-9)
+
+
+def test_repeated_eigenvalues_of_other_matrices_have_the_norm_of_their_projector() -> None:
+    """diag(1, 1, 0) in a basis that is not orthonormal: the projector onto the double eigenvalue's space is what moves it."""
+    basis = np.array([[1.0, 0, 2], [0, 1, 1], [0, 0, 1]])
+    found = spectra.eigen(basis @ np.diag([1.0, 1, 0]) @ np.linalg.inv(basis))
+    projector = basis @ np.diag([1.0, 1, 0]) @ np.linalg.inv(basis)
+    assert found.conditions[:2] == pytest.approx(np.linalg.norm(projector, 2), rel=1e-6)
+    assert spectra.eigen(np.array([[1.0, 0, 1], [0, 0, 0], [0, 0, 1]])).vectors == np.inf
+
+
+def test_the_nearest_defective_matrix_of_a_normal_one_is_half_a_gap_away() -> None:
+    assert spectra.nearest_defective(np.diag([3.0, 1, 0.5])).distance == pytest.approx(0.25)
+    assert spectra.nearest_defective(np.eye(3)).distance == pytest.approx(0, abs=1e-12)

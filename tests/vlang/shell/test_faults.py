@@ -75,6 +75,19 @@ def test_a_full_disk_at_any_write_loses_that_file_alone(spec: Path, monkeypatch:
         assert calls == len(whole)
 
 
+def test_a_journal_has_every_row_that_was_answered(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in its second query, a run leaves the first one's rows; the next run goes on behind a torn line."""
+    code = "import os, sys, vlang.runtime.queries.attack as a; a._attack = lambda *_: os._exit(9); from vlang.cli import main; main(sys.argv[1:])"
+    killed = subprocess.run([sys.executable, "-c", code, str(spec), "--journal", str(spec.parent / "j")], cwd=Path(__file__).parents[3], check=False)
+    assert killed.returncode == 9
+    (journal,) = (spec.parent / "j").iterdir()
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert [(x["query"], x["row"]["sample"]) for x in lines] == [("cert", 0), ("cert", 1), ("cert", 2)]
+    journal.write_bytes(journal.read_bytes()[:-7])
+    assert main([str(spec), "--journal", str(spec.parent / "j")]) == 0
+    assert len(journal.read_text().splitlines()) == 9
+
+
 @pytest.mark.parametrize("phase", ["vlang.runtime.queries.radius.certified_radii", "vlang.formats.json.render", "vlang.formats.svg.render"])
 def test_a_signal_in_any_phase_loses_nothing(phase: str, spec: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     import importlib
