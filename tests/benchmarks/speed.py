@@ -64,7 +64,10 @@ def ratios(peers: Path, method: str, models: list[str], samples: int | None) -> 
             np.save(f"{folder}/x.npy", data["inputs"])
             targets = data["targets"].tolist()
             np.save(f"{folder}/y.npy", data["labels"])
-            text = f'rspec 1\nnetwork net {{ checkpoint = "{peers}/{model}.safetensors" }}\ndataset d {{ inputs = "x.npy", labels = "y.npy" }}\n'
+            said = ", activation = tanh" if model.startswith("vrnn") else ""
+            text = (
+                f'rspec 1\nnetwork net {{ checkpoint = "{peers}/{model}.safetensors"{said} }}\ndataset d {{ inputs = "x.npy", labels = "y.npy" }}\n'
+            )
             for i in positions:
                 target = targets[i] if query == "targeted" else "any"
                 p = f"{{ frames = {frames}, norm = {norm} }}"

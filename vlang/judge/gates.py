@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from vlang.expression import fields
 from vlang.judge.values import Answers, evaluate, found
 from vlang.plan import Expectation
 from vlang.report import GateResult, GateVerdict
+from vlang.words.queries import Rounding
 
 
-def judge_over(gate: Expectation, rows: Sequence[Answers]) -> GateResult:
-    """Over unfinished rows a condition is decided only if it has one value whatever their final radii would be."""
+def judge_over(gate: Expectation, rows: Sequence[Answers], shown: Mapping[str, Rounding]) -> GateResult:
+    """Over unfinished rows a condition is decided only if it has one value whatever their final radii would be. shown: how fields are rounded."""
 
     def outcome(verdict: GateVerdict, actual: str) -> GateResult:
         return GateResult(gate.kind, gate.text, verdict, actual, gate.because, gate.line, gate.column, gate.end_line, gate.end_column)
@@ -23,7 +24,7 @@ def judge_over(gate: Expectation, rows: Sequence[Answers]) -> GateResult:
     if not whole or (len(whole) < len(rows) and not gate.partial):
         return outcome("unknown", f"{len(rows) - len(whole)} of {len(rows)} rows lack a counterpart in another query, or a reported figure")
     surely, possibly = evaluate(gate.condition, whole)
-    actual = found(gate.condition, whole)
+    actual = found(gate.condition, whole, shown)
     if surely != possibly:
         return outcome("unknown", f"{actual}; that leaves it undecided")
     if surely:

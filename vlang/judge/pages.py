@@ -25,7 +25,9 @@ def make(plan: Plan, results: Results) -> tuple[Page, ...]:
 
 def _page(plan: Plan, report: ReportPlan, answered: Answered, results: Results) -> Page:
     found = records(report, answered)
-    gates = tuple(judge_over(g, [r.answers for r in found]) for g in report.expectations)
+    kinds = {source: answered[names[0]][0].kind for source, names in report.sources.items()}
+    shown = {f"{source}.{QUERIES[kind].number}": QUERIES[kind].shown for source, kind in kinds.items() if kind in QUERIES}
+    gates = tuple(judge_over(g, [r.answers for r in found], shown) for g in report.expectations)
     return Page(
         report.name,
         pivot(report, found),

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
 
-from vlang.expression import Aggregated, Binary, Constant, Expression, Field, Unary, about, written
-from vlang.numbers import down
+from vlang.expression import Aggregated, Binary, Constant, Expression, Field, Unary, about, fields, written
+from vlang.numbers import ROUNDED
 from vlang.results import AttackRow, BoundsRow, EstimateRow, RadiusRow, Row, SpectrumRow, VerifyRow
 from vlang.words.matrices import QUANTITIES
-from vlang.words.queries import CORRECT
+from vlang.words.queries import CORRECT, Rounding
 
 #: Infinities stay floats; every other number is exact.
 Value = Fraction | float | bool
@@ -189,15 +189,25 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
 )
 
 
-def found(expr: Expression, rows: Sequence[Answers]) -> str:
-    """What was found for the parts of a condition that are not constants, e.g. 'min(radius) = 0.0834'."""
+def found(expr: Expression, rows: Sequence[Answers], shown: Mapping[str, Rounding]) -> str:
+    """What was found for the parts of a condition that are not constants, e.g. 'min(radius) = 0.0834'.
+
+    shown: how a field's numbers are rounded so that they claim no more than is known; those of others, and counts of any, to the nearest.
+    """
     parts: dict[str, str] = {}
+
+    def text(e: Expression, value: Value) -> str:
+        if isinstance(value, bool):
+            return str(value).lower()
+        counts = isinstance(e, Aggregated) and e.name in ("count", "rate")
+        ways = {shown.get(f.name, "near") for f in fields(e)}
+        return ROUNDED["near" if counts or len(ways) != 1 else ways.pop()](value)
 
     def visit(e: Expression) -> None:
         match e:
             case Field() | Aggregated():
                 low, high = evaluate(e, rows)
-                parts[written(e)] = _shown(low) if low == high else f"{_shown(low)} or more"
+                parts[written(e)] = text(e, low) if low == high else f"{text(e, low)} or more"
             case Unary(operand=operand):
                 visit(operand)
             case Binary(left=left, right=right):
@@ -206,7 +216,3 @@ def found(expr: Expression, rows: Sequence[Answers]) -> str:
 
     visit(expr)
     return ", ".join(f"{k} = {v}" for k, v in parts.items())
-
-
-def _shown(value: Value) -> str:
-    return str(value).lower() if isinstance(value, bool) else down(value)

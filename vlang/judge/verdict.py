@@ -32,16 +32,17 @@ def judge(plan: Plan, results: Results) -> Report:
 
 def _judge_spectrum(plan: SpectrumQuery, result: SpectrumResult) -> JudgedSpectrum:
     rows = [Answers(of_matrix(r)) for r in result.rows]
-    return JudgedSpectrum(result, tuple(judge_over(e, rows) for e in plan.expectations), plan.picture)
+    return JudgedSpectrum(result, tuple(judge_over(e, rows, {}) for e in plan.expectations), plan.picture)
 
 
 def judge_query(plan: QueryPlan, result: QueryResult) -> JudgedQuery:
     """One query, judged alone."""
     methods = ", ".join(dict.fromkeys(v.method for v in plan.variants))
     semantics = ", ".join(dict.fromkeys(v.engine.semantics for v in plan.variants))
+    word = QUERIES[plan.kind]
     coverage = min((x.share for x in result.coverage), default=Fraction(1))
     rows = [Answers({**of_row(r), COVERAGE: (coverage, coverage)}) for r in result.rows]
-    return JudgedQuery(result, methods, semantics, tuple(judge_over(e, rows) for e in plan.expectations))
+    return JudgedQuery(result, methods, semantics, tuple(judge_over(e, rows, {word.number: word.shown}) for e in plan.expectations))
 
 
 def _overall(queries: tuple[JudgedQuery, ...], spectra: tuple[JudgedSpectrum, ...], pages: tuple[Page, ...]) -> Overall:

@@ -165,7 +165,7 @@ def npy(path: str, span: Span) -> ArrayHeader:
             raise SpecError(d.lfs_pointer(span, path))
         if begin[:6] != b"\x93NUMPY":
             raise SpecError(d.unknown_format(span, path, ARRAYS))
-        return _npy_header(f, os.path.getsize(path), path, span)
+        return npy_header(f, os.path.getsize(path), path, span)
 
 
 def npz(path: str, span: Span) -> dict[str, ArrayHeader]:
@@ -184,7 +184,7 @@ def npz(path: str, span: Span) -> dict[str, ArrayHeader]:
             for info in z.infolist():
                 if info.filename.endswith(".npy"):
                     with z.open(info) as f:
-                        found[info.filename[:-4]] = _npy_header(f, info.file_size, path, span)
+                        found[info.filename[:-4]] = npy_header(f, info.file_size, path, span)
             if not found:
                 raise SpecError(d.unknown_format(span, path, ARRAYS))
             return found
@@ -196,7 +196,7 @@ def whole_numbers(path: str, name: str, span: Span) -> tuple[int, ...]:
     """The numbers of a one-dimensional integer array in an .npz. Raises SpecError."""
     try:
         with zipfile.ZipFile(path) as z, z.open(f"{name}.npy") as f:
-            header = _npy_header(f, z.getinfo(f"{name}.npy").file_size, path, span)
+            header = npy_header(f, z.getinfo(f"{name}.npy").file_size, path, span)
             if header.dtype[1:] == "O":
                 raise SpecError(d.unread_array(span, path, name, header.what))
             if not header.integral or len(header.shape) != 1 or header.shape[0] > MOST_OFFSETS:
@@ -207,7 +207,7 @@ def whole_numbers(path: str, name: str, span: Span) -> tuple[int, ...]:
         raise SpecError(d.damaged(span, path, ".npz file", str(e))) from None
 
 
-def _npy_header(f: IO[bytes], size: int, path: str, span: Span) -> ArrayHeader:
+def npy_header(f: IO[bytes], size: int, path: str, span: Span) -> ArrayHeader:
     """The header of the .npy format, versions 1 to 3 (numpy/lib/format.py documents it)."""
     try:
         magic = f.read(8)

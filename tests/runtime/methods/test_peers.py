@@ -36,9 +36,10 @@ def radii(shared: Path, tmp_path: Path, model: str, norm: str, method: str, posi
         np.save(tmp_path / "inputs.npy", data["inputs"])
         np.save(tmp_path / "labels.npy", data["labels"])
         targets = data["targets"].tolist()
+    said = ", activation = tanh" if model.startswith("vrnn") else ""
     text = [
         "rspec 1",
-        f'network net {{ checkpoint = "{shared}/peers/{model}.safetensors" }}',
+        f'network net {{ checkpoint = "{shared}/peers/{model}.safetensors"{said} }}',
         'dataset d { inputs = "inputs.npy", labels = "labels.npy" }',
     ]
     text += [
