@@ -65,9 +65,8 @@ def ratios(peers: Path, method: str, models: list[str], samples: int | None) -> 
             targets = data["targets"].tolist()
             np.save(f"{folder}/y.npy", data["labels"])
             said = ", activation = tanh" if model.startswith("vrnn") else ""
-            text = (
-                f'rspec 1\nnetwork net {{ checkpoint = "{peers}/{model}.safetensors"{said} }}\ndataset d {{ inputs = "x.npy", labels = "y.npy" }}\n'
-            )
+            text = f'rspec 1\nnetwork net {{ checkpoint = "{peers}/{model}.safetensors"{said} }}\n'
+            text += 'dataset d { inputs = "x.npy", labels = "y.npy" }\n'
             for i in positions:
                 target = targets[i] if query == "targeted" else "any"
                 p = f"{{ frames = {frames}, norm = {norm} }}"

@@ -48,7 +48,7 @@ def test_values(text: str, value: bool) -> None:
 def test_a_single_row_needs_no_aggregate() -> None:
     condition = check(parse_expression("radius >= 0.1"), Scope.of_query("radius"), {})
     assert evaluate(condition, ROWS[:1]) == (True, True)
-    assert found(condition, ROWS[:1]) == "radius = 0.1"
+    assert found(condition, ROWS[:1], {"radius": "down"}) == "radius = 0.1"
     assert written(condition) == "radius >= 0.1"
 
 
