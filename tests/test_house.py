@@ -219,9 +219,9 @@ SMALLER = {
     "planes_lines_full.rspec": ["check"],
     "table5_quick.rspec": ["run", "-p", "samples=1", "-p", "steps=20"],
     "planes_lines.rspec": ["run", "-p", "samples=1", "-q", "four_frames"],
-    "strokes.rspec": ["run", "-p", "digit=39", "-p", "tolerance=0.5"],
+    "strokes.rspec": ["run", "-p", "digit=39", "-p", "tolerance=0.5", "-p", "restarts=3"],
     "digits_table.rspec": ["run", "-p", "samples=4"],
-    "questions.rspec": ["run", "-p", "batches=10"],
+    "questions.rspec": ["run", "-p", "batches=10", "-p", "restarts=6"],
     "spectra.rspec": ["run", "-p", "samples=2", "-q", "digits_matrix", "-q", "digits_certified", "-q", "digits_attacked"],
     "news.rspec": ["run", "-q", "cert"],
 }

@@ -33,8 +33,16 @@ def clear(path: str, kept: Collection[str]) -> None:
         return
     if str(Path(path).resolve()) in kept:
         raise SpecError(d.cannot_write(path, "the spec reads it"))
-    if Path(path).is_file():
+    if not Path(path).is_file():
+        return
+    try:
+        with open(path, "rb") as f:
+            begin = f.read(1)
+        if begin not in (b"", b"{", b"["):
+            raise SpecError(d.cannot_write(path, "it is there already, and is no report"))
         Path(path).unlink()
+    except OSError as e:
+        raise SpecError(d.cannot_write(path, (e.strerror or str(e)).lower())) from None
 
 
 def write(path: str, content: str | bytes) -> None:

@@ -138,7 +138,7 @@ def test_a_long_pass_ends_within_seconds_of_a_signal(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    threading.Event().wait(8)
+    threading.Event().wait(6)
     assert running.poll() is None
     asked = time.monotonic()
     running.send_signal(signal.SIGTERM)
