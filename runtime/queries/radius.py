@@ -26,6 +26,7 @@ GAIN = 1.35
 #: Relative tolerance of a method whose radius another one will improve.
 COARSE = 0.1
 CAPPED = "max_radius reached"
+CUT_SHORT = "the search was cut short: the radius is certified, a larger one may be too"
 MISCLASSIFIED = "misclassified: the network predicts another class at eps = 0"
 
 
@@ -81,7 +82,7 @@ def _search(loaded: Loaded[RadiusVariant], cases: tuple[Case, ...], context: Con
         radius, complete = float(result.radius[i]), bool(result.complete[i])
         reason = None
         if not complete:
-            reason = "the search was cut short: the radius is certified, a larger one may be too"
+            reason = CUT_SHORT if radius > 0 else "the search was cut short before any eps was certified"
         elif bool(result.capped[i]):
             reason = CAPPED
         elif radius == 0:

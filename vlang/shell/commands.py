@@ -217,7 +217,7 @@ def replay(args: argparse.Namespace) -> int:
             said, code = f"REFUTED: {e}", 1
         except UnreadableError as e:
             said, code = f"cannot be read: {e}", 2
-        print(f"{path}: {ascii(said)[1:-1]}")
+        print(f"{printable(path)}: {ascii(said)[1:-1]}")
         codes.append(code)
     return max(codes)
 

@@ -40,6 +40,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             said, code = f"INVALID: {e}", 1
         except (UnreadableError, OSError) as e:
             said, code = f"cannot be read: {e}", 2
-        print(f"{path}: {ascii(said)[1:-1]} ({time.perf_counter() - start:.1f} s)")
+        print(f"{ascii(path)[1:-1]}: {ascii(said)[1:-1]} ({time.perf_counter() - start:.1f} s)")
         worst = max(worst, code)
     return worst
