@@ -100,3 +100,25 @@ def test_what_is_not_float32_is_refused(tmp_path: Path, capsys: pytest.CaptureFi
     np.save(tmp_path / "x.npy", np.full((1, 4, 3), 0.1))
     assert main([str(path)]) == 2
     assert "R505" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["planes", "quadratic"])
+def test_nothing_is_certified_where_float32_may_overflow(method: str, tmp_path: Path) -> None:
+    """Ahead in the reals; in float32 partial sums are infinite, and torch's outputs are not numbers."""
+    large = 3e38
+    weights = {
+        "rnn.weight_ih_l0": torch.full((4, 1), 8.0),
+        "rnn.weight_hh_l0": torch.zeros(4, 4),
+        "rnn.bias_ih_l0": torch.zeros(4),
+        "rnn.bias_hh_l0": torch.zeros(4),
+        "out.weight": torch.tensor([[large, large, -large, 0.0], [0.0, 0.0, 0.0, 0.0]]),
+        "out.bias": torch.tensor([1.0, 0.0]),
+    }
+    with torch.no_grad():
+        h = torch.tanh(torch.full((1, 4), 8.0 * 0.3))
+        assert not bool(torch.isfinite((h * weights["out.weight"][0]).cumsum(1)).all())
+    save_file(weights, tmp_path / "net.safetensors", {"activation": "tanh"})
+    np.save(tmp_path / "x.npy", np.full((1, 1, 1), 0.3, np.float32))
+    text = spec(tmp_path, "deployed32", method).text.replace("frames = [1, 2]", "frames = all").replace("[1:3]", "all")
+    row = execute(compile_spec(Source(str(tmp_path / "q.rspec"), text)), "test").queries[0].rows[0]
+    assert row.radius == 0

@@ -16,6 +16,7 @@ from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.bounds.sharpen import sharpened
 from vlang.runtime.graph.concrete import trajectory
 from vlang.runtime.graph.enclosure import FUNCTIONS, enclosed
+from vlang.runtime.graph.nodes import Affine, GraphBuilder
 from vlang.runtime.network import load
 from vlang.runtime.queries.batches import Samples, prepare
 from vlang.runtime.relaxations import RELAXATIONS
@@ -95,3 +96,16 @@ def test_values_computed_again_elsewhere_may_have_other_roundings(monkeypatch: p
     for i, blur in there.blur.items():
         for value, number, distance in zip(exact[i], there.values[i][0].tolist(), blur[0].tolist(), strict=True):
             assert abs(value - number) <= distance
+
+
+def test_a_mean_is_divided_and_not_multiplied_by_a_rounded_share() -> None:
+    """Three times fl(1/3) is less than 1: the mean of three ones is 1, in ball arithmetic, and every bound knows what its weights lack."""
+    graph = GraphBuilder()
+    frames = tuple(graph.input(t, 1) for t in range(3))
+    out = graph.mean(frames)
+    found = enclosed(graph.build(out), torch.ones(3, 1, dtype=torch.float64))[out.node][0]
+    assert found.contains(1)
+    assert float(found.rad()) < 1e-18
+    assert 3 * Fraction(1 / 3) < 1
+    (node,) = (n for n in graph.nodes if isinstance(n, Affine))
+    assert node.roundings == 1
