@@ -36,7 +36,7 @@ def sharpened(nominal: Nominal, moved: Tensor) -> Nominal:
         same = next((a for a in known if torch.equal(nominal.inputs[a], nominal.inputs[b]) and torch.equal(moved[a], moved[b])), None)
         if same is None:
             wanted = [not moving.in_row(i, b) for i in range(len(nodes))]
-            exact = enclosed(nominal.graph, nominal.inputs[b], wanted)
+            exact = enclosed(nominal.graph, nominal.inputs[b], wanted, nominal.late)
             known[b] = {i: distances(exact[i], nominal.values[i][b]) for i in resting if bool(fixed[i][b])}
         for i, distance in known[b if same is None else same].items():
             blur[i][b] = distance

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vlang.runtime import rounding
 from vlang.runtime.graph.nodes import Affine, Constant, Graph, Input, Node, Nonlinear, Ref
+from vlang.runtime.late import LateError, never
 
 #: Bits to begin with, and to spend on every frame.
 BITS, BITS_A_FRAME = 128, 8
@@ -38,14 +39,16 @@ FUNCTIONS: Mapping[str, Callable[..., arb]] = MappingProxyType(
 )
 
 
-def enclosed(graph: Graph, point: Tensor, wanted: Sequence[bool] | None = None) -> list[list[arb]]:
-    """Every node's value at an input [m, n]; those not wanted (which no wanted node may need) are left empty."""
+def enclosed(graph: Graph, point: Tensor, wanted: Sequence[bool] | None = None, late: Callable[[], bool] = never) -> list[list[arb]]:
+    """Every node's value at an input [m, n]; those not wanted (which no wanted node may need) are left empty. Raises LateError once it is late."""
     before = ctx.prec
     ctx.prec = BITS + BITS_A_FRAME * graph.frames
     try:
         values: list[list[arb]] = []
         matrices: dict[int, arb_mat] = {}
         for i, node in enumerate(graph.nodes):
+            if late():
+                raise LateError
             values.append(_value(node, point, values, matrices) if wanted is None or wanted[i] else [])
         return values
     finally:

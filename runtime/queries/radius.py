@@ -11,6 +11,7 @@ from torch import Tensor
 from vlang.plan import EnginePlan, RadiusVariant
 from vlang.results import RadiusRow, Row
 from vlang.runtime.graph.concrete import logits, margins
+from vlang.runtime.late import LateError
 from vlang.runtime.methods.questions import Asked
 from vlang.runtime.methods.search import NEAR, Radii, certified_radii
 from vlang.runtime.methods.table import METHODS
@@ -38,11 +39,13 @@ def answer(loaded: Loaded[RadiusVariant], context: Context) -> list[Row]:
     if wrong:
         context.finished(len(wrong))
     for group in chunks(loaded):
-        if context.late():
+        try:
+            if context.late():
+                raise LateError
+            found.update(_search(loaded, group, context))
+        except LateError:  # before anything was bounded
             found |= {c: RadiusRow(**question_of(loaded, c), **unfinished(context), radius=0.0) for c in group}
             context.finished(len(group))
-        else:
-            found.update(_search(loaded, group, context))
     refinement = WORDS[loaded.variant.engine.method].refinement
     if refinement is not None and context.deadline is not None:
         found.update(_refined(loaded, found, context, context.deadline, refinement))
@@ -60,7 +63,10 @@ def _refined(loaded: Loaded[RadiusVariant], found: dict[Case, RadiusRow], contex
             break
         now = time.monotonic()
         late = context.until(now + (deadline - now) / left).late
-        asked = loaded.asked((case,), late)
+        try:
+            asked = loaded.asked((case,), late)
+        except LateError:
+            continue
         if not asked.coordinates.worthwhile:
             continue
         known = asked.nominal.new_tensor([found[case].radius])

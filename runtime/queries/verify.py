@@ -38,7 +38,12 @@ def answer(loaded: Loaded[VerifyVariant], context: Context) -> list[Row]:
             found[case] = _row(loaded, case, verdict="unknown", reason=ELSEWHERE)
         context.finished(1)
     for group in chunks(loaded):
-        found |= {c: _row(loaded, c, **unfinished(context)) for c in group} if context.late() else _verify(loaded, group, eps, context)
+        try:
+            if context.late():
+                raise LateError
+            found |= _verify(loaded, group, eps, context)
+        except LateError:  # before anything was bounded
+            found |= {c: _row(loaded, c, **unfinished(context)) for c in group}
         context.finished(len(group))
     return [found[c] for c in loaded.cases]
 

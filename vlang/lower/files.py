@@ -26,6 +26,8 @@ FLOAT_TYPES = frozenset({"F16", "BF16", "F32", "F64", "HalfStorage", "BFloat16St
 NUMPY_TYPES = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"})
 #: struct's letters of numpy's integers.
 INTEGER_CODES = {"i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q"}
+#: What files of one array and of several begin with.
+NUMPY, ZIP = b"\x93NUMPY", b"PK"
 #: What a dataset is read from.
 ARRAYS = "arrays of numpy: np.save(\"inputs.npy\", x) for 'inputs' and 'labels', or np.savez(\"data.npz\", inputs=x, labels=y) for 'source'"
 #: Sequences of their own lengths in one file.
@@ -154,30 +156,26 @@ class ArrayHeader:
         return "plain numbers" if self.plain else kinds.get(self.dtype[1:2], self.dtype)
 
 
+def _expect(begin: bytes, magic: bytes, others: Mapping[bytes, str], path: str, span: Span) -> None:
+    """Refuse a file that begins otherwise; others: what to use for files of another kind. Raises SpecError."""
+    if begin.startswith(b"version https://git-lfs"):
+        raise SpecError(d.lfs_pointer(span, path))
+    if not begin.startswith(magic):
+        raise SpecError(d.unknown_format(span, path, next((cure for other, cure in others.items() if begin.startswith(other)), ARRAYS)))
+
+
 def npy(path: str, span: Span) -> ArrayHeader:
     """Raises SpecError."""
     with open(path, "rb") as f:
-        begin = f.read(200)
+        _expect(f.read(200), NUMPY, {ZIP: "'source' for an .npz file with both inputs and labels"}, path, span)
         f.seek(0)
-        if begin[:4] == b"PK\x03\x04":
-            raise SpecError(d.unknown_format(span, path, "'source' for an .npz file with both inputs and labels"))
-        if begin.startswith(b"version https://git-lfs"):
-            raise SpecError(d.lfs_pointer(span, path))
-        if begin[:6] != b"\x93NUMPY":
-            raise SpecError(d.unknown_format(span, path, ARRAYS))
         return npy_header(f, os.path.getsize(path), path, span)
 
 
 def npz(path: str, span: Span) -> dict[str, ArrayHeader]:
     """Every array in it. Raises SpecError."""
     with open(path, "rb") as file:
-        begin = file.read(200)
-    if begin[:6] == b"\x93NUMPY":
-        raise SpecError(d.unknown_format(span, path, "'inputs' and 'labels' for .npy files"))
-    if begin.startswith(b"version https://git-lfs"):
-        raise SpecError(d.lfs_pointer(span, path))
-    if begin[:2] != b"PK":
-        raise SpecError(d.unknown_format(span, path, ARRAYS))
+        _expect(file.read(200), ZIP, {NUMPY: "'inputs' and 'labels' for .npy files"}, path, span)
     try:
         with zipfile.ZipFile(path) as z:
             found = {}
