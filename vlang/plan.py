@@ -102,6 +102,14 @@ class ArrayPlan:
 
 
 @dataclass(frozen=True)
+class ReferencePlan:
+    """The framework's own outputs. tolerance: how far ours may be from them, of their spread."""
+
+    array: ArrayPlan
+    tolerance: Fraction
+
+
+@dataclass(frozen=True)
 class NetworkPlan:
     """normalize: the spectral radius to which every recurrent matrix is scaled; None leaves them as they are.
 
@@ -117,7 +125,7 @@ class NetworkPlan:
     span: Span = field(compare=False)
     normalize: Fraction | None = None
     inside: str | None = None
-    reference: ArrayPlan | None = None
+    reference: ReferencePlan | None = None
     overrides: tuple[tuple[str, str], ...] = ()
 
     def label_name(self, index: int) -> str | int:
@@ -161,7 +169,7 @@ class DatasetInput:
     correct: bool
     of: int
     starts: tuple[int, ...] = ()
-    reference: ArrayPlan | None = None
+    reference: ReferencePlan | None = None
 
 
 InputPlan = TextInput | ValuesInput | DatasetInput

@@ -6,18 +6,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlang.plan import ArrayPlan, DataError, Problem
+from vlang.plan import DataError, Problem, ReferencePlan
 from vlang.runtime.network.load import array
 
-#: How far outputs may be apart, relative to the spread of the framework's: what float32 leaves of a forward pass, with room.
-TOLERANCE = 1e-4
 
-
-def compare(plan: ArrayPlan, outputs: Tensor, numbers: tuple[int, ...], samples: int) -> None:
+def compare(reference: ReferencePlan, outputs: Tensor, numbers: tuple[int, ...], samples: int) -> None:
     """Raises DataError where outputs [S, classes] of the samples `numbers`, of so many in the file, are not the reference's.
 
     The reference has a row for every sample of the file, or for every one picked.
     """
+    plan, tolerance = reference.array, float(reference.tolerance)
     held = np.atleast_2d(np.asarray(array(plan), dtype=np.float64))
     rows = list(numbers) if len(held) == samples else list(range(len(numbers)))
     if held.shape[1] != outputs.shape[1] or len(held) not in (samples, len(numbers)):
@@ -29,9 +27,9 @@ def compare(plan: ArrayPlan, outputs: Tensor, numbers: tuple[int, ...], samples:
     apart = (outputs - said).abs().amax(1)
     spread = float(said.max() - said.min())
     worst = int(apart.argmax())
-    if float(apart[worst]) > TOLERANCE * spread:
+    if float(apart[worst]) > tolerance * spread:
         ours, theirs = (_listed(x[worst]) for x in (outputs, said))
-        wrong = int((apart > TOLERANCE * spread).sum())
+        wrong = int((apart > tolerance * spread).sum())
         softmaxed = bool(((said.sum(1) - 1).abs() < 1e-3).all() and (said >= 0).all())
         details = (numbers[worst], ours, theirs, f"{float(apart[worst]):.3g}", f"{spread:.3g}", wrong, len(numbers), int(softmaxed))
         raise DataError(Problem("reference_differs", plan.span, details))

@@ -23,8 +23,9 @@ def judge(plan: Plan, results: Results) -> Report:
     variants: list[Variant | SpectrumPlan] = [*(v for q in plan.queries for v in q.variants), *(v for q in plan.spectra for v in q.variants)]
     files = dict(results.files)
     networks = tuple(ReadNetwork(n, files.get(n.checkpoint, "")) for n in dict.fromkeys(v.network for v in variants))
-    held = [x for v in variants if isinstance(v.input, DatasetInput) for x in (v.input.inputs, v.input.labels, v.input.reference) if x is not None]
-    held += [v.network.reference for v in variants if v.network.reference is not None]
+    held = [x for v in variants if isinstance(v.input, DatasetInput) for x in (v.input.inputs, v.input.labels) if x is not None]
+    given = [x for v in variants for x in (v.network.reference, v.input.reference if isinstance(v.input, DatasetInput) else None)]
+    held += [x.array for x in given if x is not None]
     data = tuple((path, files.get(path, "")) for path in dict.fromkeys(x.path for x in held))
     verdict = _overall(queries, spectra, pages)
     return Report(plan.path, plan.sha256, plan.params, results.engine, verdict, queries, pages, spectra, networks, data)

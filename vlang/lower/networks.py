@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -10,12 +11,15 @@ from typing import Literal
 from vlang.lower import files, vocabulary
 from vlang.lower.architecture import read as read_architecture
 from vlang.lower.checkpoints import checkpoint as read_checkpoint
-from vlang.plan import ArrayPlan, NetworkPlan
+from vlang.plan import ArrayPlan, NetworkPlan, ReferencePlan
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
-from vlang.typed.tree import Network
+from vlang.typed.tree import Dataset, Network
 from vlang.typed.types import Located
 from vlang.words.metadata import listed, overridden
+
+#: What float32 leaves of a forward pass, with room.
+REFERENCE_TOLERANCE = Fraction(1, 10_000)
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ def derive(form: Network, name: str, base: LoweredNetwork) -> LoweredNetwork:
     """A network with another's weights, its recurrent matrices scaled. Raises SpecError."""
     if form.normalize is None:
         raise SpecError(d.missing_key(form.span, "normalize", "a derived network", "what its recurrent matrices are scaled to"))
-    others = ("checkpoint", "cell", "activation", "readout", "head", "layers", "reference", "vocabulary", "unknown", "labels")
+    others = ("checkpoint", "cell", "activation", "readout", "head", "layers", "reference", "reference_tolerance", "vocabulary", "unknown", "labels")
     given = [(key, getattr(form, key)) for key in others]
     wrong = [d.does_not_apply(value.span, key, "a derived network is like the one it comes from") for key, value in given if value is not None]
     if wrong:
@@ -78,21 +82,27 @@ def read(form: Network, name: str, folder: Path) -> LoweredNetwork:
     if words is not None and architecture.embedding is not None and len(words) != architecture.tokens:
         raise SpecError(d.vocabulary_length(span, len(words), architecture.tokens))
     kind: Literal["safetensors", "torch"] = "torch" if checkpoint.format == "torch" else "safetensors"
-    reference = None if form.reference is None else reference_array(form.reference, folder)
+    reference = read_reference(form, folder)
     overrides = tuple(sorted(overridden(architecture.reading(), checkpoint.metadata).items()))
     plan = NetworkPlan(name, path, kind, architecture, labels or (), form.source.span, None, checkpoint.inside, reference, overrides)
     strict = form.unknown is not None and form.unknown.value == "error"
     return LoweredNetwork(plan, None if words is None else Words(words), strict)
 
 
-def reference_array(given: Located[str], folder: Path) -> ArrayPlan:
-    """The framework's own outputs. Raises SpecError."""
+def read_reference(form: Network | Dataset, folder: Path) -> ReferencePlan | None:
+    """The framework's own outputs, where there are some. Raises SpecError."""
+    given = form.reference
+    if given is None:
+        if form.reference_tolerance is not None:
+            raise SpecError(d.does_not_apply(form.reference_tolerance.span, "reference_tolerance", "there is no 'reference'"))
+        return None
     path = files.locate(folder, given.value, given.span)
     header = files.npy(path, given.span)
     if len(header.shape) not in (1, 2) or 0 in header.shape:
         cure = "expected the network's outputs, [samples, classes]"
         raise SpecError(d.shapes_do_not_fit(given.span, f"the reference has shape {list(header.shape)}", cure))
-    return ArrayPlan(path, None, header.shape, given.span)
+    tolerance = REFERENCE_TOLERANCE if form.reference_tolerance is None else form.reference_tolerance.value
+    return ReferencePlan(ArrayPlan(path, None, header.shape, given.span), tolerance)
 
 
 def class_number(label: Located[str | int], labels: tuple[str, ...], classes: int) -> int:

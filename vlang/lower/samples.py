@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vlang.lower import files
 from vlang.lower.files import ArrayHeader
-from vlang.lower.networks import LoweredNetwork, Words, class_number, reference_array
+from vlang.lower.networks import LoweredNetwork, Words, class_number, read_reference
 from vlang.lower.once import Once, refuse
 from vlang.plan import ArrayPlan, DatasetInput, InputPlan, TextInput, ValuesInput
 from vlang.text import diagnostics as d
@@ -111,13 +111,13 @@ def _dataset(once: Once, form: Dataset, index: SampleIndex | None, network: Lowe
         picked = _picked(once, form, arrays, len(arrays.offsets) - 1, index)
         frames = once(_one_length, picked, arrays.offsets, index.span if index is not None else (form.pick.span if form.pick else arrays.where))
         starts = tuple(arrays.offsets[i] for i in picked)
-        reference = None if form.reference is None else once(reference_array, form.reference, folder)
+        reference = once(read_reference, form, folder)
         return DatasetInput(
             arrays.inputs, arrays.labels, picked, frames, architecture.input_size, form.where is not None, len(arrays.offsets) - 1, starts, reference
         )
     frames, size = once(_cut, form, arrays, architecture.input_size)
     picked = _picked(once, form, arrays, arrays.inputs.shape[0], index)
-    reference = None if form.reference is None else once(reference_array, form.reference, folder)
+    reference = once(read_reference, form, folder)
     return DatasetInput(arrays.inputs, arrays.labels, picked, frames, size, form.where is not None, arrays.inputs.shape[0], (), reference)
 
 

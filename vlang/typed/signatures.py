@@ -92,6 +92,7 @@ _ASK = {
     "engine": Key(ReferenceType(("engine",)), "how to compute", s.Record(_HERE, ())),
 }
 _ATTRIBUTES = ListType(LocatedType(AttributeType()), "a list of attributes", lone=True)
+_APART = Key(NumberType(Fraction(0), strict=True, most=Fraction(1)), "how far outputs may be from the reference's, of their spread")
 _LAYERS = (layers.EMBEDDING, *cells.STATED, *layers.READOUTS, layers.LINEAR, *layers.ACTIVATIONS)
 _EPS = Key(NumberType(Fraction(0)), "the radius asked about", required=True)
 
@@ -114,6 +115,7 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
                     "all of them in order, where the file leaves two readings: [lstm, last, linear]",
                 ),
                 "reference": Key(TextType(), "a .npy file of the framework's own outputs for the samples, compared before anything is computed"),
+                "reference_tolerance": _APART,
                 "vocabulary": Key(TextType(), "a text file, one token a line"),
                 "unknown": Key(WordType(("allow", "error")), "words that the vocabulary has not: read as its '<unk>' (default), or an error"),
                 "labels": Key(ListType(LabelType(), "a list of class names"), "class names in order"),
@@ -137,6 +139,7 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
                 "pick": Key(PickType(), "which samples, before `where`"),
                 "where": Key(WordType(("correct",)), "only correctly classified samples"),
                 "reference": Key(TextType(), "a .npy file of the framework's own outputs for the samples, compared before anything is computed"),
+                "reference_tolerance": _APART,
             },
         ),
         "perturbation": Signature(

@@ -36,6 +36,7 @@ class Network(Form):
     head: Located[tuple[str, ...]] | None
     layers: Located[tuple[Layer, ...]] | None
     reference: Located[str] | None
+    reference_tolerance: Located[Fraction] | None
     vocabulary: Located[str] | None
     unknown: Located[str] | None
     labels: Located[tuple[str | int, ...]] | None
@@ -63,6 +64,7 @@ class Dataset(Form):
     pick: Located[Pick] | None
     where: Located[str] | None
     reference: Located[str] | None
+    reference_tolerance: Located[Fraction] | None
 
 
 #: d[3] or d[0:10].

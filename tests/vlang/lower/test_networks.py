@@ -32,6 +32,15 @@ class Tail(nn.Module):
         return self.head(self._read(*self.rnn(x)))  # type: ignore[no-any-return]
 
 
+class Scale(nn.Module):
+    def __init__(self, by: float) -> None:
+        super().__init__()
+        self.by = by
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.by * x
+
+
 def last_frame(output: Tensor, _: Any) -> Tensor:
     return output[:, -1]
 
@@ -222,6 +231,9 @@ def test_layers_that_are_not_the_checkpoints(layers: str, code: str | None, tmp_
 def test_a_reference_must_fit_and_be_of_logits(tmp_path: Path) -> None:
     model = Tail(nn.GRU(4, 8, batch_first=True), nn.Linear(8, 3), last_frame)
     assert read(tmp_path, model.state_dict(), model) == "right"
+    scaled = Tail(model.rnn, nn.Sequential(model.head, Scale(1.01)), last_frame)
+    assert read(tmp_path, model.state_dict(), scaled) == "reference_differs"
+    assert read(tmp_path, model.state_dict(), scaled, ", reference_tolerance = 5%") == "right"
     soft = nn.Sequential(model, nn.Softmax(1))
     assert read(tmp_path, model.state_dict(), soft) == "reference_differs"
     assert read(tmp_path, model.state_dict(), nn.Sequential(model, nn.Linear(3, 2))) == "reference_shape"
