@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 import torch
@@ -13,14 +13,16 @@ from torch import Tensor
 from vlang.runtime.attacks.base import project, steepest
 from vlang.runtime.bounds.coordinates import chart_of
 from vlang.runtime.bounds.interval import Interval
-from vlang.runtime.bounds.linear import Linear, by_rule
+from vlang.runtime.bounds.linear import Linear as LinearWalk
+from vlang.runtime.bounds.linear import by_rule
 from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.bounds.quadratic import Quadratic
 from vlang.runtime.bounds.walk import Walk
 from vlang.runtime.graph.concrete import margins, trajectory
 from vlang.runtime.methods.questions import Asked, Margins
-from vlang.runtime.network import unroll
 from vlang.runtime.network.cells import CellWeights
+from vlang.runtime.network.layers import Layer, Linear, Readout, Recurrent
+from vlang.runtime.network.layers.pointwise import Activation
 from vlang.runtime.network.unroll import Network
 from vlang.runtime.relaxations import Rule
 from vlang.runtime.sets.ball import Ball
@@ -62,20 +64,34 @@ def random_network(
     start = tuple(
         tuple(tuple(normal(s) if initial else torch.zeros(s, dtype=DTYPE) for _ in range(states)) for _ in range(directions)) for _ in range(layers)
     )
-    return Network(
-        cell,
-        tuple(tuple(weights(layer) for _ in range(directions)) for layer in range(layers)),
-        start,
-        tuple(unroll.Linear(normal(b, a), normal(b)) for a, b in itertools.pairwise(widths)),
-        head,
-        readout,
-        readout_activation=readout_activation,
-    )
+    stack = tuple(tuple(weights(layer) for _ in range(directions)) for layer in range(layers))
+    linears = [Linear(normal(b, a), normal(b)) for a, b in itertools.pairwise(widths)]
+    return classifier(cell, stack, start, linears, head, readout, readout_activation)
+
+
+def classifier(
+    cell: str,
+    stack: tuple[tuple[CellWeights, ...], ...],
+    initial: tuple[tuple[tuple[Tensor, ...], ...], ...],
+    linears: Sequence[Linear],
+    between: Sequence[str] = (),
+    readout: str = "last",
+    before: str = "none",
+) -> Network:
+    """A recurrent stack, a readout and a head. before, between: activations before the head and between its layers."""
+    head = [x for op, linear in zip((before, *between), linears, strict=True) for x in (*((Activation(op),) if op != "none" else ()), linear)]
+    given = CELLS[cell].states if any(bool(v.any()) for ways in initial for states in ways for v in states) else ()
+    return chain(Recurrent(cell, stack, initial, given), Readout(readout), *head, n=stack[0][0].ih.shape[1], classes=len(linears[-1].weight))
+
+
+def chain(*layers: Layer, n: int, classes: int) -> Network:
+    """Layers that each read what the one before gives, on frames of n numbers."""
+    return Network(layers, tuple((k - 1,) for k in range(len(layers))), n, classes)
 
 
 def walked(nominal: Nominal, region: Ball | Piece, rule: Rule) -> Walk:
     """Bounds by intervals (`constant`), or by planes whose slopes a rule chooses."""
-    return Interval(nominal, region).run() if rule == "constant" else Linear(nominal, region, by_rule(rule)).run()
+    return Interval(nominal, region).run() if rule == "constant" else LinearWalk(nominal, region, by_rule(rule)).run()
 
 
 def quadratic(nominal: Nominal, region: Ball | Piece) -> Quadratic:

@@ -11,14 +11,14 @@ from vlang.runtime.attacks import ATTACKS
 from vlang.runtime.graph.enclosure import FUNCTIONS
 from vlang.runtime.methods.table import BOUNDS, METHODS
 from vlang.runtime.network.cells import CELLS
+from vlang.runtime.network.layers import LAYERS
 from vlang.runtime.queries import QUERIES
 from vlang.runtime.relaxations import RELAXATIONS
 from vlang.typed.conditions import FIELDS
 from vlang.typed.signatures import KINDS
 from vlang.vcheck.functions import VALUES
-from vlang.vcheck.network import ACTIVATIONS as CHECKED_ACTIVATIONS
+from vlang.vcheck.layers import LAYERS as CHECKED_LAYERS
 from vlang.vcheck.network import CELLS as CHECKED
-from vlang.vcheck.network import READOUTS as CHECKED_READOUTS
 from vlang.words import aggregates, attacks, cells, formats, layers, matrices, methods, queries
 
 
@@ -59,5 +59,10 @@ def test_formats() -> None:
 def test_functions() -> None:
     assert set(RELAXATIONS) == set(FUNCTIONS) == set(VALUES) - {"identity", "one"}  # factors of products, to the checker
     assert set(layers.ACTIVATIONS) - {"none"} <= set(RELAXATIONS)
-    assert set(layers.ACTIVATIONS) == set(CHECKED_ACTIVATIONS)
-    assert set(layers.READOUTS) == set(CHECKED_READOUTS)
+
+
+def test_layers() -> None:
+    assert set(LAYERS) == set(CHECKED_LAYERS) == {*layers.LAYERS, *cells.CELLS}
+    assert {*layers.ACTIVATIONS, *layers.READOUTS, *layers.JOINING} <= set(layers.LAYERS)
+    for word, layer in layers.LAYERS.items():
+        assert set(CHECKED_LAYERS[word][1]) == set(layer.settings)

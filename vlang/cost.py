@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vlang.plan import Architecture, DatasetInput, InputPlan, QueryPlan, TextInput, ValuesInput, Variant
+from vlang.plan import Architecture, DatasetInput, InputPlan, LayerPlan, QueryPlan, TextInput, ValuesInput, Variant
 from vlang.words.cells import CELLS
+from vlang.words.layers import ACTIVATIONS, LAYERS, READOUTS
 from vlang.words.methods import LARGEST_FORM, LARGEST_POLYTOPE, METHODS
 
 #: Passes of a radius search (measured: 4 for one row, 9 for many).
@@ -35,6 +36,16 @@ def frames_of(data: InputPlan) -> int:
         case ValuesInput(values=values):
             return len(values)
     return data.frames
+
+
+def width_of(data: InputPlan) -> int | None:
+    """Numbers of a frame; None for tokens, whose embedding says it."""
+    match data:
+        case TextInput():
+            return None
+        case ValuesInput(values=values):
+            return len(values[0])
+    return data.size
 
 
 def samples_of(data: InputPlan) -> int:
@@ -73,7 +84,8 @@ def form_sizes(variant: Variant, row: tuple[int, ...]) -> list[int]:
     """Coordinates of the quadratic forms at every step after the first perturbed frame; none where no forms are made."""
     a = variant.network.architecture
     l1 = variant.perturbation.norm == 1
-    width = a.input_size if l1 else min(a.input_size, CELLS[a.cell].rows * a.hidden * a.directions)
+    read_by = [CELLS[x.word].rows * x.width for x in a.recurrent if x.of[0] < 0]
+    width = a.input_size if l1 or not read_by else min(a.input_size, sum(read_by))
     if not METHODS[variant.engine.method].forms:
         return []
     first = 0 if a.bidirectional else row[0]
@@ -83,45 +95,63 @@ def form_sizes(variant: Variant, row: tuple[int, ...]) -> list[int]:
 
 def _form_flop(variant: Variant, row: tuple[int, ...]) -> float:
     """FLOP of one pass's quadratic forms: for every bounded row the nodes' products are added up, then the form's eigenvalues found."""
-    a = variant.network.architecture
-    cell = CELLS[a.cell]
     eigenvalues = 0 if variant.perturbation.norm == 1 else EIGENVALUE_FLOP
-    return (
-        a.layers
-        * a.directions
-        * sum(
-            2 * cell.bounded * a.hidden * (cell.products * a.hidden * (t + 1) * d * d + eigenvalues * d**3)
-            for t, d in enumerate(form_sizes(variant, row))
-        )
-    )
+    total = 0.0
+    for x in variant.network.architecture.recurrent:
+        cell = CELLS[x.word]
+        per_step = (cell.products * x.hidden * (t + 1) * d * d + eigenvalues * d**3 for t, d in enumerate(form_sizes(variant, row)))
+        total += x.setting("layers") * 2 * cell.bounded * x.width * sum(per_step)
+    return total
 
 
 def pass_flop(a: Architecture, steps: int) -> float:
     """FLOP to bound one row's whole graph once with linear bounds, lower and upper."""
-    cell = CELLS[a.cell]
-    total = 0.0
-    for layer in range(a.layers):
-        width = a.input_size if layer == 0 else a.hidden * a.directions
-        below = 0.0 if layer == 0 else steps * 2 * cell.rows * a.hidden * (a.input_size + a.hidden) * layer
-        substituted = 2 * cell.rows * a.hidden * (width + a.hidden) * steps * (steps + 1) / 2 + below * steps
-        total += 2 * cell.bounded * a.hidden * substituted * a.directions
+    total = below = 0.0  # below: of one row through everything under a layer, a step
+    for layer, frames in zip(a.layers, a.frames(steps), strict=True):
+        (width, *_) = a.read_by(layer)
+        if layer.word in CELLS:
+            cell, hidden = CELLS[layer.word], layer.hidden
+            for _ in range(layer.setting("layers")):
+                substituted = 2 * cell.rows * hidden * (width + hidden) * frames * (frames + 1) / 2 + below * frames
+                total += 2 * cell.bounded * layer.width * substituted
+                below += frames * 2 * cell.rows * hidden * (width + hidden)
+                width = layer.width
+        elif layer.roles:
+            below += frames * 2 * width * layer.width * layer.window
+        elif layer.word in ACTIVATIONS:
+            total += 2 * layer.width * frames * below
     return total
 
 
 def nodes(a: Architecture, frames: int) -> int:
-    """Nodes of the unrolled graph, without those of the readout."""
-    cell = CELLS[a.cell]
-    joined = frames * a.directions * (a.layers - 1) if a.bidirectional else 0
-    head = len(a.head) + sum(x != "none" for x in a.head_activations) + (a.readout_activation != "none") * a.directions
-    return frames + a.layers * a.directions * (len(cell.states) + frames * cell.nodes) + joined + head
+    """Nodes of the unrolled graph, without those of joins and of what is read out of the frames."""
+    total = frames
+    for layer, given in zip(a.layers, a.frames(frames), strict=True):
+        if layer.word not in CELLS:
+            total += LAYERS[layer.word].nodes * given * (_parts(a, layer) if layer.word in ACTIVATIONS else 1)
+            continue
+        cell, directions, depth = CELLS[layer.word], layer.setting("directions"), layer.setting("layers")
+        joined = given * directions * (depth - 1) if directions == 2 else 0
+        total += depth * directions * (len(cell.states) + given * cell.nodes) + joined
+    return total
+
+
+def _parts(a: Architecture, layer: LayerPlan) -> int:
+    """Of what a layer reads: both directions, where nothing has joined them yet."""
+    below = None if layer.of[0] < 0 else a.layers[layer.of[0]]
+    while below is not None and (below.word in ACTIVATIONS or below.word in READOUTS) and below.of[0] >= 0:
+        below = a.layers[below.of[0]]
+    return int(below.setting("directions")) if below is not None and below.word in CELLS else 1
 
 
 def _row_bytes(variant: Variant) -> int:
+    """Of what is held at once of the widest layer, and of the forms."""
     a = variant.network.architecture
-    cell = CELLS[a.cell]
-    widest = max(cell.rows * a.hidden, a.input_size)
+    bounded = max((CELLS[x.word].rows * x.hidden if x.word in CELLS else x.width for x in a.layers), default=0)
+    widest = max(bounded, a.input_size)
+    products = max((CELLS[x.word].products * x.hidden for x in a.recurrent), default=a.input_size)
     forms = 0
     for row in variant.perturbation.frames.rows:
         sizes = form_sizes(variant, row)
-        forms = max(forms, len(sizes) * cell.products * a.hidden * max(sizes, default=0) ** 2 // 2 * 8)
-    return LIVE_TENSORS * 2 * cell.rows * a.hidden * widest * 8 + forms
+        forms = max(forms, len(sizes) * products * max(sizes, default=0) ** 2 // 2 * 8)
+    return LIVE_TENSORS * 2 * bounded * widest * 8 + forms

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from vlang.expression import Expression
 from vlang.text.source import Span
+from vlang.words.cells import CELLS
+from vlang.words.layers import LAYERS
 
 #: A swept value as shown in tables and reports.
 Swept = tuple[tuple[str, str], ...]
@@ -46,48 +48,111 @@ class DataError(Exception):
         self.problems = problems
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """What the names and shapes of a checkpoint's tensors say, completed by its metadata and the spec.
+#: What may be said of a layer.
+Setting = int | float | str | tuple[float, ...] | tuple[str, ...]
 
-    tensors are named as torch.nn names them, after `prefix`. head: names of the linear layers without '.weight'; head_activations: between them;
-    readout_activation: before the first. initial: names of the tensors of the initial state (h, and c for an LSTM), empty for zeros.
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """One layer. word: a key of vlang/words/layers.py, or a cell. of: the layers that it reads, -1 for the input's frames.
+
+    roles: of its tensors, which the file calls prefix + role (weight, bias; weight_ih_l0, ...). settings: what else is said of it, by name; of a
+    cell `layers`, `directions` and `initial`, the names of its initial states, none for zeros. width: of each frame that it gives. window: of how
+    many frames each of those is made.
     """
 
-    cell: str  # rnn_tanh, rnn_relu, lstm, gru
-    prefix: str
-    layers: int
-    bidirectional: bool
-    bias: bool
-    input_size: int
-    hidden: int
-    classes: int
-    readout: str  # last, last_frame, mean, max
-    head: tuple[str, ...]
-    head_activations: tuple[str, ...]
-    embedding: str | None
-    tokens: int
-    initial: tuple[str, ...]
-    readout_activation: str = "none"
+    word: str
+    of: tuple[int, ...]
+    width: int
+    prefix: str = ""
+    roles: tuple[str, ...] = ()
+    settings: tuple[tuple[str, Setting], ...] = ()
+    window: int = 1
+
+    def setting(self, name: str) -> Any:
+        return dict(self.settings)[name]
+
+    def in_file(self, role: str) -> str:
+        """What the file calls a tensor. Initial states have whole names of their own."""
+        states: Any = dict(self.settings).get("initial", ())
+        return role if role in states else self.prefix + role
 
     @property
-    def directions(self) -> int:
-        return 2 if self.bidirectional else 1
+    def names(self) -> tuple[str, ...]:
+        """What the file calls its tensors."""
+        states: Any = dict(self.settings).get("initial", ())
+        return (*states, *(self.prefix + role for role in self.roles))
+
+    @property
+    def hidden(self) -> int:
+        """Units of a cell."""
+        return self.width // int(self.setting("directions"))
+
+    def windows(self, frames: int) -> int:
+        """How many windows fit into so many frames."""
+        said: dict[str, Any] = dict(self.settings)
+        reach = said.get("dilation", 1) * (self.window - 1) + 1
+        room = frames + 2 * said.get("padding", 0) - reach
+        return 0 if frames == 0 or room < 0 else int(room // (said["stride"] or self.window) + 1)
+
+    def described(self) -> dict[str, Any]:
+        """As reports, certificates and witnesses state it."""
+        named = {"prefix": self.prefix} if self.roles else {}
+        said = {k: list(v) if isinstance(v, tuple) else v for k, v in self.settings}
+        return {"layer": self.word, "of": list(self.of), **named, **said}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network: the layers that names and shapes of a checkpoint's tensors say, its metadata and the spec; the last one's values are the outputs.
+
+    input_size: numbers of a frame; 0 where all frames are flattened before anything reads them, and only how many numbers they have together matters.
+    embedding: the name of the table of tokens that the frames are rows of, if they are, and how many it has.
+    """
+
+    layers: tuple[LayerPlan, ...]
+    input_size: int
+    embedding: str | None = None
+    tokens: int = 0
+
+    @property
+    def classes(self) -> int:
+        return self.layers[-1].width
+
+    @property
+    def flattened(self) -> int:
+        """Numbers of all frames together, where only that matters."""
+        return next(x.width for x in self.layers if x.word == "flatten")
+
+    @property
+    def recurrent(self) -> tuple[LayerPlan, ...]:
+        return tuple(x for x in self.layers if x.word in CELLS)
+
+    @property
+    def stacks(self) -> tuple[LayerPlan, ...]:
+        """For every recurrent layer, counted through the network, the stack that it is in."""
+        return tuple(x for x in self.recurrent for _ in range(x.setting("layers")))
+
+    @property
+    def bidirectional(self) -> bool:
+        return any(x.setting("directions") == 2 for x in self.recurrent)
+
+    def read_by(self, layer: LayerPlan) -> tuple[int, ...]:
+        """The width of what a layer reads, for each thing that it reads."""
+        return tuple(self.input_size if k < 0 else self.layers[k].width for k in layer.of)
+
+    def frames(self, given: int) -> tuple[int, ...]:
+        """How many frames every layer gives of so many that are given; none, where no window of a layer fits into them."""
+        counts: list[int] = []
+        for x in self.layers:
+            read = given if x.of[0] < 0 else counts[x.of[0]]
+            gives = LAYERS[x.word].gives if x.word in LAYERS else "frames"
+            counts.append(min(read, 1) if gives == "vector" else x.windows(read) if gives == "windows" else read)
+        return tuple(counts)
 
     def reading(self) -> dict[str, Any]:
         """How the checkpoint is read, as reports, certificates and witnesses state it."""
-        return {
-            "cell": self.cell,
-            "prefix": self.prefix,
-            "layers": self.layers,
-            "bidirectional": self.bidirectional,
-            "readout": self.readout,
-            "readout_activation": self.readout_activation,
-            "head": list(self.head),
-            "head_activations": list(self.head_activations),
-            "embedding": self.embedding,
-            "initial": list(self.initial),
-        }
+        return {"embedding": self.embedding, "layers": [x.described() for x in self.layers]}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Certificates: what proved a row, written down for a checker that believes nothing (format rspec-certificate/2, runtime/README.md, section 11)."""
+"""Certificates: what proved a row, written down for a checker that believes nothing (format rspec-certificate/3, runtime/README.md, section 11)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from vlang.runtime.sets.piece import Piece
 from vlang.runtime.sets.region import Region
 from vlang.words.methods import METHODS as WORDS
 
-FORMAT = "rspec-certificate/2"
+FORMAT = "rspec-certificate/3"
 #: A radius that is not confirmed as it was found is tried again smaller by these shares.
 STEPS_BACK = (0.0, 1e-9, 1e-6, 1e-4, 1e-3, 1e-2)
 STOPPED = "found, but the run was ended before its certificate was made"

@@ -1,4 +1,4 @@
-"""Witness files (format rspec-witness/1): written beside a run, replayed alone, with the same tests that a witness passed to count.
+"""Witness files (format rspec-witness/2): written beside a run, replayed alone, with the same tests that a witness passed to count.
 
 A safetensors file: arrays `input` and `witness` (float64), and in the metadata's key `witness` a JSON text with the fields of runtime/statement.py,
 the spec, the query, and where the checkpoint lay.
@@ -20,18 +20,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from vlang.plan import Architecture, VerifyVariant
+from vlang.plan import VerifyVariant
 from vlang.results import FalsifiableRow, Row
 from vlang.runtime.attacks.witness import Limits, contains, misclassifies
+from vlang.runtime.evidence.reading import architecture
 from vlang.runtime.evidence.statement import Producer, named_network, statement
-from vlang.runtime.network.load import assemble, named
+from vlang.runtime.network.load import assemble
 from vlang.runtime.queries.batches import Case, Loaded
-from vlang.words.layers import ACTIVATIONS, READOUTS
 from vlang.words.metadata import overridden
 
-FORMAT = "rspec-witness/1"
+FORMAT = "rspec-witness/2"
 #: What is told of how a network was read.
-READING = ("prefix", "cell", "layers", "bidirectional", "readout", "readout_activation", "head", "head_activations", "embedding", "initial")
+READING = ("embedding", "layers")
 
 
 class UnreadableError(Exception):
@@ -86,7 +86,7 @@ def examine(path: str, checkpoints: Sequence[str] = ()) -> str:
             claim = json.loads(text)
             arrays = {name: f.get_tensor(name) for name in ("input", "witness")}
         if claim["format"] != FORMAT:
-            raise UnreadableError(f"its format is {claim['format']!r}, not {FORMAT!r}")
+            raise UnreadableError(f"its format is {claim['format']!r}, not {FORMAT!r}: save it again with this release")
         return _examined(claim, arrays["input"], arrays["witness"], *_read(_checkpoint(claim, Path(path).parent, checkpoints)))
     except (
         OSError,
@@ -142,11 +142,12 @@ def _examined(claim: dict[str, Any], centre: Tensor, point: Tensor, tensors: dic
         raise ValueError("its perturbation does not fit its input")
     if claim.get("normalize") is not None:
         raise ValueError("it is about a network derived from its checkpoint, which is not saved beside it")
-    read = _architecture(said, tensors)
+    read = architecture(said, tensors, centre.shape[1])
     network = assemble({k: v.to(torch.float64) for k, v in tensors.items()}, read, torch.float64, torch.device("cpu"))
-    idle = sorted(set(tensors) - set(named(network, read)) - {said["embedding"]})
-    if idle or len(set(read.head)) < len(read.head):
-        raise RefutedError(f"the network's tensor {idle[0]!r} has no role in what is claimed" if idle else "a layer of its head is there twice")
+    used = [name for x in read.layers for name in x.names]
+    idle = sorted(set(tensors) - set(used) - {said["embedding"]})
+    if idle or len(set(used)) < len(used):
+        raise RefutedError(f"the network's tensor {idle[0]!r} has no role in what is claimed" if idle else "a tensor of it is there twice")
     if overridden(said, metadata) != said.get("overrides", {}):
         raise RefutedError(f"the network's metadata says {overridden(said, metadata)}, and the witness reads it otherwise without saying so")
     label, against = claim["label"], claim["against"]
@@ -157,35 +158,9 @@ def _examined(claim: dict[str, Any], centre: Tensor, point: Tensor, tensors: dic
         raise RefutedError(f"its point is not in the set of radius {float(eps):.6g}")
     if not misclassifies(network.unroll(len(centre)), point, eye[against] - eye[label]):
         raise RefutedError(f"none of the classes {against} is surely ahead of {label} there")
-    read_as = ", ".join(f"{k} {said[k]}" for k in READING if k in said)
+    read_as = ", ".join(f"{k} {said[k]}" for k in READING)
     read_as += f"; NOTE: read otherwise than its metadata says: {said['overrides']}" if said.get("overrides") else ""
     return f"one of the classes {against} is ahead of {label} at a point of the {p['norm']}-norm set of radius {float(eps):.6g}; read as {read_as}"
-
-
-def _architecture(said: dict[str, Any], tensors: dict[str, Tensor]) -> Architecture:
-    prefix, head = said["prefix"], tuple(said["head"])
-    if said["readout"] not in READOUTS:
-        raise ValueError(f"readout {said['readout']!r} is not known")
-    if said.get("readout_activation", "none") not in ACTIVATIONS:
-        raise ValueError(f"activation {said['readout_activation']!r} is not known")
-    recurrent = tensors[f"{prefix}weight_hh_l0"]
-    return Architecture(
-        cell=said["cell"],
-        prefix=prefix,
-        layers=int(said["layers"]),
-        bidirectional=bool(said["bidirectional"]),
-        bias=f"{prefix}bias_ih_l0" in tensors,
-        input_size=tensors[f"{prefix}weight_ih_l0"].shape[1],
-        hidden=recurrent.shape[1],
-        classes=tensors[f"{head[-1]}.weight"].shape[0],
-        readout=said["readout"],
-        head=head,
-        head_activations=tuple(said["head_activations"]),
-        embedding=None,
-        tokens=0,
-        initial=tuple(said["initial"]),
-        readout_activation=said.get("readout_activation", "none"),
-    )
 
 
 def _rational(text: Any) -> Fraction:

@@ -14,7 +14,7 @@ from flint import arb, arb_mat, ctx
 from torch import Tensor
 
 from vlang.runtime import rounding
-from vlang.runtime.graph.nodes import Affine, Constant, Graph, Input, Node, Nonlinear, Ref
+from vlang.runtime.graph.nodes import Affine, Constant, Factor, Graph, Input, Node, Nonlinear, Ref
 from vlang.runtime.late import LateError, never
 
 #: Bits to begin with, and to spend on every frame.
@@ -64,12 +64,13 @@ def _value(node: Node, point: Tensor, values: list[list[arb]], matrices: dict[in
             return [arb(x) for x in point[frame].tolist()]
         case Constant(value=value):
             return [arb(x) for x in value.tolist()]
-        case Affine(terms=terms, bias=bias, share=share):
+        case Affine(terms=terms, bias=bias, factor=factor):
             total = [arb(x) for x in bias.tolist()]
+            scale = None if factor is None else _exactly(factor)
             for term in terms:
                 x = read(term.ref)
-                if share > 1:
-                    x = [v / share for v in x]
+                if scale is not None:
+                    x = [v * f for v, f in zip(x, scale, strict=True)]
                 elif term.weight is not None:
                     key = id(term.weight)  # the tensors live as long as the graph, which outlives this call
                     if key not in matrices:
@@ -79,6 +80,12 @@ def _value(node: Node, point: Tensor, values: list[list[arb]], matrices: dict[in
             return total
         case Nonlinear(op=op, args=args):
             return [FUNCTIONS[op](*y) for y in zip(*(read(r) for r in args), strict=True)]
+
+
+def _exactly(factor: Factor) -> list[arb]:
+    divisor = [arb(x) for x in factor.divisor.tolist()]
+    below = divisor if factor.under_root is None else [(x + factor.under_root).sqrt() for x in divisor]
+    return [arb(n) / d for n, d in zip(factor.numerator.tolist(), below, strict=True)]
 
 
 def distances(values: list[arb], computed: Tensor) -> Tensor:

@@ -58,10 +58,28 @@ class Term:
 
 
 @dataclass(frozen=True, eq=False)
+class Factor:
+    """numerator / divisor, or numerator / sqrt(divisor + under_root), unit by unit: numbers that weights hold rounded. shape: each [width]."""
+
+    numerator: Tensor
+    divisor: Tensor
+    under_root: float | None = None
+
+    @property
+    def rounded(self) -> Tensor:
+        return self.numerator / (self.divisor if self.under_root is None else (self.divisor + self.under_root).sqrt())
+
+    @property
+    def roundings(self) -> int:
+        """By how many units in the last place `rounded` may be wrong: of the quotient; of the sum (halved by the root) and the root."""
+        return 1 if self.under_root is None else 3
+
+
+@dataclass(frozen=True, eq=False)
 class Affine:
     """Sum of terms plus bias. shape: bias, size [width].
 
-    share: by which every term is divided, exactly; weights hold the quotients, rounded.
+    factor: what every term is multiplied by, unit by unit and exactly; weights hold it rounded, on their diagonals.
 
     For float32 forward passes, what torch's own order of operations adds up besides the terms: size, of the biases apart; beside, other values.
     """
@@ -71,12 +89,12 @@ class Affine:
     width: int
     size: Tensor
     beside: tuple[Ref, ...] = ()
-    share: int = 1
+    factor: Factor | None = None
 
     @property
     def roundings(self) -> int:
         """What the weights themselves are wrong by."""
-        return int(self.share > 1)
+        return 0 if self.factor is None else self.factor.roundings
 
 
 @dataclass(frozen=True)
@@ -145,18 +163,27 @@ class GraphBuilder:
         bias = torch.zeros(width, dtype=self.dtype, device=self.device) if bias is None else bias
         return self._add(Affine(tuple(Term(r, w) for r, w in terms), bias, width, bias.abs() if size is None else size, beside))
 
+    def scaled(self, factor: Factor, *refs: Ref, bias: Tensor | None = None, size: Tensor | None = None) -> Ref:
+        """The sum of some values, multiplied unit by unit, plus bias."""
+        width = refs[0].width
+        bias = torch.zeros(width, dtype=self.dtype, device=self.device) if bias is None else bias
+        weight = torch.diag(factor.rounded)
+        return self._add(Affine(tuple(Term(r, weight) for r in refs), bias, width, bias.abs() if size is None else size, factor=factor))
+
     def mean(self, refs: tuple[Ref, ...]) -> Ref:
         """Of values of one width, as torch's mean: divided by their number, not multiplied by a rounded share."""
-        width = refs[0].width
-        weight = torch.eye(width, dtype=self.dtype, device=self.device) / len(refs)
-        zero = torch.zeros(width, dtype=self.dtype, device=self.device)
-        return self._add(Affine(tuple(Term(r, weight) for r in refs), zero, width, zero, share=len(refs)))
+        one = torch.ones(refs[0].width, dtype=self.dtype, device=self.device)
+        return self.scaled(Factor(one, one * len(refs)), *refs)
 
     def apply(self, op: str, *args: Ref) -> Ref:
         """An elementwise nonlinearity; its arguments have one width."""
         if RELAXATIONS[op].arity != len(args) or len({r.width for r in args}) != 1:
             raise ValueError(f"{op} takes {RELAXATIONS[op].arity} arguments of one width, got widths {[r.width for r in args]}")
         return self._add(Nonlinear(op, args, args[0].width))
+
+    def ends_with(self, ref: Ref) -> bool:
+        """Whether that is the whole last node, an affine map."""
+        return isinstance(self.nodes[-1], Affine) and ref == Ref(len(self.nodes) - 1, 0, self.nodes[-1].width)
 
     def build(self, output: Ref) -> Graph:
         frames = sum(isinstance(n, Input) for n in self.nodes)

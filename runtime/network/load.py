@@ -16,10 +16,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vlang.plan import Architecture, ArrayPlan, DataError, DatasetInput, InputPlan, NetworkPlan, Problem, TextInput, ValuesInput
-from vlang.runtime.network.cells import CellWeights
+from vlang.runtime.network.layers import LAYERS
 from vlang.runtime.network.normalize import normalized
-from vlang.runtime.network.unroll import Linear, Network
-from vlang.words.cells import CELLS
+from vlang.runtime.network.unroll import Network
 
 #: Bytes of a compressed array that are passed over at once.
 BLOCK = 2**20
@@ -38,48 +37,26 @@ def network(plan: NetworkPlan, dtype: torch.dtype, device: torch.device) -> Netw
 def assemble(tensors: Mapping[str, Tensor], a: Architecture, dtype: torch.dtype, device: torch.device) -> Network:
     """The network of some tensors. Raises KeyError where one is missing."""
 
-    def get(name: str) -> Tensor:
-        return tensors[name].to(device=device, dtype=dtype)
+    def get(name: str) -> Tensor | None:
+        return tensors[name].to(device=device, dtype=dtype) if name in tensors else None
 
-    def cell(layer: int, reverse: bool) -> CellWeights:
-        suffix = f"_l{layer}" + ("_reverse" if reverse else "")
-        ih, hh = get(f"{a.prefix}weight_ih{suffix}"), get(f"{a.prefix}weight_hh{suffix}")
-        if not a.bias:
-            return CellWeights(ih, hh, ih.new_zeros(ih.shape[0]), ih.new_zeros(ih.shape[0]))
-        return CellWeights(ih, hh, get(f"{a.prefix}bias_ih{suffix}"), get(f"{a.prefix}bias_hh{suffix}"))
-
-    def linear(name: str) -> Linear:
-        weight = get(f"{name}.weight")
-        bias = get(f"{name}.bias") if f"{name}.bias" in tensors else weight.new_zeros(weight.shape[0])
-        return Linear(weight, bias)
-
-    directions = (False, True) if a.bidirectional else (False,)
-    states = len(CELLS[a.cell].states)
-    start = [get(n).reshape(a.layers * a.directions, a.hidden) for n in a.initial]
-    start = start or [torch.zeros(a.layers * a.directions, a.hidden, dtype=dtype, device=device)] * states
     return Network(
-        cell=a.cell,
-        layers=tuple(tuple(cell(layer, r) for r in directions) for layer in range(a.layers)),
-        initial=tuple(tuple(tuple(s[layer * a.directions + i] for s in start) for i in range(a.directions)) for layer in range(a.layers)),
-        head=tuple(linear(n) for n in a.head),
-        head_activations=a.head_activations,
-        readout=a.readout,
-        readout_activation=a.readout_activation,
+        layers=tuple(LAYERS[x.word].of(x, lambda name, x=x: get(x.in_file(name))) for x in a.layers),  # type: ignore[misc]
+        of=tuple(x.of for x in a.layers),
+        input_size=a.input_size,
+        classes=a.classes,
+        flattened=0 if a.input_size else a.flattened,
         embedding=None if a.embedding is None else get(a.embedding),
+        dtype=dtype,
+        device=device,
     )
 
 
 def named(network: Network, a: Architecture) -> dict[str, Tensor]:
     """The tensors that `assemble` makes this network of."""
     found = {} if network.embedding is None or a.embedding is None else {a.embedding: network.embedding}
-    for k, layer in enumerate(network.layers):
-        for w, reverse in zip(layer, ("", "_reverse"), strict=False):
-            parts = {"weight_ih": w.ih, "weight_hh": w.hh} | ({"bias_ih": w.bias_ih, "bias_hh": w.bias_hh} if a.bias else {})
-            found |= {f"{a.prefix}{part}_l{k}{reverse}": x for part, x in parts.items()}
-    states = [direction for layer in network.initial for direction in layer]
-    found |= {name: torch.stack([s[k] for s in states]) for k, name in enumerate(a.initial)}
-    for name, linear in zip(a.head, network.head, strict=True):
-        found |= {f"{name}.weight": linear.weight, f"{name}.bias": linear.bias}
+    for plan, layer in zip(a.layers, network.layers, strict=True):
+        found |= {plan.in_file(name): x for name, x in layer.tensors().items()}
     return found
 
 

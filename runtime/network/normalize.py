@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 
 from vlang.runtime.network.cells import CellWeights
+from vlang.runtime.network.layers import Layer, Recurrent
 from vlang.runtime.network.unroll import Network
 
 #: A spectral radius below this share of the norm is rounding.
@@ -27,4 +28,7 @@ def normalized(network: Network, radius: float) -> Network:
             hh=torch.cat([b * (radius / r) if r > NILPOTENT * float(torch.linalg.matrix_norm(b)) else b for b, r in zip(blocks, found, strict=True)]),
         )
 
-    return replace(network, layers=tuple(tuple(map(scaled, layer)) for layer in network.layers))
+    def of(layer: Layer) -> Layer:
+        return replace(layer, stack=tuple(tuple(map(scaled, ways)) for ways in layer.stack)) if isinstance(layer, Recurrent) else layer
+
+    return replace(network, layers=tuple(map(of, network.layers)))

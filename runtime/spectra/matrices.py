@@ -10,14 +10,16 @@ from torch import Tensor
 from vlang.runtime.graph.concrete import trajectory
 from vlang.runtime.graph.nodes import GraphBuilder, Ref
 from vlang.runtime.network.cells import CELLS, CellWeights
+from vlang.runtime.network.layers import Recurrent
 from vlang.runtime.network.unroll import Network
 from vlang.runtime.spectra.arrays import Matrix
 from vlang.words.cells import CELLS as WORDS
 
 
 def recurrent(network: Network, layer: int, reverse: bool, gate: int) -> Tensor:
-    """A gate's rows of weight_hh; the whole of it for gate 0 of a cell with one. shape: [s, s]."""
-    weights = network.layers[layer][int(reverse)]
+    """A gate's rows of weight_hh; the whole of it for gate 0 of a cell with one. layer: counted through all stacks. shape: [s, s]."""
+    stack, at = _located(network, layer)
+    weights = stack.stack[at][int(reverse)]
     return weights.hh[gate * weights.hidden : (gate + 1) * weights.hidden]
 
 
@@ -26,15 +28,17 @@ def jacobians(network: Network, x: Tensor, layer: int, reverse: bool, frame: int
 
     shape: x [m, n]; each [states s, states s].
     """
-    sequence = x
-    for below, weights in enumerate(network.layers[:layer]):
-        read = [_walk(network, sequence, w, network.initial[below][k], bool(k)) for k, w in enumerate(weights)]
+    stack, at = _located(network, layer)
+    below = network.unroll(len(x), upto=stack)
+    sequence = trajectory(below, x[None])[below.output][0].reshape(-1, stack.stack[0][0].ih.shape[1])
+    for weights, initial in zip(stack.stack[:at], stack.initial[:at], strict=True):
+        read = [_walk(stack, sequence, w, initial[k], bool(k)) for k, w in enumerate(weights)]
         sequence = torch.cat([torch.stack([h for _, _, h in (steps if k == 0 else steps[::-1])]) for k, steps in enumerate(map(list, read))], 1)
-    read_by = network.layers[layer][int(reverse)]
-    step = _Step(network, read_by)
+    read_by = stack.stack[at][int(reverse)]
+    step = _Step(stack, read_by)
     found = []
-    order = range(len(x)) if not reverse else range(len(x) - 1, -1, -1)
-    for t, (y, state, _) in zip(order, _walk(network, sequence, read_by, network.initial[layer][int(reverse)], reverse), strict=True):
+    order = range(len(sequence)) if not reverse else range(len(sequence) - 1, -1, -1)
+    for t, (y, state, _) in zip(order, _walk(stack, sequence, read_by, stack.initial[at][int(reverse)], reverse), strict=True):
         with torch.enable_grad():
             found.append(torch.autograd.functional.jacobian(lambda v, y=y: step(y, v), state).cpu().numpy())  # type: ignore[no-untyped-call]
         if t == frame:
@@ -42,13 +46,19 @@ def jacobians(network: Network, x: Tensor, layer: int, reverse: bool, frame: int
     return found
 
 
+def _located(network: Network, layer: int) -> tuple[Recurrent, int]:
+    """The stack of a recurrent layer, and its place there."""
+    every = [(stack, k) for stack in network.recurrent for k in range(len(stack.stack))]
+    return every[layer]
+
+
 class _Step:
     """One frame of a layer as a function of its state. shape: y [n], state [states s] -> [states s]."""
 
-    def __init__(self, network: Network, weights: CellWeights) -> None:
-        cell, n, s = CELLS[network.cell], weights.ih.shape[1], weights.hidden
-        states = len(WORDS[network.cell].states)
-        builder = GraphBuilder(network.dtype, network.device)
+    def __init__(self, stack: Recurrent, weights: CellWeights) -> None:
+        cell, n, s = CELLS[stack.cell], weights.ih.shape[1], weights.hidden
+        states = len(WORDS[stack.cell].states)
+        builder = GraphBuilder(weights.ih.dtype, weights.ih.device)
         whole = builder.input(0, n + states * s)
         state = tuple(Ref(whole.node, n + k * s, n + (k + 1) * s) for k in range(states))
         self.ends = cell.step(builder, Ref(whole.node, 0, n), state, weights)
@@ -60,10 +70,10 @@ class _Step:
 
 
 def _walk(
-    network: Network, sequence: Tensor, weights: CellWeights, initial: tuple[Tensor, ...], reverse: bool
+    stack: Recurrent, sequence: Tensor, weights: CellWeights, initial: tuple[Tensor, ...], reverse: bool
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Every frame that is read, the state before it, and the output after it."""
-    step, state = _Step(network, weights), torch.cat(initial)
+    step, state = _Step(stack, weights), torch.cat(initial)
     for y in sequence.flip(0) if reverse else sequence:
         after = step(y, state)
         yield y, state, after[: weights.hidden]

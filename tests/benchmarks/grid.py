@@ -22,16 +22,18 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.helpers import classifier
 from vlang.cost import pass_flop
 from vlang.lower.spec import compile_spec
-from vlang.plan import Architecture
+from vlang.plan import Architecture, LayerPlan
 from vlang.runtime.attacks.gradient import pgd
 from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.execute import DTYPE, execute
 from vlang.runtime.methods.table import PLANES
 from vlang.runtime.network import load
 from vlang.runtime.network.cells import CellWeights
-from vlang.runtime.network.unroll import Linear, Network
+from vlang.runtime.network.layers import Linear
+from vlang.runtime.network.unroll import Network
 from vlang.runtime.queries.batches import Loaded, Samples, prepare
 from vlang.runtime.sets.ball import Ball
 from vlang.text.source import Source
@@ -101,7 +103,7 @@ def untrained_lstm(n: int, s: int) -> Network:
 
     zero = torch.zeros(s, dtype=DTYPE)
     weights = CellWeights(normal(4 * s, n), normal(4 * s, s), normal(4 * s), normal(4 * s))
-    return Network("lstm", ((weights,),), (((zero, zero),),), (Linear(normal(10, s), normal(10)),), (), "last")
+    return classifier("lstm", ((weights,),), (((zero, zero),),), (Linear(normal(10, s), normal(10)),))
 
 
 def one_pass(nominal: Nominal, ball: Ball, rows: torch.Tensor) -> torch.Tensor:
@@ -118,7 +120,8 @@ def growth(n: int = 28, batch: int = 8) -> list[dict[str, Any]]:
             ball = Ball(torch.full((batch, m), 1e-3, dtype=DTYPE), Fraction(2))
             with torch.no_grad():
                 seconds, speed = measured(partial(one_pass, nominal, ball, rows))
-            model = batch * pass_flop(Architecture("lstm", "", 1, False, True, n, s, 10, "last", ("h0",), (), None, 0, ()), m)
+            stack = LayerPlan("lstm", (-1,), s, settings=(("layers", 1), ("directions", 1), ("initial", ())))
+            model = batch * pass_flop(Architecture((stack,), n), m)
             found.append({"m": m, "s": s, "seconds": round(seconds, 3), "gflops": round(speed, 2), "model_gflop": round(model / 1e9, 2)})
     rate = statistics.median(r["seconds"] / r["model_gflop"] for r in found)
     for r in found:

@@ -66,3 +66,34 @@ def run(name: str, shared: Path, tmp_path: Path, checkpoint: str, cell: str) -> 
     spec.write_text(text)
     assert main(["run", str(spec), "--json", str(tmp_path / "report.json")]) == 0
     return json.loads((tmp_path / "report.json").read_text())  # type: ignore[no-any-return]
+
+
+def test_layers_contract(shared: Path, tmp_path: Path) -> None:
+    """A network that its state dict does not say the order of, on raw numbers; torch's own outputs are the reference."""
+    import numpy as np
+    import torch
+    from torch import Tensor, nn
+
+    class Raw(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.out, self.inner, self.rnn = nn.Linear(6, 3), nn.Linear(4, 5), nn.LSTM(5, 6, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(self.rnn(torch.relu(self.inner((x - 0.5) / 0.25)))[0][:, -1])  # type: ignore[no-any-return]
+
+    torch.manual_seed(0)
+    model, x = Raw(), torch.rand(8, 6, 4)
+    torch.save(model.state_dict(), tmp_path / "net.pt")
+    with torch.no_grad():
+        outputs = model(x)
+    for name, array in (("inputs", x), ("reference", outputs), ("labels", outputs.argmax(1))):
+        np.save(tmp_path / f"{name}.npy", array.numpy())
+    text = (shared / "contract" / "layers.rspec").read_text()
+    for key, value in {"checkpoint": "net.pt", "inputs": "inputs.npy", "labels": "labels.npy", "reference": "reference.npy"}.items():
+        text = text.replace(f"@{key}@", value)
+    (tmp_path / "layers.rspec").write_text(text)
+    assert main(["run", str(tmp_path / "layers.rspec"), "--json", str(tmp_path / "report.json")]) == 0
+    (query,) = json.loads((tmp_path / "report.json").read_text())["queries"]
+    assert len(query["rows"]) == 5
+    assert all(row["radius"] > 0.001 for row in query["rows"])

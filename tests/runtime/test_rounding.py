@@ -9,11 +9,12 @@ import torch
 from flint import arb, ctx
 from torch import Tensor
 
-from tests.helpers import DTYPE
+from tests.helpers import DTYPE, classifier
 from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.methods.table import METHODS, Asked
 from vlang.runtime.network.cells import CellWeights
-from vlang.runtime.network.unroll import Linear, Network
+from vlang.runtime.network.layers import Linear
+from vlang.runtime.network.unroll import Network
 from vlang.runtime.sets.ball import Ball
 
 EPS = [1e-300, 1e-18, 1e-12, 1e-6]
@@ -25,13 +26,14 @@ def rnn(ih: list[list[float]], bias: list[float], head: list[list[float]], head_
     s = len(ih)
     cell = CellWeights(weight, torch.zeros(s, s, dtype=DTYPE), torch.tensor(bias, dtype=DTYPE), torch.zeros(s, dtype=DTYPE))
     linear = Linear(torch.tensor(head, dtype=DTYPE), torch.tensor(head_bias, dtype=DTYPE))
-    return Network("rnn_tanh", ((cell,),), (((torch.zeros(s, dtype=DTYPE),),),), (linear,), (), "last")
+    return classifier("rnn_tanh", ((cell,),), (((torch.zeros(s, dtype=DTYPE),),),), (linear,))
 
 
 def exact_margin(network: Network, x: Tensor) -> arb:
     """Logit 0 minus logit 1 of one frame, to 3,000 bits."""
     ctx.prec = 3000
-    (cell,), (head,) = network.layers[0], network.head
+    ((cell,),), head = network.recurrent[0].stack, network.layers[-1]
+    assert isinstance(head, Linear)
     state = [
         (sum((arb(w) * arb(v) for w, v in zip(row, x.tolist(), strict=True)), arb(0)) + arb(b)).tanh()
         for row, b in zip(cell.ih.tolist(), cell.bias_ih.tolist(), strict=True)

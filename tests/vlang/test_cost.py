@@ -6,13 +6,17 @@ import pytest
 
 from tests.helpers import random_network
 from vlang.cost import nodes, pass_flop
-from vlang.plan import Architecture
+from vlang.plan import Architecture, LayerPlan
 from vlang.runtime.graph.nodes import Nonlinear
 from vlang.words.cells import CELLS
 
 
 def architecture(cell: str, layers: int, bidirectional: bool, head: tuple[str, ...], s: int = 4, n: int = 3) -> Architecture:
-    return Architecture(cell, "", layers, bidirectional, True, n, s, 3, "last", tuple(f"h{i}" for i in range(len(head) + 1)), head, None, 0, ())
+    directions = 1 + bidirectional
+    stack = LayerPlan(cell, (-1,), s * directions, "", (), (("layers", layers), ("directions", directions), ("initial", ())))
+    above = ["last", *(x for op in ("none", *head) for x in ([] if op == "none" else [op]) + ["linear"])]
+    plans = tuple(LayerPlan(word, (k,), 3, roles=("weight",) if word == "linear" else ()) for k, word in enumerate(above))
+    return Architecture((stack, *plans), n)
 
 
 @pytest.mark.parametrize("cell", list(CELLS))

@@ -63,8 +63,8 @@ def _query(query: QueryPlan, ranges: Ranges) -> list[str]:
 def _spectrum(query: SpectrumQuery) -> list[str]:
     lines = [f"\nspectrum {query.name}"]
     for v in query.variants:
-        n = v.network.architecture.hidden
-        size = n * len(CELLS[v.network.architecture.cell].states) if v.input is not None else n
+        stack = v.network.architecture.stacks[v.layer]
+        size = stack.hidden * (1 if v.input is None else len(CELLS[stack.word].states))
         lines.append(f"    {v.of}, {size} x {size}, eps {', '.join(exactly(e) for e in v.eps)}")
     return [*lines, *(f"  {e.kind} {e.text}" for e in query.expectations)]
 

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from vlang.lower import head
+from vlang.lower import head, listed
 from vlang.lower.files import Checkpoint, TensorHeader
-from vlang.lower.head import Refuse
-from vlang.lower.layers import Spelled, spelled
-from vlang.plan import Architecture
+from vlang.lower.modules import OWN_CELL, Module, Refuse, Stack, embedding, pointwise, stacks
+from vlang.plan import Architecture, LayerPlan
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
+from vlang.text.parser import parse_expression
+from vlang.text.source import Span
+from vlang.typed.layers import LayerType, Listed
 from vlang.typed.tree import Network
-from vlang.words.cells import CELLS, families, of_family
-from vlang.words.layers import READOUTS
-from vlang.words.metadata import listed
+from vlang.typed.types import ListType, Located
+from vlang.words.cells import CELLS, of_family
+from vlang.words.layers import EMBEDDING, LAYERS, READOUTS
+from vlang.words.metadata import listed as listed_in
 
-#: A cure of what no renaming helps.
-ONE_PART = "one recurrent network to a checkpoint: layers stacked in one nn.LSTM, nn.GRU or nn.RNN share a prefix and end in _l0, _l1, ..."
-OWN_CELL = "torch.nn.RNN, LSTM and GRU are read (rnn.weight_ih_l0, ...): copy the weights of a cell of your own into one of the same equations"
-
-_RECURRENT = re.compile(r"(?P<prefix>.*?)(?P<part>weight_ih|weight_hh|bias_ih|bias_hh)_l(?P<layer>[0-9]{1,6})(?P<reverse>_reverse)?")
-
-
-@dataclass(frozen=True)
-class _Recurrent:
-    prefix: str
-    families: tuple[str, ...]
-    layers: int
-    bidirectional: bool
-    bias: bool
-    input_size: int
-    hidden: int
+#: Modules that `layers` may list, those first that have the most tensors to be known by.
+MODULES = tuple(sorted((word for word, layer in LAYERS.items() if layer.tensors), key=lambda word: -len(LAYERS[word].tensors)))
 
 
 def read(checkpoint: Checkpoint, given: Network) -> Architecture:
@@ -42,117 +29,106 @@ def read(checkpoint: Checkpoint, given: Network) -> Architecture:
     What the file cannot say (an RNN's activation, what is read out of two directions, an order of layers that fits in two ways) the spec says, or the
     file's metadata; otherwise it is asked.
     """
-    path, where, metadata = given.source.value, given.source.span, checkpoint.metadata
-    said: Spelled = spelled(given)
-    spec = said.network
+    where, path = given.source.span, given.source.value
 
     def refuse(reason: str, cure: str | None = None) -> SpecError:
         return SpecError(d.not_recurrent(where, path, reason, cure))
 
-    rest = dict(checkpoint.tensors)
-    recurrent = _recurrent(rest, refuse)
-    cell = _cell(recurrent.families, spec, metadata)
-    directions = 2 if recurrent.bidirectional else 1
-    states = CELLS[cell].states
-    initial = _initial(rest, recurrent, states, directions, refuse)
-    embedding, tokens = _embedding(rest, recurrent.input_size, refuse)
-    linears = head.take(rest, checkpoint.format == "torch", refuse)
-    if rest:
-        raise head.unknown_part(rest, (recurrent.layers * directions, recurrent.hidden), states, refuse)
-    for name in (n for n, t in checkpoint.tensors.items() if not t.floating):
-        raise refuse(f"{name} holds {checkpoint.tensors[name].dtype}, not floating-point numbers", "save it as float32: tensor.float()")
-    readout = _readout(spec, metadata, recurrent.bidirectional, refuse)
-    features = recurrent.hidden * directions
-    if said.names is None:
-        example = f"layers = [{'embedding, ' if embedding else ''}{cell}, {readout}"
-        order = head.arrange(linears, features, recurrent.input_size, spec, example, refuse)
-    else:
-        order = head.chosen(linears, said.names, features, given, refuse)
-    if said.embedding is not None and (embedding is not None) != said.embedding:
-        assert given.layers is not None
-        raise SpecError(d.layers_do_not_fit(given.layers.span, f"it has {'an' if embedding else 'no'} embedding"))
-    classes = order[-1].outputs
-    if classes < 2:
+    for name, tensor in checkpoint.tensors.items():
+        if not tensor.floating and not any(name.endswith(idle) for layer in LAYERS.values() for idle in layer.idle):
+            raise refuse(f"{name} holds {tensor.dtype}, not floating-point numbers", "save it as float32: tensor.float()")
+    layers = given.layers or _in_metadata(checkpoint.metadata, where, refuse)
+    found = _by_shape(checkpoint, given, refuse) if layers is None else _by_list(checkpoint, given, layers, refuse)
+    if found.classes < 2:
         cure = "give a yes-or-no network two outputs, e.g. rows of zeros for 'no'"
-        raise refuse(f"its head gives {classes} output; a classifier has at least two", cure)
-    return Architecture(
-        cell=cell,
-        prefix=recurrent.prefix,
-        layers=recurrent.layers,
-        bidirectional=recurrent.bidirectional,
-        bias=recurrent.bias,
-        input_size=recurrent.input_size,
-        hidden=recurrent.hidden,
-        classes=classes,
-        readout=readout,
-        head=tuple(x.name for x in order),
-        head_activations=head.activations(len(order) - 1, spec, listed(metadata, "head")),
-        embedding=embedding,
-        tokens=tokens,
-        initial=initial,
-        readout_activation=said.readout_activation,
-    )
+        raise refuse(f"its head gives {found.classes} output; a classifier has at least two", cure)
+    return found
 
 
-def _recurrent(rest: dict[str, TensorHeader], refuse: Refuse) -> _Recurrent:
-    found: dict[tuple[int, bool], dict[str, TensorHeader]] = {}
-    prefixes = set()
-    for name in list(rest):
-        m = _RECURRENT.fullmatch(name)
-        if m:
-            prefixes.add(m["prefix"])
-            found.setdefault((int(m["layer"]), bool(m["reverse"])), {})[m["part"]] = rest.pop(name)
+def _in_metadata(metadata: Mapping[str, str], where: Span, refuse: Refuse) -> Located[tuple[Listed, ...]] | None:
+    """The layers that a file's metadata list, as a spec would."""
+    if "layers" not in metadata:
+        return None
+    try:
+        return Located(ListType(LayerType(), "a list of layers").convert("layers", parse_expression(metadata["layers"]), {}), where)
+    except SpecError as e:
+        raise refuse(f"its metadata's 'layers' are {metadata['layers'][:80]!r}: {e.diagnostics[0].message}") from None
+
+
+def _by_list(checkpoint: Checkpoint, spec: Network, layers: Located[tuple[Listed, ...]], refuse: Refuse) -> Architecture:
+    """The network that `layers` list."""
+    keys = [(key, getattr(spec, key)) for key in ("cell", "activation", "readout", "head")]
+    twice = [d.does_not_apply(x.span, key, "'layers' says it") for key, x in keys if x is not None]
+    if spec.layers is not None and "layers" in checkpoint.metadata:
+        twice.append(d.does_not_apply(spec.layers.span, "layers", "the checkpoint's metadata say them"))
+    if twice:
+        raise SpecError(*twice)
+    rest, order = dict(checkpoint.tensors), list(layers.value)
+    embedded = bool(order) and order[0].word == EMBEDDING
+    of_list = listed.slots(order[embedded:], layers.span)
+    found = stacks(rest, refuse)
+    initial = {x.prefix: _initial(rest, x, [y for y in found if y is not x], refuse) for x in found}
+    table = embedding(rest, refuse) if embedded else None
+    if embedded and table is None:
+        raise SpecError(d.layers_do_not_fit(layers.span, "it has no embedding"))
+    modules: list[Module] = [*found, *pointwise(rest, MODULES, checkpoint.format == "torch", refuse)]
+    if rest:
+        raise head.unknown_part(rest, found, refuse)
+    given = listed.assigned(of_list, modules, None if table is None else table[2], layers, spec.source.value, refuse)
+    cells = {}
+    for i, module in enumerate(given.modules):
+        if isinstance(module, Stack):
+            stated = Located(of_list[i].word, of_list[i].listed.span)
+            cells[i] = _cell(module.families, spec, stated, checkpoint.metadata)
+    plans = listed.planned(of_list, given, cells, initial)
+    size = listed.input_size(of_list, given) if table is None else table[2]
+    return Architecture(plans, size, *((table[0], table[1]) if table else ()))
+
+
+def _by_shape(checkpoint: Checkpoint, spec: Network, refuse: Refuse) -> Architecture:
+    """An embedding, a recurrent stack, a readout and a head of linear layers: what names and shapes say without a list."""
+    rest, metadata = dict(checkpoint.tensors), checkpoint.metadata
+    found = stacks(rest, refuse)
     if not found:
         bare = next((n for n in rest if n.endswith("weight_ih")), None)
-        cure = OWN_CELL if bare is None else f"a cell's own tensors lack the layer: rename {bare} to {bare}_l0, and so on"
-        raise refuse("it has no tensor called ...weight_ih_l0", cure)
-    if len(prefixes) > 1:
-        raise refuse(f"it has several recurrent parts ({', '.join(sorted(repr(p) for p in prefixes))})", ONE_PART)
-    layers = max(layer for layer, _ in found) + 1
-    bidirectional = any(reverse for _, reverse in found)
-    if layers > len(found):
-        raise refuse("some of its layers or directions are missing")
-    wanted = {(layer, reverse) for layer in range(layers) for reverse in ((False, True) if bidirectional else (False,))}
-    if set(found) != wanted:
-        raise refuse("some of its layers or directions are missing")
-    bias = "bias_ih" in found[0, False]
-    first = found[0, False]
-    if "weight_hh" not in first or len(first["weight_hh"].shape) != 2:
-        raise refuse("weight_hh_l0 is missing or no matrix")
-    hidden = first["weight_hh"].shape[1]
-    rows = first["weight_hh"].shape[0]
-    found_in = families(rows // hidden) if hidden and rows % hidden == 0 else ()
-    if not found_in:
-        shapes_of = {c.family: f"[{c.rows} hidden, hidden]".replace("[1 ", "[") for c in CELLS.values()}
-        cure = ", ".join(f"of {family} it is {shape}" for family, shape in shapes_of.items()) + "; projections (proj_size) are not supported"
-        raise refuse(f"weight_hh_l0 of shape {list(first['weight_hh'].shape)} is that of no known cell", cure)
-    if "weight_ih" not in first or len(first["weight_ih"].shape) != 2:
-        raise refuse("weight_ih_l0 is missing or no matrix")
-    input_size = first["weight_ih"].shape[1]
-    for (layer, reverse), parts in sorted(found.items()):
-        width = input_size if layer == 0 else hidden * (2 if bidirectional else 1)
-        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, width), "weight_hh": (rows, hidden)}
-        if bias:
-            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-        for part, shape in shapes.items():
-            name = f"{part}_l{layer}{'_reverse' if reverse else ''}"
-            if part not in parts:
-                raise refuse(f"{name} is missing")
-            if parts[part].shape != shape:
-                raise refuse(f"{name} has shape {list(parts[part].shape)}, expected {list(shape)}")
-        if set(parts) - set(shapes):
-            raise refuse(f"layer {layer} has some biases but not all", "torch.nn adds two biases a layer: store the one that is missing as zeros")
-    if min(hidden, input_size) < 1:
-        raise refuse("it has an empty layer")
-    return _Recurrent(prefixes.pop(), found_in, layers, bidirectional, bias, input_size, hidden)
+        cure = f"{OWN_CELL}; of a network without recurrent layers, list them: layers = [flatten, linear, relu, linear]"
+        raise refuse(
+            "it has no tensor called ...weight_ih_l0",
+            cure if bare is None else f"a cell's own tensors lack the layer: rename {bare} to {bare}_l0, and so on",
+        )
+    if len(found) > 1:
+        example = ", ".join(f'{x.families[0]}("{x.name}")' for x in found)
+        raise refuse(
+            f"it has several recurrent parts ({', '.join(repr(x.prefix) for x in found)})",
+            f"list all layers in their order: layers = [{example}, last, linear]",
+        )
+    (stack,) = found
+    cell = _cell(stack.families, spec, spec.cell, metadata)
+    initial = _initial(rest, stack, [], refuse)
+    table = embedding(rest, refuse)
+    if table is not None and table[2] != stack.inputs:
+        raise refuse(f"{table[0]} gives {table[2]} numbers a token, the first layer reads {stack.inputs}")
+    linears = pointwise(rest, ("linear",), checkpoint.format == "torch", refuse)
+    if rest:
+        raise head.unknown_part(rest, found, refuse)
+    readout = _readout(spec, metadata, stack.directions == 2, refuse)
+    example = f"layers = [{'embedding, ' if table else ''}{cell}, {readout}"
+    order = head.arrange(linears, stack.outputs, stack.inputs, spec, example, refuse)
+    between = head.activations(len(order) - 1, spec, listed_in(metadata, "head"))
+    plans = [listed.stacked(stack, cell, (-1,), initial), LayerPlan(readout, (0,), stack.outputs)]
+    for i, module in enumerate(order):
+        if i and between[i - 1] != "none":
+            plans.append(LayerPlan(between[i - 1], (len(plans) - 1,), plans[-1].width))
+        plans.append(LayerPlan("linear", (len(plans) - 1,), module.outputs, module.prefix, module.roles))
+    return Architecture(tuple(plans), stack.inputs, *((table[0], table[1]) if table else ()))
 
 
-def _cell(found: tuple[str, ...], spec: Network, metadata: Mapping[str, str]) -> str:
+def _cell(found: tuple[str, ...], spec: Network, said_cell: Located[str] | None, metadata: Mapping[str, str]) -> str:
     """Of the families that have such weights the cell that the spec or the metadata say."""
-    stated = spec.cell.value if spec.cell else None
+    stated = said_cell.value if said_cell else None
     family = None if stated is None else CELLS[stated].family if stated in CELLS else stated
-    if spec.cell is not None and family not in found:
-        raise SpecError(d.cell_mismatch(spec.cell.span, spec.cell.value, " or ".join(found)))
+    if said_cell is not None and family not in found:
+        raise SpecError(d.cell_mismatch(said_cell.span, said_cell.value, " or ".join(found)))
     if family is None and len(found) > 1:
         raise SpecError(d.missing_key(spec.span, "cell", "network", f"weights of this shape may be those of {' or '.join(found)}"))
     cells = of_family(family or found[0])
@@ -166,8 +142,8 @@ def _cell(found: tuple[str, ...], spec: Network, metadata: Mapping[str, str]) ->
         raise SpecError(d.must_be_said(spec.span, "the file does not say which activation its nn.RNN has", choices))
     if activation not in by_activation:
         raise SpecError(d.not_recurrent(spec.source.span, spec.source.value, f"its metadata says activation = {activation!r}"))
-    if spec.cell is not None and said not in (None, activation):
-        raise SpecError(d.cell_mismatch(spec.cell.span, spec.cell.value, by_activation[activation]))
+    if said_cell is not None and said not in (None, activation):
+        raise SpecError(d.cell_mismatch(said_cell.span, said_cell.value, by_activation[activation]))
     return by_activation[activation]
 
 
@@ -185,31 +161,21 @@ def _readout(spec: Network, metadata: Mapping[str, str], bidirectional: bool, re
     return READOUTS[0]
 
 
-def _initial(rest: dict[str, TensorHeader], recurrent: _Recurrent, states: tuple[str, ...], directions: int, refuse: Refuse) -> tuple[str, ...]:
+def _initial(rest: dict[str, TensorHeader], stack: Stack, others: list[Stack], refuse: Refuse) -> tuple[str, ...]:
+    """The names of a stack's initial states, none for zeros; they are taken out. With other stacks beside it, they must have its prefix."""
+    states = next(cell.states for cell in CELLS.values() if cell.family == stack.families[0])
     names = []
     for state in states:
-        name = next((n for n in (f"{recurrent.prefix}{state}", state) if n in rest), None)
+        name = next((n for n in ((f"{stack.prefix}{state}", state) if not others else (f"{stack.prefix}{state}",)) if n in rest), None)
         if name is None:
             continue
         shape = rest.pop(name).shape
-        wanted = (recurrent.layers * directions, recurrent.hidden)
+        wanted = (stack.layers * stack.directions, stack.hidden)
         if shape not in (wanted, (wanted[0], 1, wanted[1])):
             raise refuse(f"initial state {name} has shape {list(shape)}, expected {list(wanted)}")
         names.append(name)
     if names and len(names) != len(states):
         lacks = next(x for x in states if not any(n.endswith(x) for n in names))
-        zeros = f"torch.zeros({recurrent.layers * directions}, {recurrent.hidden})"
+        zeros = f"torch.zeros({stack.layers * stack.directions}, {stack.hidden})"
         raise refuse(f"it has the initial state {names[0]} but no {lacks}", f"store {lacks} too: where it is zero, {zeros}")
     return tuple(names)
-
-
-def _embedding(rest: dict[str, TensorHeader], input_size: int, refuse: Refuse) -> tuple[str | None, int]:
-    names = [n for n in rest if "emb" in n.lower() and n.endswith("weight") and len(rest[n].shape) == 2]
-    if not names:
-        return None, 0
-    if len(names) > 1:
-        raise refuse(f"it has several embeddings ({', '.join(names)})")
-    tokens, width = rest.pop(names[0]).shape
-    if width != input_size:
-        raise refuse(f"{names[0]} gives {width} numbers a token, the first layer reads {input_size}")
-    return names[0], tokens

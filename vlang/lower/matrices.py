@@ -21,12 +21,15 @@ PICTURES = (".svg", ".png")
 
 def matrix(once: Once, point: Point, form: Spectrum, network: LoweredNetwork, folder: Path) -> SpectrumPlan:
     """Raises SpecError."""
-    of, a = form.of.value, network.plan.architecture
-    *_, gate = once.every(
+    of, stacks = form.of.value, network.plan.architecture.stacks
+    once.every(
         (refuse, not form.eps.value, d.wrong_type, form.eps.span, "eps", "a list of numbers > 0", "an empty list"),
-        (_layer, form.layer, a.layers),
-        (_direction, form.direction, a.bidirectional),
-        (_gate, form.of.span, of.gate, of.frame is not None, a.cell),
+        (_layer, form.layer, len(stacks)),
+    )
+    stack = stacks[form.layer.value]
+    *_, gate = once.every(
+        (_direction, form.direction, stack.setting("directions") == 2),
+        (_gate, form.of.span, of.gate, of.frame is not None, stack.word),
     )
     data = None
     if of.input is not None and of.frame is not None:
@@ -52,7 +55,7 @@ def matrix(once: Once, point: Point, form: Spectrum, network: LoweredNetwork, fo
 
 def _layer(layer: Located[int], layers: int) -> None:
     if layer.value >= layers:
-        raise SpecError(d.out_of_range(layer.span, "layer", str(layer.value), f"below {layers}, the network's layers"))
+        raise SpecError(d.out_of_range(layer.span, "layer", str(layer.value), f"below {layers}, the network's recurrent layers"))
 
 
 def _direction(direction: Located[str], bidirectional: bool) -> None:

@@ -16,6 +16,7 @@ from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
 from vlang.typed.tree import Dataset, Network
 from vlang.typed.types import Located
+from vlang.words.cells import CELLS
 from vlang.words.metadata import listed, overridden
 
 #: What float32 leaves of a forward pass, with room.
@@ -73,8 +74,9 @@ def read(form: Network, name: str, folder: Path) -> LoweredNetwork:
         raise SpecError(d.labels_length(label_span, len(labels), architecture.classes))
     if labels is not None and len(set(labels)) != len(labels):
         raise SpecError(d.same_label_twice(label_span, next(x for x in labels if labels.count(x) > 1)))
-    if form.activation is not None and not architecture.cell.startswith("rnn"):
-        raise SpecError(d.does_not_apply(form.activation.span, "activation", f"the activations of {architecture.cell} are fixed"))
+    fixed = [x.word for x in architecture.recurrent if CELLS[x.word].activation is None]
+    if form.activation is not None and fixed:
+        raise SpecError(d.does_not_apply(form.activation.span, "activation", f"the activations of {fixed[0]} are fixed"))
     words = vocabulary.read(form, checkpoint, folder)
     if form.vocabulary is not None and architecture.embedding is None:
         raise SpecError(d.does_not_apply(form.vocabulary.span, "vocabulary", "the checkpoint has no embedding table"))

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vlang.cost import frames_of, width_of
 from vlang.lower import files
 from vlang.lower.files import ArrayHeader
 from vlang.lower.networks import LoweredNetwork, Words, class_number, read_reference
 from vlang.lower.once import Once, refuse
-from vlang.plan import ArrayPlan, DatasetInput, InputPlan, TextInput, ValuesInput
+from vlang.plan import Architecture, ArrayPlan, DatasetInput, InputPlan, TextInput, ValuesInput
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import Diagnostic, SpecError, nearest
 from vlang.text.source import Span
@@ -44,8 +45,31 @@ class Arrays:
 def data(once: Once, asked: Data, network: LoweredNetwork, folder: Path) -> InputPlan:
     """Raises SpecError."""
     if isinstance(asked.form, Input):
-        return _input(once, asked.form, network)
-    return _dataset(once, asked.form, asked.index, network, folder)
+        found: InputPlan = _input(once, asked.form, network)
+    else:
+        found = _dataset(once, asked.form, asked.index, network, folder)
+    once(_fit_frames, asked.form.span, network.plan.architecture, frames_of(found), width_of(found))
+    return found
+
+
+def _fit_frames(where: Span, network: Architecture, frames: int, numbers: int | None) -> None:
+    """Refuse samples of so many frames, of so many numbers each, that the network does not read. Raises SpecError."""
+    counts = network.frames(frames)
+    for layer, gives in zip(network.layers, counts, strict=True):
+        below = layer.of[0]
+        read, width = (frames, network.input_size) if below < 0 else (counts[below], network.layers[below].width)
+        width = numbers if network.input_size == 0 and numbers is not None else width
+        if gives < 1:
+            cure = f"samples of more frames; the {layer.word} reads windows of {layer.window} frames, and is given {read}"
+            raise SpecError(d.frames_do_not_fit(where, frames, f"no window of {layer.word} fits into them", cure))
+        if layer.word == "flatten" and read * width != layer.width:
+            cure = f"samples of {layer.width // width} frames at that layer" if layer.width % width == 0 else "the layers of another network"
+            raise SpecError(d.frames_do_not_fit(where, frames, f"flatten gives {read} times {width} numbers, {layer.width} are read", cure))
+        if len({frames if k < 0 else counts[k] for k in layer.of}) > 1:
+            raise SpecError(d.frames_do_not_fit(where, frames, f"what {layer.word} joins has different numbers of frames", "padding that keeps them"))
+    if counts[-1] != 1:
+        what, cure = f"the network gives {counts[-1]} outputs, one a frame", "a readout in `layers` (last, last_frame, mean, max, flatten)"
+        raise SpecError(d.frames_do_not_fit(where, frames, what, cure))
 
 
 def check_input(form: Input) -> None:
@@ -68,7 +92,7 @@ def _input(once: Once, form: Input, network: LoweredNetwork) -> InputPlan:
     assert form.values is not None
     once(refuse, architecture.embedding is not None, d.embeds_values, form.values.span, plan.name)
     width = len(form.values.value[0])
-    once(refuse, width != architecture.input_size, d.network_input, form.values.span, width, architecture.input_size)
+    once(refuse, architecture.input_size not in (0, width), d.network_input, form.values.span, width, architecture.input_size)
     return ValuesInput(form.values.value, label, form.values.span)
 
 
@@ -112,9 +136,8 @@ def _dataset(once: Once, form: Dataset, index: SampleIndex | None, network: Lowe
         frames = once(_one_length, picked, arrays.offsets, index.span if index is not None else (form.pick.span if form.pick else arrays.where))
         starts = tuple(arrays.offsets[i] for i in picked)
         reference = once(read_reference, form, folder)
-        return DatasetInput(
-            arrays.inputs, arrays.labels, picked, frames, architecture.input_size, form.where is not None, len(arrays.offsets) - 1, starts, reference
-        )
+        size, of = arrays.inputs.shape[1], len(arrays.offsets) - 1
+        return DatasetInput(arrays.inputs, arrays.labels, picked, frames, size, form.where is not None, of, starts, reference)
     frames, size = once(_cut, form, arrays, architecture.input_size)
     picked = _picked(once, form, arrays, arrays.inputs.shape[0], index)
     reference = once(read_reference, form, folder)
@@ -138,7 +161,7 @@ def _cut(form: Dataset, arrays: Arrays, wanted: int) -> tuple[int, int]:
         raise SpecError(d.missing_key(form.span, "frames", "dataset", f"samples of shape {list(shape[1:])} must be cut into frames"))
     if frames < 1 or shape[0] < 1:
         raise SpecError(d.no_samples(where, f"the inputs have shape {list(shape)}"))
-    if size // frames != wanted:
+    if wanted not in (0, size // frames):
         raise SpecError(d.network_input(form.frames.span if form.frames else where, size // frames, wanted))
     return frames, size // frames
 
@@ -151,7 +174,7 @@ def _ragged(form: Dataset, arrays: Arrays, wanted: int) -> None:
     if len(shape) != 2 or list(offsets) != sorted(offsets) or len(offsets) < 2 or (offsets[0], offsets[-1]) != (0, shape[0]):
         what = f"offsets do not cut the {shape[0] if shape else 0} frames of the inputs into sequences"
         raise SpecError(d.shapes_do_not_fit(where, what, "they begin with 0, never fall, and end with the number of frames"))
-    if shape[1] != wanted:
+    if wanted not in (0, shape[1]):
         raise SpecError(d.network_input(where, shape[1], wanted))
 
 

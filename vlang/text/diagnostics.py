@@ -577,6 +577,10 @@ def network_input(span: Span, found: int, wanted: int) -> Diagnostic:
     return Diagnostic("R422", f"a frame has {found} numbers, the network reads {wanted}", "check 'frames', or name the checkpoint that fits", span)
 
 
+def frames_do_not_fit(span: Span, frames: int, what: str, cure: str) -> Diagnostic:
+    return Diagnostic("R437", f"samples of {frames} frames do not fit the network: {what}", f"it needs {cure}", span)
+
+
 def cuts(span: Span, size: int, frames: int) -> Diagnostic:
     return Diagnostic("R423", f"samples of {size} numbers cannot be cut into {frames} equal frames", f"'frames' must divide {size}", span)
 

@@ -14,6 +14,7 @@ from typing import Any
 from vlang.text import syntax as s
 from vlang.text.source import Span
 from vlang.typed import tree
+from vlang.typed.layers import LayerType
 from vlang.typed.matrices import MatrixType, NormalizeType
 from vlang.typed.sources import AttributeType, CellsType, SourcesType
 from vlang.typed.types import (
@@ -22,7 +23,6 @@ from vlang.typed.types import (
     FramesType,
     IntegerType,
     LabelType,
-    LayerType,
     ListType,
     LocatedType,
     NormType,
@@ -93,7 +93,6 @@ _ASK = {
 }
 _ATTRIBUTES = ListType(LocatedType(AttributeType()), "a list of attributes", lone=True)
 _APART = Key(NumberType(Fraction(0), strict=True, most=Fraction(1)), "how far outputs may be from the reference's, of their spread")
-_LAYERS = (layers.EMBEDDING, *cells.STATED, *layers.READOUTS, layers.LINEAR, *layers.ACTIVATIONS)
 _EPS = Key(NumberType(Fraction(0)), "the radius asked about", required=True)
 
 KINDS: Mapping[str, Signature] = MappingProxyType(
@@ -111,8 +110,8 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
                     ListType(WordType(layers.ACTIVATIONS), "a list of activations", lone=True), "activations between the head's linear layers"
                 ),
                 "layers": Key(
-                    ListType(LayerType(_LAYERS), "a list of layers"),
-                    "all of them in order, where the file leaves two readings: [lstm, last, linear]",
+                    ListType(LayerType(), "a list of layers"),
+                    "all of them in order, where the file does not say it: [linear, relu, lstm, last, linear]",
                 ),
                 "reference": Key(TextType(), "a .npy file of the framework's own outputs for the samples, compared before anything is computed"),
                 "reference_tolerance": _APART,

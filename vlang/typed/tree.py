@@ -12,7 +12,8 @@ from typing import Literal
 
 from vlang.expression import Expression
 from vlang.text.source import Span
-from vlang.typed.types import Frames, Layer, Located, Pick, Target
+from vlang.typed.layers import Listed
+from vlang.typed.types import Frames, Located, Pick, Target
 
 Swept = tuple[tuple[str, str], ...]
 
@@ -34,7 +35,7 @@ class Network(Form):
     activation: Located[str] | None
     readout: Located[str] | None
     head: Located[tuple[str, ...]] | None
-    layers: Located[tuple[Layer, ...]] | None
+    layers: Located[tuple[Listed, ...]] | None
     reference: Located[str] | None
     reference_tolerance: Located[Fraction] | None
     vocabulary: Located[str] | None

@@ -281,33 +281,6 @@ class PickType(Type[Pick]):
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A layer of a network. name: of a linear layer's tensors without '.weight', where it is given."""
-
-    word: str
-    name: str | None
-    span: Span
-
-
-@dataclass(frozen=True)
-class LayerType(Type[Layer]):
-    words: tuple[str, ...]
-    wanted: str = 'a layer: a word such as lstm, or linear("fc")'
-
-    def convert(self, key: str, expr: s.Expr, params: Params) -> Layer:
-        match expr:
-            case s.Name(name=name) if name in self.words:
-                return Layer(name, None, expr.span)
-            case s.Call(name="linear", args=(s.Text(value=of),), keywords=()):
-                return Layer("linear", of, expr.span)
-            case s.Call(name="linear"):
-                raise SpecError(d.bad_arguments(expr.span, "linear", 'linear, or linear("fc") for the tensors fc.weight and fc.bias'))
-            case s.Name(name=name) | s.Call(name=name):
-                raise SpecError(d.wrong_word(expr.span, key, name, self.words))
-        raise self.fail(key, expr)
-
-
-@dataclass(frozen=True)
 class Target:
     """any, each, runner_up, random(seed), or a class."""
 

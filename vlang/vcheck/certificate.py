@@ -19,13 +19,16 @@ from flint import arb, ctx
 from safetensors import SafetensorError, safe_open
 
 from .errors import InvalidError, UnreadableError
-from .network import unroll
+from .layers import unroll
 from .proof import Proof
+from .reading import against_metadata, layers_in_words, of_version_2
 from .region import Region
 from .statement import BITS
 from .vectors import Array, exact, vector
 
-FORMAT = "rspec-certificate/2"
+FORMAT = "rspec-certificate/3"
+#: That of older releases, whose networks were all of one shape.
+FORMAT_2 = "rspec-certificate/2"
 #: How certificates split cushions that do not say it.
 CUSHIONS = 0.45, 1e-30
 LONGEST_HEADER = 100 * 2**20
@@ -105,7 +108,7 @@ def check(path: str, networks: dict[str, Network], spec: str | None = None, proc
         if text is None:
             raise UnreadableError("it is no certificate that vrun has saved")
         claim = strictly(text)
-        if claim["format"] != FORMAT:
+        if claim["format"] not in (FORMAT, FORMAT_2):
             raise ValueError(f"its format is {claim['format']!r}, not {FORMAT!r}")
         if metadata["digest"] != digest(text, arrays):
             raise InvalidError("its contents do not have the digest that it states")
@@ -117,6 +120,8 @@ def check(path: str, networks: dict[str, Network], spec: str | None = None, proc
 
 def _check(claim: dict[str, Any], arrays: dict[str, Array], networks: dict[str, Network], spec: str | None, processes: int) -> str:
     said = claim["network"]
+    if claim["format"] == FORMAT_2:
+        said = said | of_version_2(said)
     if said["sha256"] not in networks:
         raise InvalidError(f"it is about another network (sha256 {said['sha256']!r}, file {said.get('file')!r})")
     if spec is not None and claim["spec"]["sha256"] != hashlib.sha256(Path(spec).read_bytes()).hexdigest():
@@ -124,7 +129,7 @@ def _check(claim: dict[str, Any], arrays: dict[str, Array], networks: dict[str, 
     tensors, metadata = networks[said["sha256"]]
     x = input_of(claim["input"], arrays, tensors, said["embedding"])
     whole = region_of(claim, arrays, x)
-    nodes = unroll(tensors, said, len(x))
+    nodes = unroll(tensors, said, *x.shape)
     rows = margins(claim["label"], claim["against"], nodes[-1].width)
     share, least = claim.get("cushions", CUSHIONS)
     if not all(isinstance(v, float) and 0 < v < float("inf") for v in (share, least)):
@@ -133,7 +138,7 @@ def _check(claim: dict[str, Any], arrays: dict[str, Array], networks: dict[str, 
     for j, region in enumerate(pieces_of(claim["pieces"], arrays, whole)):
         own = {name.removeprefix(f"{j}."): a for name, a in arrays.items() if name.startswith(f"{j}.")}
         Proof(nodes, region, own, rows, split).prove(processes)
-    return in_words(claim, metadata, whole)
+    return in_words(claim, said, metadata, whole)
 
 
 def input_of(stated: dict[str, Any], arrays: dict[str, Array], tensors: dict[str, Array], embedding: Any) -> Array:
@@ -200,44 +205,20 @@ def covered(whole: Region, direction: Array, ends: list[tuple[float, float]]) ->
     return met and bool(reach >= high)
 
 
-def in_words(claim: dict[str, Any], metadata: dict[str, str], whole: Region) -> str:
+def in_words(claim: dict[str, Any], said: dict[str, Any], metadata: dict[str, str], whole: Region) -> str:
     """What is proved, and how the network was read. Raises InvalidError where its metadata says otherwise, and the claim does not say that."""
-    p, said, eps = claim["perturbation"], claim["network"], rational(claim["eps"])
+    p, eps = claim["perturbation"], rational(claim["eps"])
     moved = ", ".join(f"{k} ({down(rational(p['weights'][k]) * eps)})" for k in whole.radii)
     at_once = "" if whole.at_most >= len(whole.radii) else f", {whole.at_most} at once"
     inside = "" if p["clip"] is None else ", all numbers in [{:g}, {:g}]".format(*(float(rational(c, None)) for c in p["clip"]))
-    read_as = ", ".join(
-        f"{k} {said[k]}"
-        for k in ("prefix", "embedding", "cell", "layers", "bidirectional", "readout", "readout_activation", "head", "head_activations", "initial")
-        if k in said
-    )
     other = against_metadata(said, metadata)
     if other != said.get("overrides", {}):
         raise InvalidError(f"the network's metadata says {other}, and the certificate reads it otherwise without saying so")
     differs = f"; NOTE: read otherwise than its metadata says: {other}" if other else ""
     return (
         f"class {claim['label']} is not beaten by {claim['against']} while frames move by a {p['norm']}-norm of at most: {moved}{at_once}{inside}; "
-        f"read as {read_as}{differs}"
+        f"read as {layers_in_words(said)}{differs}"
     )
-
-
-def against_metadata(said: dict[str, Any], metadata: dict[str, str]) -> dict[str, str]:
-    """What the network's file says of itself, where it is read otherwise."""
-    wrong = {}
-    if metadata.get("readout", said["readout"]) != said["readout"]:
-        wrong["readout"] = metadata["readout"]
-    if "activation" in metadata and said["cell"].startswith("rnn") and said["cell"] != f"rnn_{metadata['activation']}":
-        wrong["activation"] = metadata["activation"]
-    if "head" in metadata:
-        try:
-            listed = json.loads(metadata["head"])
-        except ValueError:
-            listed = None
-        head = [str(x) for x in listed] if isinstance(listed, list) else metadata["head"].split("\n")
-        between = said["head_activations"]
-        if (head * len(between) if len(head) == 1 and len(between) > 1 else head) != between:
-            wrong["head"] = metadata["head"]
-    return wrong
 
 
 def down(value: Fraction) -> str:

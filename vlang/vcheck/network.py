@@ -1,10 +1,9 @@
-"""The network as a graph: torch.nn's RNN, GRU or LSTM over so many frames and a head of linear layers."""
+"""The network as a graph: its nodes, and the cells of torch.nn's RNN, GRU and LSTM, a frame at a time."""
 
 from __future__ import annotations
 
 import operator
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from flint import arb_mat
 
 from .errors import InvalidError
-from .vectors import ONE, ZERO, Array, Vector, diagonal, matrix, vector
+from .vectors import ZERO, Array, Vector, matrix, vector
 
 #: Elements start..stop of a node.
 Ref = tuple[int, int, int]
@@ -158,96 +157,3 @@ CELLS: Mapping[str, Cell] = MappingProxyType(
         "rnn_relu": Cell(1, ("h0",), rnn("relu")),
     }
 )
-
-
-#: What is read out of the last layer's frames.
-READOUTS = ("last", "last_frame", "mean", "max")
-#: Of the head, "none" for one that is not there.
-ACTIVATIONS = ("tanh", "relu", "sigmoid", "none")
-
-
-# -- the whole --------------------------------------------------------------------------------------------------------
-
-
-def unroll(tensors: dict[str, Array], claim: dict[str, Any], frames: int) -> list[Node]:
-    """The nodes of the network that is claimed; raises InvalidError where a tensor does not fit or has no role in it."""
-    graph, first, table = Graph(tensors), f"{claim['prefix']}weight_ih_l0", claim["embedding"]
-    well_formed(claim)
-    sequence = [[graph.add(f"frame {t}", graph.tensor(first).shape[1], frame=t)] for t in range(frames)]
-    if table is not None and (not re.fullmatch(r"(?i).*emb.*weight", table) or graph.tensor(table).shape[1:] != graph.tensor(first).shape[1:]):
-        raise InvalidError(f"{table!r} is no embedding of its inputs")
-    final: list[Ref] = []
-    for layer in range(claim["layers"]):
-        ways = [list(direction(graph, claim, layer, backwards, sequence)) for backwards in range(2 if claim["bidirectional"] else 1)]
-        final, sequence = (
-            [way[-1] for way in ways],
-            [list(refs) for refs in zip(*(way[:: -1 if k else 1] for k, way in enumerate(ways)), strict=True)],
-        )
-    final = head(graph, claim, read_out(graph, claim["readout"], sequence, final))
-    if set(tensors) - graph.used:
-        raise InvalidError(f"the network's tensor {min(set(tensors) - graph.used)!r} has no role in what is claimed")
-    return graph.nodes
-
-
-def well_formed(claim: dict[str, Any]) -> None:
-    cell, initial = claim["cell"], claim["initial"]
-    if len(set(claim["head"])) != len(claim["head"]):
-        raise InvalidError("a layer of its head is there twice")
-    if type(claim["layers"]) is not int or claim["layers"] < 1 or type(claim["bidirectional"]) is not bool:
-        raise InvalidError("its layers and directions are no number from 1 and no truth value")
-    if cell not in CELLS or claim["readout"] not in READOUTS:
-        raise InvalidError(f"cell {cell!r} with readout {claim['readout']!r} is not known")
-    known = CELLS[cell].states
-    if initial and (len(initial) != len(known) or any(n not in (k, claim["prefix"] + k) for n, k in zip(initial, known, strict=True))):
-        raise InvalidError(f"its initial states are not {list(known)}")
-
-
-def direction(graph: Graph, claim: dict[str, Any], layer: int, backwards: int, sequence: list[list[Ref]]) -> Iterator[Ref]:
-    """The outputs of one layer in one direction, in the order in which it meets the frames. sequence: a frame's inputs, from either direction."""
-    cell, prefix, end = claim["cell"], claim["prefix"], f"_l{layer}" + "_reverse" * backwards
-    s, inside = graph.tensor(f"{prefix}weight_hh{end}").shape[1], sum(r[2] for r in sequence[0])
-    step, state, ways = CELLS[cell].step(graph, Weights.of(graph, cell, prefix, end, inside, s)), [], 2 if claim["bidirectional"] else 1
-    for name in claim["initial"] or [None] * len(CELLS[cell].states):
-        start = np.zeros(s) if name is None else graph.tensor(name).reshape(claim["layers"] * ways, s)[layer * ways + backwards]
-        state.append(graph.add("initial state", s, bias=vector(start)))
-    for t in range(len(sequence))[:: -1 if backwards else 1]:
-        at = f"layer {layer}{' reverse' * backwards}, frame {t}, "
-        x = sequence[t][0] if len(sequence[t]) == 1 else graph.affine(at + "input", spread(sequence[t], np.eye(inside)))
-        state = step(at, x, state)
-        yield state[0]
-
-
-def read_out(graph: Graph, kind: str, sequence: list[list[Ref]], final: list[Ref]) -> list[Ref]:
-    """What the head reads of the last layer, for each direction."""
-    if kind == "last":
-        return final
-    if kind == "last_frame":
-        return sequence[-1]
-    if kind == "mean":
-        share = ONE / len(sequence)
-        return [graph.affine("mean", [(r, diagonal([share] * r[2])) for r in refs]) for refs in zip(*sequence, strict=True)]
-    return [largest_of(graph, list(refs)) for refs in zip(*sequence, strict=True)]
-
-
-def largest_of(graph: Graph, refs: list[Ref]) -> Ref:
-    """max(a, b) = a + relu(b - a), in a balanced tree."""
-    minus = diagonal([-ONE] * refs[0][2])
-    while len(refs) > 1:
-        gaps = ((a, graph.apply("gain", "relu", graph.affine("gap", [(b, None), (a, minus)]))) for a, b in zip(refs[::2], refs[1::2], strict=False))
-        refs = [graph.affine("maximum", [(a, None), (gap, None)]) for a, gap in gaps] + refs[len(refs) // 2 * 2 :]
-    return refs[0]
-
-
-def head(graph: Graph, claim: dict[str, Any], refs: list[Ref]) -> list[Ref]:
-    """The linear layers on top of what is read, each but the last with its activation; what is read may have one too."""
-    before = claim.get("readout_activation", "none")
-    if before not in ACTIVATIONS:
-        raise InvalidError(f"the activation {before!r} is not known")
-    refs = refs if before == "none" else [graph.apply(f"readout {before}", before, r) for r in refs]
-    for name, activation in zip(claim["head"], [*claim["head_activations"], "none"], strict=True):
-        weight = graph.tensor(f"{name}.weight")
-        if activation not in ACTIVATIONS or weight.shape != (len(weight), sum(r[2] for r in refs)):
-            raise InvalidError(f"the head's layer {name!r} does not fit")
-        y = graph.affine(f"head {name!r}", spread(refs, weight), graph.bias(f"{name}.bias", len(weight)))
-        refs = [y if activation == "none" else graph.apply(f"head {name!r} {activation}", activation, y)]
-    return refs

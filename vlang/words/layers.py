@@ -1,11 +1,118 @@
-"""What stands above the recurrent layers: how frames become one vector, and what is between linear layers."""
+"""Layers: what each word of `layers` reads and gives, the tensors it has, and what may be said of it."""
 
 from __future__ import annotations
 
-#: Over the top layer's frames. `last`: each direction's own final state, as torch's h_n; `last_frame`: what both directions say of the last frame,
-#: as torch's output[:, -1]. With one direction they are the same.
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+#: Kinds of settings: whole numbers, numbers, one number or one a channel, words.
+SettingKind = Literal["count", "number", "numbers", "word"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What may be said of a layer in parentheses. default: None where it must be said. least, above: bounds of numbers; words: of a word."""
+
+    kind: SettingKind
+    doc: str
+    default: int | float | str | None = None
+    least: int | None = None
+    above: int | None = None
+    words: tuple[str, ...] = ()
+
+
+def _nothing() -> Mapping[str, Any]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Layer:
+    """gives: what it makes of frames: other frames one by one or by windows, or one vector of all of them.
+
+    tensors, optional: the roles of its tensors by which it is known in a file, and of those that may be missing; shapes: their number of dimensions.
+    idle: tensors that do not matter to what it computes. nodes: of the graph, for each frame that it gives and part of it.
+    """
+
+    doc: str
+    gives: Literal["frames", "windows", "vector"] = "frames"
+    tensors: Mapping[str, int] = field(default_factory=_nothing)
+    optional: Mapping[str, int] = field(default_factory=_nothing)
+    idle: tuple[str, ...] = ()
+    settings: Mapping[str, Setting] = field(default_factory=_nothing)
+    nodes: int = 1
+
+
+_STEPS = {
+    "stride": Setting("count", "frames from one window to the next", 1, least=1),
+    "padding": Setting("count", "frames of zeros before the first and behind the last", 0, least=0),
+    "dilation": Setting("count", "frames from one tap to the next", 1, least=1),
+}
+_SIZE = Setting("count", "frames of a window", least=1)
+_STRIDE = Setting("count", "frames from one window to the next; 0: as many as the window has", 0, least=0)
+_EPS = Setting("number", "what is added to the variance", 1e-5, above=0)
+
+LAYERS: Mapping[str, Layer] = MappingProxyType(
+    {
+        "normalize": Layer(
+            "(x - mean) / std, number by number; eps is then in the units of x",
+            settings={
+                "mean": Setting("numbers", "of each channel, or of all"),
+                "std": Setting("numbers", "of each channel, or of all", above=0),
+            },
+            nodes=2,
+        ),
+        "linear": Layer("nn.Linear, frame by frame", tensors={"weight": 2}, optional={"bias": 1}),
+        "conv1d": Layer(
+            "nn.Conv1d over the frames, whose numbers are its channels",
+            "windows",
+            tensors={"weight": 3},
+            optional={"bias": 1},
+            settings=_STEPS | {"groups": Setting("count", "groups of channels that do not see one another", 1, least=1)},
+        ),
+        "batchnorm": Layer(
+            "nn.BatchNorm1d as it evaluates, with the running statistics",
+            tensors={"running_mean": 1, "running_var": 1},
+            optional={"weight": 1, "bias": 1},
+            idle=("num_batches_tracked",),
+            settings={"eps": _EPS},
+            nodes=2,
+        ),
+        "dropout": Layer("nothing, when a network is evaluated", nodes=0),
+        "avg_pool": Layer("nn.AvgPool1d over the frames", "windows", settings={"size": _SIZE, "stride": _STRIDE}),
+        "max_pool": Layer("nn.MaxPool1d over the frames", "windows", settings={"size": _SIZE, "stride": _STRIDE}),
+        "flatten": Layer(
+            "all frames, one after the other",
+            "vector",
+            settings={
+                "order": Setting(
+                    "word",
+                    "frames: frame by frame; channels: channel by channel, as torch flattens behind a Conv1d",
+                    "frames",
+                    words=("frames", "channels"),
+                )
+            },
+        ),
+        "relu": Layer("max(x, 0)"),
+        "tanh": Layer("tanh(x)"),
+        "sigmoid": Layer("1 / (1 + exp(-x))"),
+        "none": Layer("nothing", nodes=0),
+        "last": Layer("each direction's own final state, as torch's h_n", "vector", nodes=0),
+        "last_frame": Layer("what both directions say of the last frame, as torch's output[:, -1]", "vector", nodes=0),
+        "mean": Layer("the mean over the frames", "vector", nodes=0),
+        "max": Layer("the largest over the frames, number by number", "vector", nodes=0),
+        "add": Layer("the sum of what several branches give"),
+        "concat": Layer("what several branches give, one after the other", nodes=0),
+    }
+)
+#: Over the top layer's frames. With one direction `last` and `last_frame` are the same.
 READOUTS = ("last", "last_frame", "mean", "max")
-#: Between the head's linear layers, and before the first.
+#: Of one argument, number by number.
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "none")
-#: The other words of `layers`.
-EMBEDDING, LINEAR = "embedding", "linear"
+#: The table of tokens, in front of all layers.
+EMBEDDING = "embedding"
+#: Words of `layers` that join branches, each a list of layers: x + branch(x); the branches' values side by side.
+BRANCHING = ("residual", "concat")
+#: Those that only `layers` of certificates and plans say.
+JOINING = ("add", "concat")

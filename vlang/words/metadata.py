@@ -1,10 +1,13 @@
-"""What a safetensors file's metadata may say of the network in it: readout, activation, head, vocabulary, labels."""
+"""What a safetensors file's metadata may say of the network in it: layers, readout, activation, head, vocabulary, labels."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from vlang.words.layers import ACTIVATIONS, BRANCHING, EMBEDDING, JOINING, READOUTS
 
 
 def listed(metadata: Mapping[str, str], key: str) -> tuple[str, ...] | None:
@@ -23,12 +26,37 @@ def listed(metadata: Mapping[str, str], key: str) -> tuple[str, ...] | None:
 
 def overridden(reading: Mapping[str, Any], metadata: Mapping[str, str]) -> dict[str, str]:
     """What the metadata say, where a network is read otherwise because a spec says so."""
-    wrong = {}
-    if metadata.get("readout", reading["readout"]) != reading["readout"]:
-        wrong["readout"] = metadata["readout"]
-    if "activation" in metadata and reading["cell"].startswith("rnn") and reading["cell"] != f"rnn_{metadata['activation']}":
-        wrong["activation"] = metadata["activation"]
-    head, between = listed(metadata, "head"), tuple(reading["head_activations"])
+    words = [x["layer"] for x in reading["layers"]]
+    readouts = [k for k, word in enumerate(words) if word in READOUTS]
+    wrong = []
+    if "readout" in metadata and [metadata["readout"]] != [words[k] for k in readouts]:
+        wrong.append("readout")
+    if "activation" in metadata and any(word.startswith("rnn_") and word != f"rnn_{metadata['activation']}" for word in words):
+        wrong.append("activation")
+    head, between = listed(metadata, "head"), _between(words[readouts[-1] + 1 :] if readouts else words)
     if head is not None and (head * len(between) if len(head) == 1 and len(between) > 1 else head) != between:
-        wrong["head"] = metadata["head"]
-    return wrong
+        wrong.append("head")
+    if "layers" in metadata and not _same(_words_of(metadata["layers"]), [word for word in words if word not in JOINING]):
+        wrong.append("layers")
+    return {key: metadata[key] for key in wrong}
+
+
+def _between(words: Sequence[str]) -> tuple[str, ...]:
+    """The activations between linear layers, `none` where there is none."""
+    found: list[str] = []
+    for word in words:
+        if word == "linear":
+            found.append("none")
+        elif word in ACTIVATIONS and found:
+            found[-1] = word
+    return tuple(found[:-1])
+
+
+def _words_of(text: str) -> list[str]:
+    """The layers of a list as the language writes it, without an embedding, names, settings and what joins branches."""
+    bare = re.sub(r"\([^()\[\]]*\)", "", re.sub(r'"[^"]*"', "", text))
+    return [word for word in re.findall(r"[a-z_][a-z0-9_]*", bare) if word not in (EMBEDDING, *BRANCHING)]
+
+
+def _same(said: Sequence[str], read: Sequence[str]) -> bool:
+    return len(said) == len(read) and all(x == y or y.startswith(f"{x}_") for x, y in zip(said, read, strict=True))

@@ -43,7 +43,7 @@ def test_an_activation_of_what_is_read_out_is_proved_again(tmp_path: Path) -> No
     for method in ("planes", "quadratic"):
         said = ", layers = [gru, last, tanh, linear]"
         assert certify(tmp_path, "frames = all, norm = 2", method, said=said).certificate
-        assert "readout_activation tanh" in check(tmp_path)
+        assert "last -> tanh -> linear (prefix out.)" in check(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from tests.helpers import classifier
 from vlang.runtime.graph.concrete import logits
 from vlang.runtime.network.cells import CellWeights
-from vlang.runtime.network.unroll import Linear, Network
+from vlang.runtime.network.layers import Linear
 from vlang.words.layers import READOUTS
 
 MODULES = {
@@ -46,7 +47,7 @@ def test_forward_agrees_with_torch(cell: str, layers: int, bidirectional: bool, 
         suffix = f"_l{layer}" + ("_reverse" if reverse else "")
         return CellWeights(*(getattr(module, p + suffix).detach() for p in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")))
 
-    network = Network(
+    network = classifier(
         cell,
         tuple(tuple(weights(layer, d == 1) for d in range(directions)) for layer in range(layers)),
         tuple(tuple(tuple(v[layer * directions + d] for v in start) for d in range(directions)) for layer in range(layers)),

@@ -70,7 +70,7 @@ def test_activation_and_readout_come_from_metadata_or_the_spec(tmp_path: Path) -
 
     def read(extra: str) -> tuple[str, str]:
         a = compile_spec(spec(tmp_path, f'checkpoint = "net.safetensors" {extra}', 'inputs = "x.npy"')).queries[0].variants[0].network.architecture
-        return a.cell, a.readout
+        return a.layers[0].word, a.layers[1].word
 
     assert read("") == ("rnn_relu", "mean")
     assert read(", activation = tanh, readout = max") == ("rnn_tanh", "max")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor
 
 from tests.helpers import DTYPE, random_network
 from vlang.runtime.graph.concrete import logits
+from vlang.runtime.network.layers import Linear
 from vlang.runtime.network.normalize import normalized
 from vlang.runtime.network.unroll import Network
 from vlang.runtime.spectra.matrices import jacobians, recurrent
@@ -17,17 +20,15 @@ from vlang.words.cells import CELLS as WORDS
 
 def restarted(network: Network, layer: int, reverse: bool, state: Tensor) -> Network:
     """The network with another initial state there."""
-    s = network.layers[0][0].hidden
-    initial = [[list(d) for d in level] for level in network.initial]
-    initial[layer][int(reverse)] = list(state.split(s))
-    return Network(
-        network.cell,
-        network.layers,
-        tuple(tuple(tuple(d) for d in level) for level in initial),
-        network.head,
-        network.head_activations,
-        network.readout,
-    )
+    (stack,) = network.recurrent
+    initial = [list(level) for level in stack.initial]
+    initial[layer][int(reverse)] = state.split(stack.stack[0][0].hidden)
+    return replace(network, layers=(replace(stack, initial=tuple(map(tuple, initial))), *network.layers[1:]))
+
+
+def head(network: Network) -> Tensor:
+    (linear,) = (x for x in network.layers if isinstance(x, Linear))
+    return linear.weight
 
 
 @pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "gru"])
@@ -38,8 +39,8 @@ def test_products_of_jacobians_are_those_of_whole_runs(cell: str) -> None:
     x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), dtype=DTYPE)
     product = np.linalg.multi_dot(jacobians(network, x, 0, False, 4)[::-1])
     assert product.shape == (s * states, s * states)
-    by_logits = network.head[0].weight.numpy() @ product[:s]
-    start = torch.cat(network.initial[0][0])
+    by_logits = head(network).numpy() @ product[:s]
+    start = torch.cat(network.recurrent[0].initial[0][0])
     for k in range(s * states):
         step = torch.zeros_like(start)
         step[k] = 1e-5
@@ -52,7 +53,7 @@ def test_a_tanh_step_is_known_in_closed_form() -> None:
     """diag(1 - h^2) W."""
     network = random_network("rnn_tanh", n=2, s=5, seed=1)
     x = torch.randn(3, 2, generator=torch.Generator().manual_seed(0), dtype=DTYPE)
-    w, h = network.layers[0][0], torch.zeros(5, dtype=DTYPE)
+    w, h = network.recurrent[0].stack[0][0], torch.zeros(5, dtype=DTYPE)
     for found, y in zip(jacobians(network, x, 0, False, 2), x, strict=True):
         h = torch.tanh(w.ih @ y + w.bias_ih + w.hh @ h + w.bias_hh)
         assert np.allclose(found, ((1 - h * h)[:, None] * w.hh).numpy())
@@ -69,8 +70,8 @@ def test_layers_and_directions_see_what_lies_below(layer: int, reverse: bool) ->
     if layer == 0:
         return
     part = slice(3, 6) if reverse else slice(0, 3)
-    by_logits = network.head[0].weight[:, part].numpy() @ np.linalg.multi_dot(steps[::-1])
-    start = torch.cat(network.initial[1][int(reverse)])
+    by_logits = head(network)[:, part].numpy() @ np.linalg.multi_dot(steps[::-1])
+    start = torch.cat(network.recurrent[0].initial[1][int(reverse)])
     for k in range(3):
         step = torch.zeros_like(start)
         step[k] = 1e-5
@@ -90,12 +91,11 @@ def test_derived_networks_have_the_asked_radius(cell: str) -> None:
         assert abs(np.linalg.eigvals(after)).max() == pytest.approx(0.8)
         scale = after[0, 0] / before[0, 0]
         assert np.allclose(after, scale * before)
-    assert torch.equal(derived.layers[0][0].ih, network.layers[0][0].ih)
-    assert bool((normalized(zeroed(network), 0.8).layers[0][0].hh == 0).all())
+    assert torch.equal(derived.recurrent[0].stack[0][0].ih, network.recurrent[0].stack[0][0].ih)
+    assert bool((normalized(zeroed(network), 0.8).recurrent[0].stack[0][0].hh == 0).all())
 
 
 def zeroed(network: Network) -> Network:
-    from dataclasses import replace
-
-    layers = tuple(tuple(replace(w, hh=torch.zeros_like(w.hh)) for w in level) for level in network.layers)
-    return replace(network, layers=layers)
+    (stack,) = network.recurrent
+    weights = tuple(tuple(replace(w, hh=torch.zeros_like(w.hh)) for w in level) for level in stack.stack)
+    return replace(network, layers=(replace(stack, stack=weights), *network.layers[1:]))

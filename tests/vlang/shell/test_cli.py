@@ -102,7 +102,7 @@ def test_report(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (gate["end_line"], gate["end_column"]) == (9, gate["column"] + len('expect min(radius) > 0 because "so"'))
     (network,) = report["networks"]
     assert network["sha256"] == hashlib.sha256((world / "text.safetensors").read_bytes()).hexdigest()
-    assert (network["reading"]["cell"], network["reading"]["readout"]) == ("lstm", "last")
+    assert [x["layer"] for x in network["reading"]["layers"]] == ["lstm", "last", "linear"]
     assert gate["actual"].startswith("min(radius) = ")
 
 

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from tests.vlang.vcheck.certificates import OFFSET_ROW, ROWS, Arrays, certify, check, load, make_network, proved_by, refused, seal
-from vlang.vcheck import certificate, network, region
+from tests.vlang.vcheck.certificates import OFFSET_ROW, ROWS, Arrays, Claim, certify, check, load, make_network, proved_by, refused, seal
+from vlang.vcheck import certificate, region
+from vlang.vcheck import layers as network
 from vlang.vcheck.errors import InvalidError, UnreadableError
 from vlang.vcheck.statement import Statement
 
@@ -65,7 +66,7 @@ def test_every_lie_is_seen_by_the_check_of_its_unit(cell: str, method: str, tmp_
     arrays = {k: a * 100 if k.endswith((".multipliers", ".rest")) else a for k, a in arrays.items()}
     seal(tmp_path, claim, arrays)
     check(tmp_path, "m.cert")
-    nodes = network.unroll(certificate.read(str(tmp_path / "net.safetensors"))[0], claim["network"], len(arrays["input"]))
+    nodes = network.unroll(certificate.read(str(tmp_path / "net.safetensors"))[0], claim["network"], *arrays["input"].shape)
     rng, told = np.random.default_rng(0), Counter[str]()
     for what, lies in LIES.items():
         names = [name for name in sorted(arrays) if name.split(".")[-1] == what]
@@ -87,7 +88,7 @@ def test_every_class_has_to_be_beaten(method: str, tmp_path: Path) -> None:
     assert certify(tmp_path, "frames = all, norm = 2", method, m=2).certificate
     claim, arrays = load(tmp_path)
     claim["eps"] = str(certificate.rational(claim["eps"]) / 10)
-    nodes = network.unroll(certificate.read(str(tmp_path / "net.safetensors"))[0], claim["network"], 2)
+    nodes = network.unroll(certificate.read(str(tmp_path / "net.safetensors"))[0], claim["network"], *arrays["input"].shape)
     still = region.Region(arrays["input"], {}, None, 2, None, None, None, 0 * arrays["input"], (0.0, 0.0))
     low, middle, high = np.argsort([float(y) for y, _ in Statement(nodes, still, {}).boxes[-1]]).tolist()
     for against in ([low, high], [high, low], [high]):
@@ -99,13 +100,39 @@ def test_every_class_has_to_be_beaten(method: str, tmp_path: Path) -> None:
     check(tmp_path, "m.cert")
 
 
-@pytest.mark.parametrize("layers", [0, -1, True])
-def test_a_network_has_layers(layers: int) -> None:
-    """Without any, a head would read frames, and the weights of a layer would have no role."""
-    claim = {"prefix": "", "cell": "rnn_tanh", "layers": layers, "bidirectional": False, "readout": "mean", "initial": [], "embedding": None}
-    weights = {"weight_ih_l0": np.eye(2), "out.weight": np.eye(2)}
-    with pytest.raises(InvalidError, match="layers and directions"):
-        network.unroll(weights, claim | {"head": ["out"], "head_activations": []}, 3)
+STACK = {"layer": "rnn_tanh", "of": [-1], "prefix": "", "layers": 1, "directions": 1, "initial": []}
+HEAD = {"layer": "linear", "of": [-1], "prefix": "out."}
+
+
+@pytest.mark.parametrize(
+    ("lies", "why"),
+    [
+        *([STACK | {"layers": n}, "layers is"] for n in (0, -1, True, 1.0)),  # without any, a head would read frames, its weights without a role
+        (STACK | {"directions": 3}, "directions"),
+        (STACK | {"initial": ["out.weight"]}, "initial"),
+        (STACK | {"of": [0]}, "not known"),
+        (STACK | {"of": []}, "not known"),
+        (STACK | {"of": [-2]}, "not known"),
+        (STACK | {"layer": "rnn"}, "not known"),
+        (STACK | {"eps": 1.0}, "nothing else"),
+        ({k: v for k, v in STACK.items() if k != "initial"}, "nothing else"),
+        (HEAD, "twice"),
+    ],
+)
+def test_a_layer_is_what_it_says(lies: Claim, why: str) -> None:
+    weights = {"weight_ih_l0": np.eye(2), "weight_hh_l0": np.eye(2), "out.weight": np.eye(2)}
+    whole = [STACK, {"layer": "mean", "of": [0]}, HEAD | {"of": [1]}]
+    assert len(network.unroll(dict(weights), {"embedding": None, "layers": whole}, 3, 2)) == 3 + 1 + 3 * 2 + 1 + 1
+    with pytest.raises(InvalidError, match=why):
+        network.unroll(dict(weights), {"embedding": None, "layers": [lies, *whole[1:]]}, 3, 2)
+
+
+def test_the_margin_is_one_of_the_output() -> None:
+    """Not of whatever node happens to be the last."""
+    weights = {"weight_ih_l0": np.eye(2), "weight_hh_l0": np.eye(2), "out.weight": np.eye(2)}
+    layers = [STACK, {"layer": "last", "of": [0]}, HEAD | {"of": [1]}, {"layer": "none", "of": [1]}]
+    nodes = network.unroll(weights, {"embedding": None, "layers": layers}, 3, 2)
+    assert [term[0][0] for term in nodes[-1].terms] == [len(nodes) - 3]
 
 
 def test_a_tie_is_no_victory(tmp_path: Path) -> None:
@@ -140,7 +167,7 @@ def test_a_forged_proof_by_constants_is_refused(cell: str, tmp_path: Path) -> No
     assert certify(tmp_path, "frames = all, norm = 2", "quadratic").certificate
     claim, arrays = load(tmp_path)
     tensors = certificate.read(str(tmp_path / "net.safetensors"))[0]
-    nodes = network.unroll(tensors, claim["network"], 3)
+    nodes = network.unroll(tensors, claim["network"], *arrays["input"].shape)
     still = region.Region(arrays["input"], {}, None, 3, None, None, None, 0 * arrays["input"], (0.0, 0.0))
     values = [np.array([float(lo.mid()) for lo, _ in box]) for box in Statement(nodes, still, {}).boxes]
     asked = {r[0] for node in nodes for r in node.args}
@@ -166,7 +193,7 @@ def test_a_forged_motion_is_refused(cell: str, tmp_path: Path) -> None:
     make_network(tmp_path / "net.safetensors", cell, seed=3)
     assert certify(tmp_path, "frames = all, norm = 2", "planes", m=1).certificate
     claim, arrays = load(tmp_path)
-    nodes = network.unroll(certificate.read(str(tmp_path / "net.safetensors"))[0], claim["network"], 1)
+    nodes = network.unroll(certificate.read(str(tmp_path / "net.safetensors"))[0], claim["network"], *arrays["input"].shape)
     asked, far, curvature = {r[0] for node in nodes for r in node.args}, 1e10, 2e-8
     forged: Arrays = {"input": arrays["input"], f"0.{len(nodes) - 1}.multipliers": np.full((2, 1), 1e-5)}
     for i, node in enumerate(nodes):
@@ -218,7 +245,8 @@ def test_no_layer_of_the_head_is_there_twice(tmp_path: Path) -> None:
     make_network(tmp_path / "net.safetensors", "rnn")
     assert certify(tmp_path, "frames = all, norm = 2", "planes").certificate
     claim, arrays = load(tmp_path)
-    claim["network"] |= {"head": claim["network"]["head"] * 2, "head_activations": ["none"]}
+    *below, head = claim["network"]["layers"]
+    claim["network"]["layers"] = [*below, head, head | {"of": [len(below)]}]
     seal(tmp_path, claim, arrays)
     with pytest.raises(InvalidError, match="twice"):
         check(tmp_path, "m.cert")

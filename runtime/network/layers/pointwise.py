@@ -1,0 +1,123 @@
+"""Layers that treat every frame alone: linear ones, activations, and what scales numbers one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vlang.plan import LayerPlan
+from vlang.runtime.graph.nodes import Factor, GraphBuilder, Ref
+from vlang.runtime.network.layers.base import Get, Layer, Value, columns, needed
+
+
+@dataclass(frozen=True, eq=False)
+class Linear(Layer):
+    """shape: weight [out, in], bias [out]."""
+
+    weight: Tensor
+    bias: Tensor
+
+    @classmethod
+    def of(cls, plan: LayerPlan, get: Get) -> Linear:
+        weight, bias = needed(get, "weight"), get("bias")
+        return cls(weight, weight.new_zeros(len(weight)) if bias is None else bias)
+
+    def append(self, graph: GraphBuilder, *read: Value) -> Value:
+        return Value(tuple((graph.affine(*columns(parts, self.weight), bias=self.bias),) for parts in read[0].frames))
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        return {"weight": self.weight, "bias": self.bias}
+
+
+@dataclass(frozen=True)
+class Activation(Layer):
+    """op: a key of RELAXATIONS."""
+
+    op: str
+
+    @classmethod
+    def of(cls, plan: LayerPlan, get: Get) -> Activation:
+        return cls(plan.word)
+
+    def append(self, graph: GraphBuilder, *read: Value) -> Value:
+        return read[0].each(lambda ref: graph.apply(self.op, ref))
+
+
+@dataclass(frozen=True)
+class Identity(Layer):
+    """Dropout, when a network is evaluated."""
+
+    @classmethod
+    def of(cls, plan: LayerPlan, get: Get) -> Identity:
+        return cls()
+
+    def append(self, graph: GraphBuilder, *read: Value) -> Value:
+        return read[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Normalize(Layer):
+    """(x - mean) / std. shape: each [n] or []."""
+
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def of(cls, plan: LayerPlan, get: Get) -> Normalize:
+        return cls(*(torch.as_tensor(plan.setting(k), dtype=torch.float64) for k in ("mean", "std")))
+
+    def append(self, graph: GraphBuilder, *read: Value) -> Value:
+        mean, std = (x.to(graph.device, graph.dtype).expand(read[0].width) for x in (self.mean, self.std))
+        factor = Factor(torch.ones_like(std), std)
+        return _rescaled(graph, read[0], mean, factor, torch.zeros_like(std), torch.zeros_like(std))
+
+
+@dataclass(frozen=True, eq=False)
+class BatchNorm(Layer):
+    """(x - mean) / sqrt(variance + eps) weight + bias, with the running statistics. shape: each [n]."""
+
+    mean: Tensor
+    variance: Tensor
+    weight: Tensor
+    bias: Tensor
+    eps: float
+    affine: bool
+
+    @classmethod
+    def of(cls, plan: LayerPlan, get: Get) -> BatchNorm:
+        mean, variance = needed(get, "running_mean"), needed(get, "running_var")
+        weight, bias = get("weight"), get("bias")
+        return cls(
+            mean,
+            variance,
+            torch.ones_like(mean) if weight is None else weight,
+            torch.zeros_like(mean) if bias is None else bias,
+            plan.setting("eps"),
+            weight is not None,
+        )
+
+    def append(self, graph: GraphBuilder, *read: Value) -> Value:
+        factor = Factor(self.weight, self.variance, self.eps)
+        # Some frameworks multiply first and add bias - mean factor.
+        return _rescaled(graph, read[0], self.mean, factor, self.bias, (self.mean * factor.rounded).abs())
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        own = {"weight": self.weight, "bias": self.bias} if self.affine else {}
+        return {"running_mean": self.mean, "running_var": self.variance, **own}
+
+
+def _rescaled(graph: GraphBuilder, value: Value, mean: Tensor, factor: Factor, bias: Tensor, beside: Tensor) -> Value:
+    """(x - mean) factor + bias of every frame. beside: what float32 forward passes may add up besides."""
+
+    def of(parts: tuple[Ref, ...]) -> tuple[Ref, ...]:
+        centred = (
+            graph.affine(*columns(parts, torch.eye(value.width, dtype=graph.dtype, device=graph.device)), bias=-mean)
+            if len(parts) > 1
+            else (graph.affine((parts[0], None), bias=-mean))
+        )
+        return (graph.scaled(factor, centred, bias=bias, size=bias.abs() + beside),)
+
+    return Value(tuple(map(of, value.frames)))

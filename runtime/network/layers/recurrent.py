@@ -1,0 +1,71 @@
+"""A stack of recurrent layers of one cell, in one direction or two, as nn.RNN, nn.LSTM and nn.GRU hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vlang.plan import LayerPlan
+from vlang.runtime.graph.nodes import GraphBuilder, Ref
+from vlang.runtime.network.cells import CELLS, CellWeights
+from vlang.runtime.network.layers.base import Get, Layer, Value, join, needed
+from vlang.words.cells import CELLS as WORDS
+
+#: Of one layer and direction: one tensor [s] per state of the cell.
+States = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Recurrent(Layer):
+    """stack[l][d], initial[l][d]: the weights and the initial states of layer l, direction d (0 forward, 1 backward).
+
+    given: names of those states.
+    """
+
+    cell: str
+    stack: tuple[tuple[CellWeights, ...], ...]
+    initial: tuple[tuple[States, ...], ...]
+    given: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, plan: LayerPlan, get: Get) -> Recurrent:
+        layers, directions, given = (plan.setting(k) for k in ("layers", "directions", "initial"))
+
+        def cell(layer: int, reverse: int) -> CellWeights:
+            end = f"_l{layer}" + "_reverse" * reverse
+            ih, hh = needed(get, f"weight_ih{end}"), needed(get, f"weight_hh{end}")
+            biases = [get(f"bias_{part}{end}") for part in ("ih", "hh")]
+            return CellWeights(ih, hh, *(ih.new_zeros(ih.shape[0]) if b is None else b for b in biases))
+
+        stack = tuple(tuple(cell(layer, d) for d in range(directions)) for layer in range(layers))
+        like = stack[0][0].hh
+        start = [needed(get, name).reshape(layers * directions, plan.hidden) for name in given]
+        start = start or [like.new_zeros(layers * directions, plan.hidden)] * len(WORDS[plan.word].states)
+        initial = tuple(tuple(tuple(s[layer * directions + d] for s in start) for d in range(directions)) for layer in range(layers))
+        return cls(plan.word, stack, initial, given)
+
+    def append(self, graph: GraphBuilder, *read: Value) -> Value:
+        cell, sequence = CELLS[self.cell], read[0].frames
+        for weights, initial in zip(self.stack, self.initial, strict=True):
+            outputs: list[list[Ref]] = [[] for _ in sequence]
+            for direction, w in enumerate(weights):
+                state = tuple(graph.constant(v) for v in initial[direction])
+                for t in range(len(sequence))[:: -1 if direction else 1]:
+                    state = cell.step(graph, join(graph, sequence[t]), state, w)
+                    outputs[t].append(state[0])
+            sequence = tuple(map(tuple, outputs))
+        return Value(sequence, directions=len(self.stack[0]))
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        parts = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        weights = {
+            f"{part}_l{layer}{'_reverse' * d}": x
+            for layer, ways in enumerate(self.stack)
+            for d, w in enumerate(ways)
+            for part, x in zip(parts, (w.ih, w.hh, w.bias_ih, w.bias_hh), strict=True)
+        }
+        every = [direction for layer in self.initial for direction in layer]
+        return weights | {name: torch.stack([s[k] for s in every]) for k, name in enumerate(self.given)}

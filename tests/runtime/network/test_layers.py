@@ -1,0 +1,193 @@
+"""Graphs of layers beside torch: forward passes to 1e-12 in float64, and names that leave one reading or are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vlang.lower.spec import compile_spec
+from vlang.runtime.graph.concrete import logits
+from vlang.runtime.network import load
+from vlang.runtime.network.unroll import Network
+from vlang.text.source import Source
+
+M, N = 9, 4
+
+
+class Of(nn.Module):
+    """A function of what comes in."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+class Frames(nn.Module):
+    """A module over channels first, as torch's convolutions, pooling and batch normalisation are, on [batch, frames, channels]."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x.mT).mT if x.dim() == 3 else self.inner(x)  # type: ignore[no-any-return]
+
+
+class Rnn(nn.Module):
+    """A recurrent module's outputs; `final`: each direction's own last state instead."""
+
+    def __init__(self, inner: nn.Module, final: bool = False) -> None:
+        super().__init__()
+        self.inner, self.final = inner, final
+
+    def forward(self, x: Tensor) -> Tensor:
+        output, state = self.inner(x)
+        h = state[0] if isinstance(state, tuple) else state
+        return torch.cat(list(h[-2:] if self.inner.bidirectional else h[-1:]), 1) if self.final else output  # type: ignore[no-any-return]
+
+
+class Residual(nn.Module):
+    def __init__(self, branch: nn.Module) -> None:
+        super().__init__()
+        self.branch = branch
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.branch(x)  # type: ignore[no-any-return]
+
+
+class Side(nn.Module):
+    def __init__(self, *branches: nn.Module) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([b(x) for b in self.branches], -1)
+
+
+def last_frame() -> nn.Module:
+    return Of(lambda x: x[:, -1])
+
+
+def average() -> nn.Module:
+    return Of(lambda x: x.mean(1))
+
+
+def lstm(n: int, s: int, **more: bool) -> nn.Module:
+    return nn.LSTM(n, s, batch_first=True, **more)
+
+
+def gru(n: int, s: int, **more: bool) -> nn.Module:
+    return nn.GRU(n, s, batch_first=True, **more)
+
+
+#: What torch computes, and how a spec lists it.
+MODELS: dict[str, tuple[Callable[[], list[nn.Module]], str]] = {
+    "dense in front": (
+        lambda: [nn.Linear(N, 5), nn.ReLU(), Rnn(lstm(5, 6)), last_frame(), nn.Linear(6, 3)],
+        "[linear, relu, lstm, last_frame, linear]",
+    ),
+    "normalized": (
+        lambda: [Of(lambda x: (x - 0.5) / 0.25), Rnn(gru(N, 5)), last_frame(), nn.Linear(5, 3)],
+        "[normalize(mean = 0.5, std = 0.25), gru, last, linear]",
+    ),
+    "normalized by channel": (
+        lambda: [
+            Of(lambda x: (x - torch.arange(4.0).double()) / torch.tensor([1.0, 2, 3, 7]).double()),
+            Rnn(gru(N, 5)),
+            last_frame(),
+            nn.Linear(5, 3),
+        ],
+        "[normalize(mean = [0, 1, 2, 3], std = [1, 2, 3, 7]), gru, last, linear]",
+    ),
+    "two blocks": (
+        lambda: [Rnn(gru(N, 5, bidirectional=True)), nn.Linear(10, 6), nn.Tanh(), Rnn(lstm(6, 4)), last_frame(), nn.Linear(4, 3)],
+        "[gru, linear, tanh, lstm, last, linear]",
+    ),
+    "convolution": (
+        lambda: [Frames(nn.Conv1d(N, 6, 3, padding=1)), nn.ReLU(), Rnn(gru(6, 5, bidirectional=True)), average(), nn.Linear(10, 3)],
+        "[conv1d(padding = 1), relu, gru, mean, linear]",
+    ),
+    "strided groups": (
+        lambda: [Frames(nn.Conv1d(N, 6, 3, stride=2, padding=3, dilation=2, groups=2)), nn.Sigmoid(), Rnn(lstm(6, 5)), last_frame(), nn.Linear(5, 3)],
+        "[conv1d(stride = 2, padding = 3, dilation = 2, groups = 2), sigmoid, lstm, last, linear]",
+    ),
+    "pooled": (
+        lambda: [
+            Frames(nn.Conv1d(N, 5, 2)),
+            Frames(nn.MaxPool1d(2)),
+            nn.Dropout(),
+            Frames(nn.AvgPool1d(3, stride=1)),
+            nn.Flatten(),
+            nn.Linear(10, 3),
+        ],
+        "[conv1d, max_pool(size = 2), dropout, avg_pool(size = 3, stride = 1), flatten, linear]",
+    ),
+    "flattened by channel": (
+        lambda: [Frames(nn.Conv1d(N, 5, 3)), nn.ReLU(), Of(lambda x: x.mT), nn.Flatten(), nn.Linear(35, 6), nn.ReLU(), nn.Linear(6, 3)],
+        "[conv1d, relu, flatten(order = channels), linear, relu, linear]",
+    ),
+    "batch normalisation": (
+        lambda: [Rnn(gru(N, 6)), Frames(nn.BatchNorm1d(6)), nn.ReLU(), last_frame(), nn.Linear(6, 3), nn.BatchNorm1d(3, affine=False, eps=0.1)],
+        "[gru, batchnorm, relu, last, linear, batchnorm(eps = 0.1)]",
+    ),
+    "residual": (
+        lambda: [
+            nn.Linear(N, 6),
+            Residual(Rnn(lstm(6, 6))),
+            Residual(nn.Sequential(nn.Linear(6, 7), nn.Tanh(), nn.Linear(7, 6))),
+            average(),
+            nn.Linear(6, 3),
+        ],
+        "[linear, residual([lstm]), residual([linear, tanh, linear]), mean, linear]",
+    ),
+    "side by side": (
+        lambda: [Side(Rnn(lstm(N, 5), final=True), nn.Sequential(Rnn(gru(N, 4, bidirectional=True)), average())), nn.Linear(13, 3)],
+        "[concat([lstm, last], [gru, mean]), linear]",
+    ),
+    "directions kept through an activation": (
+        lambda: [Rnn(gru(N, 4, bidirectional=True), final=True), nn.ReLU(), nn.Linear(8, 3)],
+        "[gru, relu, last, linear]",
+    ),
+    "no recurrence": (lambda: [nn.Flatten(), nn.Linear(M * N, 8), nn.ReLU(), nn.Linear(8, 3)], "[flatten, linear, relu, linear]"),
+    "no head": (lambda: [Rnn(lstm(N, 3)), last_frame()], "[lstm, last]"),
+}
+
+
+def made(name: str, seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    model = nn.Sequential(*MODELS[name][0]()).double().eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return model
+
+
+def saved(name: str, folder: Path, seed: int = 0) -> nn.Sequential:
+    model = made(name, seed)
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "net.safetensors")
+    return model
+
+
+def read(folder: Path, layers: str) -> Network:
+    text = f'rspec 1\nnetwork net {{ checkpoint = "net.safetensors", layers = {layers} }}\ninput x {{ values = {[[0] * N] * M} }}\n'
+    text += "verify q { network = net, input = x, perturbation = { frames = all, norm = 2 }, eps = 1 }\n"
+    plan = compile_spec(Source(str(folder / "q.rspec"), text)).queries[0].variants[0].network
+    return load.network(plan, torch.float64, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_forward_agrees_with_torch(name: str, tmp_path: Path) -> None:
+    model, x = saved(name, tmp_path), torch.randn(5, M, N, dtype=torch.float64)
+    ours = logits(read(tmp_path, MODELS[name][1]).unroll(M), x)
+    assert torch.allclose(ours, model(x), rtol=0, atol=1e-12)

@@ -1,0 +1,272 @@
+"""The layers that a claim lists, one after the other, as nodes of the graph.
+
+A claim's layer is a record: `layer`, its word; `of`, the numbers of the layers that it reads, -1 for the input's frames; `prefix` of its tensors'
+names; and what is said of it. Every tensor must be used once, and every word that is said must be known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from flint import arb, ctx
+
+from .errors import InvalidError
+from .network import CELLS, Graph, Node, Ref, Weights, spread
+from .vectors import ONE, Array, Vector, diagonal, vector
+
+#: Bits of numbers that no float holds: those of values that do not move (statement.py).
+FACTOR_BITS = 512
+Said = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Value:
+    """Frames, each in parts one after the other. directions: 2 where they are what a forward and a backward reading say."""
+
+    frames: Sequence[Sequence[Ref]]
+    directions: int = 1
+
+    @property
+    def width(self) -> int:
+        return sum(r[2] - r[1] for r in self.frames[0])
+
+
+#: What a layer makes of what it reads: (graph, where it is, what is said of it, values) -> value.
+Layer = Callable[[Graph, str, Said, list[Value]], Value]
+
+
+def unroll(tensors: dict[str, Array], claim: Said, frames: int, width: int) -> list[Node]:
+    """The nodes of the network that is claimed; raises InvalidError where a tensor does not fit or has no role in it. width: numbers of a frame."""
+    graph, table = Graph(tensors), claim["embedding"]
+    start = Value([[graph.add(f"frame {t}", width, frame=t)] for t in range(frames)])
+    if table is not None and (not re.fullmatch(r"(?i).*emb.*weight", table) or graph.tensor(table).shape[1:] != (width,)):
+        raise InvalidError(f"{table!r} is no embedding of its inputs")
+    given: list[Value] = []
+    for k, said in enumerate(claim["layers"]):
+        word, of = said["layer"], said["of"]
+        if word not in LAYERS or not of or any(type(i) is not int or not -1 <= i < k for i in of):
+            raise InvalidError(f"layer {k}, {word!r} of {of}, is not known")
+        layer, settings = LAYERS[word]
+        if set(said) - {"layer", "of", "prefix"} != set(settings):
+            raise InvalidError(f"layer {k}, {word!r}, does not say {sorted(settings)} and nothing else")
+        given.append(layer(graph, f"layer {k}, {word}", said, [start if i < 0 else given[i] for i in of]))
+    (parts,) = given[-1].frames
+    output = joined(graph, "output", parts)
+    if output != (len(graph.nodes) - 1, 0, graph.nodes[-1].width) or not graph.nodes[-1].terms:  # the margin is one of the last node
+        graph.affine("output", [(output, None)])
+    if set(tensors) - graph.used:
+        raise InvalidError(f"the network's tensor {min(set(tensors) - graph.used)!r} has no role in what is claimed")
+    return graph.nodes
+
+
+def joined(graph: Graph, name: str, refs: Sequence[Ref]) -> Ref:
+    """One reference to several parts."""
+    return refs[0] if len(refs) == 1 else graph.affine(name, spread(refs, np.eye(sum(r[2] - r[1] for r in refs))))
+
+
+def whole(said: Said, name: str, least: int) -> int:
+    """A whole number that a layer says."""
+    value = said[name]
+    if type(value) is not int or value < least:
+        raise InvalidError(f"{said['layer']}: {name} is {value!r}")
+    return value
+
+
+def once(graph: Graph, said: Said, role: str) -> str:
+    """The name of a tensor that no layer has used yet."""
+    name = f"{said['prefix']}{role}"
+    if name in graph.used:
+        raise InvalidError(f"tensor {name!r} is used twice")
+    return name
+
+
+# -- recurrent layers -------------------------------------------------------------------------------------------------
+
+
+def recurrent(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
+    layers, directions, initial = whole(said, "layers", 1), whole(said, "directions", 1), said["initial"]
+    known, prefix = CELLS[said["layer"]].states, said["prefix"]
+    if directions > 2 or (initial and (len(initial) != len(known) or any(n not in (k, prefix + k) for n, k in zip(initial, known, strict=True)))):
+        raise InvalidError(f"{at}: its directions, or initial states {initial}, are not {list(known)}")
+    once(graph, said, "weight_hh_l0")
+    sequence = read[0].frames
+    for layer in range(layers):
+        ways = [list(direction(graph, f"{at} {layer}", said, layer, d, sequence)) for d in range(directions)]
+        sequence = [list(refs) for refs in zip(*(way[:: -1 if k else 1] for k, way in enumerate(ways)), strict=True)]
+    return Value(sequence, directions)
+
+
+def direction(graph: Graph, at: str, said: Said, layer: int, backwards: int, sequence: Sequence[Sequence[Ref]]) -> Iterator[Ref]:
+    """The outputs of one layer in one direction, in the order in which it meets the frames."""
+    cell, prefix, end, ways = said["layer"], said["prefix"], f"_l{layer}" + "_reverse" * backwards, said["directions"]
+    s, inside = graph.tensor(f"{prefix}weight_hh{end}").shape[1], sum(r[2] - r[1] for r in sequence[0])
+    step, state = CELLS[cell].step(graph, Weights.of(graph, cell, prefix, end, inside, s)), []
+    for name in said["initial"] or [None] * len(CELLS[cell].states):
+        start = np.zeros(s) if name is None else graph.tensor(name).reshape(said["layers"] * ways, s)[layer * ways + backwards]
+        state.append(graph.add("initial state", s, bias=vector(start)))
+    for t in range(len(sequence))[:: -1 if backwards else 1]:
+        here = f"{at}{' reverse' * backwards}, frame {t}, "
+        state = step(here, joined(graph, here + "input", sequence[t]), state)
+        yield state[0]
+
+
+# -- frame by frame ---------------------------------------------------------------------------------------------------
+
+
+def linear(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
+    (value,) = read
+    weight = graph.tensor(once(graph, said, "weight"))
+    if weight.shape != (len(weight), value.width):
+        raise InvalidError(f"{at} {said['prefix']!r} does not fit")
+    bias = graph.bias(f"{said['prefix']}bias", len(weight))
+    return Value([[graph.affine(f"{at} {said['prefix']!r}", spread(parts, weight), bias)] for parts in value.frames])
+
+
+def activation(op: str) -> Layer:
+    return lambda graph, at, said, read: replace(read[0], frames=[[graph.apply(at, op, r) for r in parts] for parts in read[0].frames])
+
+
+def identity(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
+    return read[0]
+
+
+def normalize(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
+    """(x - mean) / std."""
+    mean, std = (np.broadcast_to(np.asarray(said[k], dtype=np.float64), read[0].width) for k in ("mean", "std"))
+    if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
+        raise InvalidError(f"{at}: its mean and std are no numbers, the latter above 0")
+    return rescaled(graph, at, read[0], mean, quotients(vector(np.ones_like(std)), vector(std)), vector(np.zeros_like(std)))
+
+
+def batchnorm(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
+    """(x - mean) / sqrt(variance + eps) weight + bias."""
+    n, prefix, eps = read[0].width, said["prefix"], said["eps"]
+    mean, variance = graph.tensor(once(graph, said, "running_mean"), n), graph.tensor(f"{prefix}running_var", n)
+    weight = vector(graph.tensor(f"{prefix}weight", n)) if f"{prefix}weight" in graph.tensors else [ONE] * n
+    if type(eps) is not float or not eps > 0 or not (variance >= 0).all():
+        raise InvalidError(f"{at}: its variance and eps are no numbers above 0")
+    graph.used.add(f"{prefix}num_batches_tracked")
+    return rescaled(graph, at, read[0], mean, quotients(weight, vector(variance), eps), graph.bias(f"{prefix}bias", n))
+
+
+def quotients(above: Vector, below: Vector, under_root: float | None = None) -> Vector:
+    """above / below, or above / sqrt(below + under_root), to many bits."""
+    bits, ctx.prec = ctx.prec, FACTOR_BITS
+    found = [a / (b if under_root is None else (b + arb(under_root)).sqrt()) for a, b in zip(above, below, strict=True)]
+    ctx.prec = bits
+    return found
+
+
+def rescaled(graph: Graph, at: str, value: Value, mean: Array, factor: Vector, bias: Vector) -> Value:
+    frames, scale, shift = [], diagonal(factor), vector(-mean)
+    for parts in value.frames:
+        terms = [(parts[0], None)] if len(parts) == 1 else spread(parts, np.eye(value.width))
+        frames.append([graph.affine(at, [(graph.affine(f"{at}, centred", terms, shift), scale)], bias)])
+    return Value(frames)
+
+
+# -- several frames ---------------------------------------------------------------------------------------------------
+
+
+def conv1d(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
+    """Frame t of what it gives sees frames t stride + k dilation - padding, zeros where there are none."""
+    weight, frames = graph.tensor(once(graph, said, "weight")), read[0].frames
+    stride, padding, dilation, groups = (whole(said, k, least) for k, least in (("stride", 1), ("padding", 0), ("dilation", 1), ("groups", 1)))
+    if weight.ndim != 3 or len(weight) % groups or weight.shape[1] * groups != read[0].width:
+        raise InvalidError(f"{at}: its weight does not fit")
+    rows, columns, size = len(weight) // groups, weight.shape[1], weight.shape[2]
+    taps = np.zeros((size, len(weight), read[0].width))
+    for g in range(groups):
+        taps[:, g * rows : (g + 1) * rows, g * columns : (g + 1) * columns] = np.moveaxis(weight[g * rows : (g + 1) * rows], 2, 0)
+    bias, found = graph.bias(f"{said['prefix']}bias", len(weight)), []
+    for start in range(-padding, len(frames) + padding - dilation * (size - 1), stride):
+        seen = [(t, k) for k in range(size) if 0 <= (t := start + k * dilation) < len(frames)]
+        terms = [term for t, k in seen for term in spread(frames[t], taps[k])]
+        found.append([graph.affine(at, terms, bias) if terms else graph.add(at, len(weight), bias=bias)])
+    return Value(found)
+
+
+def pool(of: Callable[[Graph, list[Ref]], Ref]) -> Layer:
+    def layer(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
+        frames, size = read[0].frames, whole(said, "size", 1)
+        stride = whole(said, "stride", 0) or size
+        starts = range(0, len(frames) - size + 1, stride)
+        return replace(read[0], frames=[[of(graph, list(refs)) for refs in zip(*frames[t : t + size], strict=True)] for t in starts])
+
+    return layer
+
+
+def over_all(of: Callable[[Graph, list[Ref]], Ref]) -> Layer:
+    return lambda graph, at, said, read: Value([[of(graph, list(refs)) for refs in zip(*read[0].frames, strict=True)]])
+
+
+def mean_of(graph: Graph, refs: list[Ref]) -> Ref:
+    share = diagonal(quotients([ONE] * (refs[0][2] - refs[0][1]), [arb(len(refs))] * (refs[0][2] - refs[0][1])))
+    return graph.affine("mean", [(r, share) for r in refs])
+
+
+def largest_of(graph: Graph, refs: list[Ref]) -> Ref:
+    """max(a, b) = a + relu(b - a), in a balanced tree."""
+    minus = diagonal([-ONE] * (refs[0][2] - refs[0][1]))
+    while len(refs) > 1:
+        gaps = ((a, graph.apply("gain", "relu", graph.affine("gap", [(b, None), (a, minus)]))) for a, b in zip(refs[::2], refs[1::2], strict=False))
+        refs = [graph.affine("maximum", [(a, None), (gap, None)]) for a, gap in gaps] + refs[len(refs) // 2 * 2 :]
+    return refs[0]
+
+
+def last(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
+    """Each direction's own final state."""
+    frames = read[0].frames
+    return Value([[frames[-1][0], frames[0][1]]] if read[0].directions == 2 else [frames[-1]])
+
+
+def flatten(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
+    """Frame by frame, or channel by channel."""
+    frames, n = read[0].frames, read[0].width
+    if said["order"] == "frames":
+        return Value([[ref for parts in frames for ref in parts]])
+    if said["order"] != "channels":
+        raise InvalidError(f"{at}: its order is not known")
+    places = np.eye(n * len(frames)).reshape(n, len(frames), -1)
+    return Value([[graph.affine(at, [term for t, parts in enumerate(frames) for term in spread(parts, places[:, t].T)])]])
+
+
+def add(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
+    if len({(len(v.frames), v.width) for v in read}) > 1:
+        raise InvalidError(f"{at}: what it adds does not fit together")
+    frames = zip(*(v.frames for v in read), strict=True)
+    return Value([[graph.affine(at, [(joined(graph, f"{at}, input", parts), None) for parts in each])] for each in frames])
+
+
+def concat(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
+    return Value([[ref for parts in each for ref in parts] for each in zip(*(v.frames for v in read), strict=True)])
+
+
+_POOLED = ("size", "stride")
+#: By word: the layer, and what is said of it.
+LAYERS: Mapping[str, tuple[Layer, tuple[str, ...]]] = MappingProxyType(
+    {
+        **dict.fromkeys(CELLS, (recurrent, ("layers", "directions", "initial"))),
+        **{op: (activation(op), ()) for op in ("relu", "tanh", "sigmoid")},
+        "none": (identity, ()),
+        "dropout": (identity, ()),
+        "linear": (linear, ()),
+        "normalize": (normalize, ("mean", "std")),
+        "batchnorm": (batchnorm, ("eps",)),
+        "conv1d": (conv1d, ("stride", "padding", "dilation", "groups")),
+        "avg_pool": (pool(mean_of), _POOLED),
+        "max_pool": (pool(largest_of), _POOLED),
+        "last": (last, ()),
+        "last_frame": (lambda graph, at, said, read: Value([read[0].frames[-1]]), ()),
+        "mean": (over_all(mean_of), ()),
+        "max": (over_all(largest_of), ()),
+        "flatten": (flatten, ("order",)),
+        "add": (add, ()),
+        "concat": (concat, ()),
+    }
+)
