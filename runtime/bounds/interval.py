@@ -29,7 +29,8 @@ class Interval(Walk):
                 continue
             fused = through(rows, dense(term.weight, term.ref.width, total))
             source = self.nominal.graph.nodes[term.ref.node]
-            total = total + (self.region.unlifted({source.frame: fused}) if isinstance(source, Input) else _rows(fused, *self._box(term.ref)))
+            moved = self.region.unlifted({source.frame: fused}) if isinstance(source, Input) else _rows(fused, *self._box(term.ref))
+            total = self._where_moves(term.ref, total + moved, total)  # what rests is in the centre
         return total
 
     def forget(self) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vlang.plan import Architecture, LayerPlan
 from vlang.words.cells import CELLS
-from vlang.words.layers import LAYERS
+from vlang.words.layers import JOINING, LAYERS
 
 #: What is said of every layer, beside its settings.
 OWN = frozenset({"layer", "of", "prefix"})
@@ -20,7 +20,7 @@ def architecture(said: Mapping[str, Any], tensors: Mapping[str, Tensor], input_s
     """The architecture of a network with these tensors on frames of so many numbers. Raises ValueError or KeyError where they do not fit."""
     layers: list[LayerPlan] = []
     for k, x in enumerate(said["layers"]):
-        if not x["of"] or not all(type(i) is int and -1 <= i < k for i in x["of"]):
+        if not x["of"] or (len(x["of"]) > 1 and x["layer"] not in JOINING) or not all(type(i) is int and -1 <= i < k for i in x["of"]):
             raise ValueError(f"layer {k} reads {x['of']!r}")
         widths = [input_size if i < 0 else layers[i].width for i in x["of"]]
         layers.append(_layer(x, widths, tensors))

@@ -16,6 +16,7 @@ from safetensors.torch import save
 from vlang.plan import TextInput
 from vlang.runtime.network.load import named
 from vlang.runtime.queries.batches import Case, Loaded
+from vlang.words.layers import LAYERS
 
 #: Numbers that the checker reads.
 READ_BY_CHECKER = frozenset({"F64", "F32", "F16"})
@@ -81,7 +82,8 @@ def named_network(said: dict[str, Any], network: dict[str, str]) -> dict[str, An
 
 def _dtypes(checkpoint: str) -> set[str]:
     with safe_open(checkpoint, "pt") as held:
-        return {held.get_slice(name).get_dtype() for name in held.keys()}  # noqa: SIM118
+        idle = tuple(name for layer in LAYERS.values() for name in layer.idle)
+        return {held.get_slice(name).get_dtype() for name in held.keys() if not name.endswith(idle)}  # noqa: SIM118
 
 
 def statement(loaded: Loaded[Any], case: Case, eps: Fraction, checkpoint: str) -> dict[str, Any]:

@@ -176,7 +176,11 @@ class GraphBuilder:
         return self.scaled(Factor(one, one * len(refs)), *refs)
 
     def apply(self, op: str, *args: Ref) -> Ref:
-        """An elementwise nonlinearity; its arguments have one width."""
+        """An elementwise nonlinearity; its arguments have one width.
+
+        It reads no input itself: walks find an input's centre in the affine map that reads it.
+        """
+        args = tuple(self.affine((r, None)) if isinstance(self.nodes[r.node], Input) else r for r in args)
         if RELAXATIONS[op].arity != len(args) or len({r.width for r in args}) != 1:
             raise ValueError(f"{op} takes {RELAXATIONS[op].arity} arguments of one width, got widths {[r.width for r in args]}")
         return self._add(Nonlinear(op, args, args[0].width))

@@ -32,6 +32,8 @@ FORMAT_2 = "rspec-certificate/2"
 #: How certificates split cushions that do not say it.
 CUSHIONS = 0.45, 1e-30
 LONGEST_HEADER = 100 * 2**20
+#: A tensor of batch normalisations that only counts: whatever it holds, it is no part of what the network computes.
+IDLE = "num_batches_tracked"
 #: A checkpoint's tensors and metadata.
 Network = tuple[dict[str, Array], dict[str, str]]
 
@@ -43,7 +45,7 @@ def read(path: str) -> tuple[dict[str, Array], dict[str, str], str]:
     try:
         header(path)
         with safe_open(path, "numpy") as f:
-            found, metadata = {name: f.get_tensor(name) for name in f.keys()}, f.metadata() or {}  # noqa: SIM118
+            found, metadata = {name: f.get_tensor(name) for name in f.keys() if not name.endswith(IDLE)}, f.metadata() or {}  # noqa: SIM118
         if any(a.dtype.kind != "f" for a in found.values()):
             raise ValueError("an array of whole numbers")
         arrays = {name: a.astype(np.float64) for name, a in found.items()}

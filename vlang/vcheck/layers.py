@@ -49,7 +49,8 @@ def unroll(tensors: dict[str, Array], claim: Said, frames: int, width: int) -> l
     given: list[Value] = []
     for k, said in enumerate(claim["layers"]):
         word, of = said["layer"], said["of"]
-        if word not in LAYERS or not of or any(type(i) is not int or not -1 <= i < k for i in of):
+        several = len(of) > 1 and word in ("add", "concat")
+        if word not in LAYERS or not (len(of) == 1 or several) or any(type(i) is not int or not -1 <= i < k for i in of):
             raise InvalidError(f"layer {k}, {word!r} of {of}, is not known")
         layer, settings = LAYERS[word]
         if set(said) - {"layer", "of", "prefix"} != set(settings):
@@ -150,7 +151,6 @@ def batchnorm(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
     weight = vector(graph.tensor(f"{prefix}weight", n)) if f"{prefix}weight" in graph.tensors else [ONE] * n
     if type(eps) is not float or not eps > 0 or not (variance >= 0).all():
         raise InvalidError(f"{at}: its variance and eps are no numbers above 0")
-    graph.used.add(f"{prefix}num_batches_tracked")
     return rescaled(graph, at, read[0], mean, quotients(weight, vector(variance), eps), graph.bias(f"{prefix}bias", n))
 
 

@@ -60,6 +60,8 @@ class Graph:
         return self.add(name, width, terms=terms, bias=bias or [ZERO] * width)
 
     def apply(self, name: str, op: str, *args: Ref) -> Ref:
+        """A nonlinearity; the format has none that reads an input itself."""
+        args = tuple(r if self.nodes[r[0]].frame is None else self.affine(f"{name}, input", [(r, None)]) for r in args)
         return self.add(name, args[0][2] - args[0][1], op=op, args=args)
 
 

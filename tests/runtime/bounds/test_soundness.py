@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.helpers import DTYPE, ascend, points, quadratic, random_network, walked
+from tests.layers import random_layers
 from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.bounds.walk import Walk
 from vlang.runtime.graph.concrete import trajectory
-from vlang.runtime.graph.nodes import Affine, Constant, Graph, Input, Nonlinear
+from vlang.runtime.graph.nodes import Affine, Constant, Graph, GraphBuilder, Input, Nonlinear
 from vlang.runtime.network.unroll import Network
 from vlang.runtime.relaxations import RELAXATIONS, Plane, Planes, Rule
 from vlang.runtime.sets.ball import Ball
@@ -46,6 +47,8 @@ def problems(draw: st.DrawFn) -> tuple[Nominal, Ball, Callable[[Nominal, Ball], 
         initial=draw(st.booleans()),
         seed=draw(st.integers(0, 10**6)),
     )
+    if draw(st.booleans()):
+        network = random_layers(draw(st.integers(0, 10**6)), draw(st.integers(1, 3)), frames, 3, draw(st.sampled_from([0.3, 1.0, 3.0])))
     g = torch.Generator().manual_seed(draw(st.integers(0, 10**6)))
     x = torch.randn(2, frames, network.input_size, generator=g, dtype=DTYPE)
     eps = draw(st.sampled_from([1e-6, 1e-2, 0.1, 0.5, 3.0]))
@@ -65,11 +68,11 @@ def by_rule(rule: Rule) -> Callable[[Nominal, Ball], Walk]:
     return lambda nominal, ball: walked(nominal, ball, rule)
 
 
-def violations(nominal: Nominal, ball: Ball, bounds: Callable[[Nominal, Ball], Walk]) -> float:
+def violations(nominal: Nominal, ball: Ball, bounds: Callable[[Nominal, Ball], Walk], rows: Tensor | None = None) -> float:
     """How far any tried point leaves a box or an output row; at most 0 for sound bounds."""
     with torch.no_grad():
         relaxed = bounds(nominal, ball)
-        rows = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=DTYPE)
+        rows = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=DTYPE) if rows is None else rows
         uppers = relaxed.upper(nominal.graph.output, rows)
         worst = -float("inf")
         for x in points(nominal, ball, 24):
@@ -88,6 +91,30 @@ def violations(nominal: Nominal, ball: Ball, bounds: Callable[[Nominal, Ball], W
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_points_never_leave_a_bound(problem: tuple[Nominal, Ball, Callable[[Nominal, Ball], Walk]]) -> None:
     assert violations(*problem) <= 0
+
+
+def test_what_rests_below_the_output_counts_once() -> None:
+    """A row of the batch whose moved frame is read by nothing that the output is fused with, beside one whose frame is."""
+    for rule in (by_rule("constant"), by_rule("plane"), quadratic):
+        graph = GraphBuilder()
+        frames = [graph.input(t, 2) for t in range(2)]
+        eye = torch.eye(2, dtype=DTYPE)
+        first, second = (graph.apply("tanh", graph.affine((f, 2 * eye))) for f in frames)
+        whole = graph.build(graph.affine((first, eye), (second, eye), bias=torch.ones(2, dtype=DTYPE)))
+        x = torch.randn(2, 2, 2, generator=torch.Generator().manual_seed(0), dtype=DTYPE)
+        radii = torch.tensor([[0.1, 0.0], [0.0, 0.1]], dtype=DTYPE)
+        assert violations(Nominal.at(whole, x), Ball(radii, Fraction(2)), rule, torch.eye(2, dtype=DTYPE)) <= 0
+
+
+def test_a_nonlinearity_of_the_input_itself_is_bounded_where_the_input_is() -> None:
+    graph = GraphBuilder()
+    x = torch.tensor([[[3.0, -2.0]]], dtype=DTYPE)
+    whole = graph.build(graph.affine((graph.apply("relu", graph.input(0, 2)), torch.eye(2, dtype=DTYPE))))
+    for rule in (by_rule("constant"), by_rule("plane"), quadratic):
+        ball = Ball(torch.full((1, 1), 0.1, dtype=DTYPE), None)
+        assert violations(Nominal.at(whole, x), ball, rule, torch.eye(2, dtype=DTYPE)) <= 0
+        lo, hi = rule(Nominal.at(whole, x), ball).boxes[whole.output]
+        assert torch.allclose(torch.cat([lo, hi]), torch.tensor([[2.9, 0.0], [3.1, 0.0]], dtype=DTYPE), atol=1e-9)
 
 
 @pytest.mark.parametrize("op", ["tanh", "relu", "sigmoid_mul", "sigmoid_tanh", "cosigmoid_tanh"])

@@ -1,0 +1,124 @@
+"""Random graphs of layers, for tests: every word of vlang/words/layers.py, with recurrent stacks among them."""
+
+from __future__ import annotations
+
+import random
+
+import torch
+from torch import Tensor
+
+from vlang.plan import LayerPlan
+from vlang.runtime.network.layers import LAYERS, Layer
+from vlang.runtime.network.unroll import Network
+from vlang.words import layers as words
+from vlang.words.cells import CELLS
+
+#: Those that keep frames; the number of frames that they need.
+OVER_FRAMES = {"conv1d": 2, "avg_pool": 2, "max_pool": 2}
+DTYPE = torch.float64
+
+
+class Growing:
+    """A network that is added to, layer by layer, with random weights."""
+
+    def __init__(self, seed: int, n: int, frames: int, scale: float = 1.0) -> None:
+        self.choice, self.scale = random.Random(seed), scale
+        self.generator = torch.Generator().manual_seed(seed)
+        self.plans: list[LayerPlan] = []
+        self.layers: list[Layer] = []
+        self.n, self.width, self.frames = n, n, frames
+
+    def normal(self, *shape: int) -> Tensor:
+        return torch.randn(*shape, generator=self.generator, dtype=DTYPE) * self.scale
+
+    @property
+    def last(self) -> int:
+        return len(self.plans) - 1
+
+    def add(self, word: str, *of: int, width: int | None = None) -> None:
+        """A layer of random weights and settings, behind the last one unless it says of which."""
+        read = of or (self.last,)
+        gives = self.width if width is None else width
+        tensors = {k: v * (1.0 if k.startswith("running") else self.scale) for k, v in self._tensors(word, gives).items()}
+        settings = self._settings(word, gives)
+        plan = LayerPlan(word, read, gives, f"{len(self.plans)}.", tuple(tensors), tuple(settings.items()), settings.get("size", 2))
+        self.plans.append(plan)
+        self.layers.append(LAYERS[word].of(plan, tensors.get))
+        if word in OVER_FRAMES:
+            self.frames = plan.windows(self.frames)
+        elif word in words.READOUTS or word == "flatten":
+            self.frames = 1
+        self.width = gives
+
+    def _tensors(self, word: str, gives: int) -> dict[str, Tensor]:
+        n, w = self.width, self.normal
+        if word in CELLS:
+            s, rows = gives // 2, CELLS[word].rows * gives // 2
+            return {
+                name: x
+                for end in ("_l0", "_l0_reverse")
+                for name, x in (
+                    (f"weight_ih{end}", w(rows, n)),
+                    (f"weight_hh{end}", w(rows, s)),
+                    (f"bias_ih{end}", w(rows)),
+                    (f"bias_hh{end}", w(rows)),
+                )
+            }
+        match word:
+            case "linear":
+                return {"weight": w(gives, n), "bias": w(gives)}
+            case "conv1d":
+                return {"weight": w(gives, n, 2), "bias": w(gives)}
+            case "batchnorm":
+                return {"running_mean": w(n), "running_var": w(n).abs(), "weight": w(n), "bias": w(n)}
+        return {}
+
+    def _settings(self, word: str, gives: int) -> dict[str, object]:
+        if word in CELLS:
+            return {"layers": 1, "directions": 2, "initial": ()}
+        pick = self.choice.choice
+        drawn = {
+            "mean": tuple(self.choice.uniform(-1, 1) for _ in range(gives)),
+            "std": self.choice.uniform(0.3, 3),
+            "eps": pick([1e-5, 0.1]),
+            "stride": pick([1, 2]),
+            "padding": pick([0, 1]),
+            "dilation": 1 if self.frames < 3 else pick([1, 2]),
+            "groups": 1,
+            "size": 2,
+            "order": pick(["frames", "channels"]),
+        }
+        return {key: drawn[key] for key in words.LAYERS[word].settings}
+
+    def some(self, most: int) -> None:
+        """A few layers that keep frames frames."""
+        for _ in range(self.choice.randint(1, most)):
+            width = self.choice.randint(1, 3)
+            word = self.choice.choice(
+                ["linear", "normalize", "batchnorm", "conv1d", "avg_pool", "max_pool", "add", "concat", *words.ACTIVATIONS, *CELLS]
+            )
+            if word in OVER_FRAMES and self.frames < OVER_FRAMES[word]:
+                continue
+            before, own = self.last, self.width
+            if word in words.JOINING:
+                self.add("linear", width=own)
+                self.add(self.choice.choice(words.ACTIVATIONS))
+                self.add(word, before, self.last, width=own if word == "add" else 2 * own)
+            else:
+                self.add(word, width=2 * width if word in CELLS else width if word in ("linear", "conv1d") else own)
+
+    def network(self, classes: int) -> Network:
+        """With what is read out of the frames and a last linear layer."""
+        word = self.choice.choice([*words.READOUTS, "flatten"])
+        self.add(word, width=self.width * (self.frames if word == "flatten" else 1))
+        if self.choice.random() < 0.5:
+            self.add(self.choice.choice(words.ACTIVATIONS))
+        self.add("linear", width=classes)
+        return Network(tuple(self.layers), tuple(x.of for x in self.plans), self.n, classes)
+
+
+def random_layers(seed: int, n: int, frames: int, classes: int, scale: float = 1.0, most: int = 4) -> Network:
+    """A random graph of layers on so many frames of n numbers."""
+    found = Growing(seed, n, frames, scale)
+    found.some(most)
+    return found.network(classes)
