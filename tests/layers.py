@@ -13,9 +13,11 @@ from vlang.runtime.network.unroll import Network
 from vlang.words import layers as words
 from vlang.words.cells import CELLS
 
-#: Those that keep frames; the number of frames that they need.
+#: Frames that a window needs.
 OVER_FRAMES = {"conv1d": 2, "avg_pool": 2, "max_pool": 2}
 DTYPE = torch.float64
+#: Those that keep frames frames.
+MIDDLE = (*(word for word, layer in words.LAYERS.items() if layer.gives != "vector"), *CELLS)
 
 
 class Growing:
@@ -46,7 +48,7 @@ class Growing:
         self.layers.append(LAYERS[word].of(plan, tensors.get))
         if word in OVER_FRAMES:
             self.frames = plan.windows(self.frames)
-        elif word in words.READOUTS or word == "flatten":
+        elif word in words.LAYERS and words.LAYERS[word].gives == "vector":
             self.frames = 1
         self.width = gives
 
@@ -69,6 +71,8 @@ class Growing:
                 return {"weight": w(gives, n), "bias": w(gives)}
             case "conv1d":
                 return {"weight": w(gives, n, 2), "bias": w(gives)}
+            case "layernorm":
+                return {"weight": w(n), "bias": w(n)}
             case "batchnorm":
                 return {"running_mean": w(n), "running_var": w(n).abs(), "weight": w(n), "bias": w(n)}
         return {}
@@ -86,6 +90,7 @@ class Growing:
             "dilation": 1 if self.frames < 3 else pick([1, 2]),
             "groups": 1,
             "size": 2,
+            "slope": pick([0.01, 0.3]),
             "order": pick(["frames", "channels"]),
         }
         return {key: drawn[key] for key in words.LAYERS[word].settings}
@@ -94,13 +99,11 @@ class Growing:
         """A few layers that keep frames frames."""
         for _ in range(self.choice.randint(1, most)):
             width = self.choice.randint(1, 3)
-            word = self.choice.choice(
-                ["linear", "normalize", "batchnorm", "conv1d", "avg_pool", "max_pool", "add", "concat", *words.ACTIVATIONS, *CELLS]
-            )
+            word = self.choice.choice(MIDDLE)
             if word in OVER_FRAMES and self.frames < OVER_FRAMES[word]:
                 continue
             before, own = self.last, self.width
-            if word in words.JOINING:
+            if word in ("add", "concat"):
                 self.add("linear", width=own)
                 self.add(self.choice.choice(words.ACTIVATIONS))
                 self.add(word, before, self.last, width=own if word == "add" else 2 * own)
@@ -109,8 +112,13 @@ class Growing:
 
     def network(self, classes: int) -> Network:
         """With what is read out of the frames and a last linear layer."""
-        word = self.choice.choice([*words.READOUTS, "flatten"])
-        self.add(word, width=self.width * (self.frames if word == "flatten" else 1))
+        word = self.choice.choice([*words.READOUTS, "flatten", "attention"])
+        if word == "attention":
+            before, own = self.last, self.width
+            self.add("linear", width=1)
+            self.add(word, before, self.last, width=own)
+        else:
+            self.add(word, width=self.width * (self.frames if word == "flatten" else 1))
         if self.choice.random() < 0.5:
             self.add(self.choice.choice(words.ACTIVATIONS))
         self.add("linear", width=classes)

@@ -81,7 +81,7 @@ class Walk(ABC):
                     lo, hi = self._argument_box(node)
                     low, high = RELAXATIONS[node.op].range(lo, hi)
                     if self.nominal.deployed:
-                        error = rounding.deployed(torch.maximum(low.abs(), high.abs()), rounding.DEPLOYED_ROUNDINGS)
+                        error = self._deployed(node, (lo, hi), (low, high))
                         low, high = low - 2 * error, high + 2 * error
                     self._add_box(i, (low, high))
                     self._relax(i, node, (lo, hi))
@@ -200,9 +200,13 @@ class Walk(ABC):
         error = size * rounding.gamma(2 * node.width + self._roundings, size.dtype)
         if not self.nominal.deployed:
             return error
-        # How far a float32 value may be from the real one of the same arguments.
-        low, high = self.boxes[i]
-        return error + rounding.deployed(torch.maximum(low.abs(), high.abs()), rounding.DEPLOYED_ROUNDINGS)
+        return error + self._deployed(node, self._argument_box(node), self.boxes[i])
+
+    @staticmethod
+    def _deployed(node: Nonlinear, arguments: Arguments, box: Box) -> Tensor:
+        """How far a float32 value may be from the real one of the same arguments."""
+        size = RELAXATIONS[node.op].deployed(*arguments, torch.maximum(box[0].abs(), box[1].abs()))
+        return rounding.deployed(size, rounding.DEPLOYED_ROUNDINGS)
 
     # -- interval bounds --------------------------------------------------------------------------------------------
 

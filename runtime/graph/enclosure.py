@@ -16,6 +16,7 @@ from torch import Tensor
 from vlang.runtime import rounding
 from vlang.runtime.graph.nodes import Affine, Constant, Factor, Graph, Input, Node, Nonlinear, Ref
 from vlang.runtime.late import LateError, never
+from vlang.runtime.relaxations.curves import SELU_ALPHA, SELU_SCALE
 
 #: Bits to begin with, and to spend on every frame.
 BITS, BITS_A_FRAME = 128, 8
@@ -24,6 +25,10 @@ ONE, TWO = arb(1), arb(2)
 
 def _sigmoid(v: arb) -> arb:
     return (ONE + (v / TWO).tanh()) / TWO
+
+
+def _elu(y: arb, alpha: arb) -> arb:
+    return y.max(arb(0)) + alpha * y.min(arb(0)).expm1()
 
 
 #: The nonlinearities of runtime/relaxations, exactly.
@@ -35,6 +40,18 @@ FUNCTIONS: Mapping[str, Callable[..., arb]] = MappingProxyType(
         "sigmoid_mul": lambda v, z: _sigmoid(v) * z,
         "sigmoid_tanh": lambda v, z: _sigmoid(v) * z.tanh(),
         "cosigmoid_tanh": lambda v, z: _sigmoid(-v) * z.tanh(),
+        "softplus": lambda y: (ONE + y.exp()).log(),
+        "elu": lambda y: _elu(y, ONE),
+        "selu": lambda y: arb(SELU_SCALE) * _elu(y, arb(SELU_ALPHA)),
+        "silu": lambda y: y * _sigmoid(y),
+        "gelu": lambda y: y * (-y / TWO.sqrt()).erfc() / TWO,
+        "hardtanh": lambda y: y.max(-ONE).min(ONE),
+        "hardsigmoid": lambda y: ((y + 3) / 6).max(arb(0)).min(ONE),
+        "exp": lambda y: y.exp(),
+        "square": lambda y: y * y,
+        "reciprocal": lambda y: ONE / y,
+        "rsqrt": lambda y: y.rsqrt(),
+        "product": lambda x, y: x * y,
     }
 )
 

@@ -103,6 +103,10 @@ class Nonlinearity(ABC):
     def second(self, lo: Args, hi: Args) -> tuple[Interval, ...]:
         """Intervals that hold the second derivative by each argument alone on the box, kinks at its ends aside."""
 
+    def deployed(self, lo: Args, hi: Args, size: Tensor) -> Tensor:
+        """What roundings of a float32 implementation are relative to on a box; size: of the values there."""
+        return size
+
     def raised(self, *y: Tensor) -> Tensor:
         """What upper bounds are wanted of on `both` boxes: the function on each. shape: [..., 2, N]."""
         return self.value(*y)

@@ -201,9 +201,11 @@ def _along(v: Tensor, k: int, arity: int) -> Tensor:
 
 def _vertices(lo: Tensor, hi: Tensor, kinks: tuple[float, ...], count: int) -> Tensor:
     """Points from lo to hi, in order, kinks among them. shape: [count, 2, N]."""
-    share = torch.linspace(0, 1, count, dtype=lo.dtype, device=lo.device)[:, None, None]
+    share = torch.linspace(0, 1, count - (len(kinks) if len(kinks) > 1 else 0), dtype=lo.dtype, device=lo.device)[:, None, None]
     v = lo + share * (hi - lo)
     v[-1] = hi
+    if len(kinks) > 1:  # each beside the others, or at an end
+        return torch.cat([v, torch.stack([torch.minimum(torch.maximum(lo.new_tensor(k), lo), hi) for k in kinks])]).sort(0)[0]
     for kink in kinks:
         near = (v[1:-1] - kink).abs().argmin(0, keepdim=True) + 1
         v = torch.where((lo < kink) & (hi > kink), v.scatter(0, near, kink), v)

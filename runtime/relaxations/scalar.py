@@ -9,8 +9,9 @@ from torch import Tensor
 
 from vlang.runtime import elementary, rounding
 from vlang.runtime.relaxations import curvature
-from vlang.runtime.relaxations.base import Args, Nonlinearity, Plane, Planes, Rule
+from vlang.runtime.relaxations.base import Args, Nonlinearity, Rule
 from vlang.runtime.relaxations.curvature import Interval
+from vlang.runtime.relaxations.plain import Plain
 from vlang.runtime.relaxations.stationary import inside, sigmoid_edge, tanh_edge
 from vlang.runtime.relaxations.supporting import supporting_line
 
@@ -99,19 +100,13 @@ class Sigmoid(_Sigmoidal):
         return sigmoid_edge(torch.ones_like(slope), slope)
 
 
-class Relu(Nonlinearity):
+class Relu(Plain):
     """max(y, 0): the chord above; below, the steeper or the flatter tangent at the kink, whichever is higher at the centre."""
 
-    arity: ClassVar[int] = 1
-    flips: ClassVar[tuple[bool, ...]] = (False,)
     kinks: ClassVar[tuple[float, ...]] = (0.0,)
 
     def value(self, *y: Tensor) -> Tensor:
         return y[0].clamp(min=0)
-
-    def raised(self, *y: Tensor) -> Tensor:
-        """relu on the first box, minus relu on the second."""
-        return self.value(*y) * torch.tensor([[1.0], [-1.0]], dtype=y[0].dtype, device=y[0].device)
 
     def range(self, lo: Args, hi: Args) -> tuple[Tensor, Tensor]:
         return lo[0].clamp(min=0), hi[0].clamp(min=0)
@@ -136,14 +131,6 @@ class Relu(Nonlinearity):
         chord = (high.clamp(min=0) - low.clamp(min=0)) / torch.where(width > 0, width, torch.ones_like(width))
         return (torch.stack([torch.where(width > 0, chord, (high > 0).to(high)), (low + high > 0).to(low)]),)
 
-    def both(self, lo: Args, hi: Args) -> tuple[Args, Args]:
-        """The same box twice: relu has no symmetry, so the second slopes are those of the lower line itself."""
-        return (torch.stack([lo[0], lo[0]]),), (torch.stack([hi[0], hi[0]]),)
-
-    def planes_with(self, slopes: Args, both_lo: Args, both_hi: Args) -> Planes:
-        lo, hi, above, below = (both_lo[0][0],), (both_hi[0][0],), (slopes[0][0],), (slopes[0][1],)
-        return Planes(Plane(below, self.lower_offset(lo, hi, below)), Plane(above, self.upper_offset(lo, hi, above)))
-
     def maximiser(self, lo: Args, hi: Args, slopes: Args) -> Args:
         right = hi[0].clamp(min=0) - slopes[0] * hi[0] > lo[0].clamp(min=0) - slopes[0] * lo[0]
         return (torch.where(right, hi[0], lo[0]),)
@@ -154,6 +141,6 @@ class Relu(Nonlinearity):
     def gradient(self, *y: Tensor) -> Args:
         return ((y[0] > 0).to(y[0]),)
 
-    def second(self, lo: Args, hi: Args) -> tuple[Interval, ...]:
-        zero = torch.zeros_like(lo[0])
-        return ((zero, zero),)
+    def bend(self, lo: Tensor, hi: Tensor) -> Interval:
+        zero = torch.zeros_like(lo)
+        return zero, zero

@@ -19,7 +19,7 @@ from vlang.text.source import Span
 from vlang.typed.layers import Listed
 from vlang.typed.types import Located
 from vlang.words.cells import CELLS, STATED
-from vlang.words.layers import EMBEDDING, LAYERS, READOUTS
+from vlang.words.layers import EMBEDDING, JOINING, LAYERS, READOUTS
 
 #: So many choices of a module are tried.
 MOST_TRIED = 20_000
@@ -57,7 +57,7 @@ def slots(listed: Sequence[Listed], span: Span) -> tuple[Slot, ...]:
                 raise SpecError(d.layers_order(x.span, x.word, "a layer; an embedding stands in front of all others"))
             if x.branches:
                 ends = [chain(branch, at) for branch in x.branches]
-                found.append(Slot(x, (at, *ends) if x.word == "residual" else tuple(ends), "add" if x.word == "residual" else "concat"))
+                found.append(Slot(x, tuple(ends) if x.word == "concat" else (at, *ends), "add" if x.word == "residual" else x.word))
             else:
                 found.append(Slot(x, (at,), x.word))
             at = len(found) - 1
@@ -187,7 +187,7 @@ class _Tries:
         several = any(k >= 0 and given.several[k] for k in slot.of)
         kind = _kind(slot)
         if kind is None:
-            width = None if several and slot.word in ("add", "concat") else _plain(slot, widths)
+            width = None if several and slot.word in JOINING else _plain(slot, widths)
             if width is None:
                 self._stuck(i, f"{slot.listed.word} joins {' and '.join(map(str, widths))} numbers")
                 return
@@ -224,6 +224,8 @@ def _plain(slot: Slot, widths: Sequence[int]) -> int | None:
             return sum(widths)
         case "add":
             return widths[0] if len(set(widths)) == 1 else None
+        case "attention":
+            return widths[0] if widths[1] == 1 else None
     lengths = {len(x) for _, x in slot.listed.settings if isinstance(x, tuple)}
     return widths[0] if lengths <= {widths[0]} else None
 

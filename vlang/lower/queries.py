@@ -33,6 +33,7 @@ from vlang.typed import conditions
 from vlang.typed.tree import Ask, Attack, Bounds, Engine, Estimate, Gate, Network, Point, Query, Radius, Spectrum, Verify
 from vlang.typed.types import Located, Target
 from vlang.words.attacks import ATTACKS
+from vlang.words.layers import LAYERS
 
 
 def network(once: Once, form: Network, name: str, folder: Path) -> LoweredNetwork:
@@ -100,6 +101,10 @@ def _variant(once: Once, point: Point, form: Ask, folder: Path) -> Variant:
     target = once.attempt(lambda: _target(once, form.target, net))
     data = samples.data(once, form.input.value, net, folder)
     perturbation = sets.perturbation(once, form.perturbation.value, frames_of(data), isinstance(data, TextInput))
+    semantics, real = form.engine.value.semantics, [x.word for x in net.plan.architecture.layers if x.word in LAYERS and LAYERS[x.word].real]
+    if real and semantics.value == "deployed32":
+        why = f"float32 implementations of {real[0]} differ by more than roundings"
+        once(refuse, True, d.does_not_apply, semantics.span, "semantics = deployed32", why)
     if target is None:
         raise SpecError()
     base = Variant(point.swept, net.plan, data, perturbation, target, _engine(form.engine.value))

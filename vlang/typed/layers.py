@@ -20,6 +20,14 @@ from vlang.words.layers import BRANCHING, EMBEDDING, JOINING, LAYERS, Layer, Set
 WORDS = (EMBEDDING, *STATED, *(word for word in LAYERS if word not in JOINING), *BRANCHING)
 
 
+#: How layers with branches are written.
+EXAMPLES = {
+    "residual": "residual([linear, relu, linear]): x and what the branch makes of it, added",
+    "attention": "attention([linear, tanh, linear]): the frames' mean, weighted by the softmax of the branch's scores",
+    "concat": "concat([lstm], [gru])",
+}
+
+
 @dataclass(frozen=True)
 class Listed:
     """A layer of a network. name: of its tensors, without what comes behind the last dot, where it is given. branches: of what joins some."""
@@ -73,7 +81,7 @@ class LayerType(Type[Listed]):
 def usage(word: str) -> str:
     """How a layer is written."""
     if word in BRANCHING:
-        return "residual([linear, relu, linear]): x and what the branch makes of it, added" if word == "residual" else "concat([lstm], [gru])"
+        return EXAMPLES[word]
     layer = LAYERS.get(word, Layer(""))
     named = ['"name"'] if word not in LAYERS or layer.tensors else []
     examples = [

@@ -6,12 +6,8 @@ from collections.abc import Callable
 
 from flint import arb
 
+from .curves import CURVES, sigmoid
 from .vectors import ONE, ZERO, Interval, largest
-
-
-def sigmoid(v: arb) -> arb:
-    return 1 / (1 + (-v).exp())
-
 
 VALUES: dict[str, Callable[..., arb]] = {
     "tanh": lambda y: y.tanh(),
@@ -20,13 +16,19 @@ VALUES: dict[str, Callable[..., arb]] = {
     "sigmoid_mul": lambda v, z: sigmoid(v) * z,
     "sigmoid_tanh": lambda v, z: sigmoid(v) * z.tanh(),
     "cosigmoid_tanh": lambda v, z: sigmoid(-v) * z.tanh(),
+    "product": lambda x, y: x * y,
+    **{op: curve.value for op, curve in CURVES.items()},
     "identity": lambda y: y,
     "one": lambda y: ONE,
 }
 
 
 def value_range(op: str, box: list[Interval]) -> Interval:
-    """Functions of one argument all rise."""
+    """Functions of one argument that are no curves all rise."""
+    if op in CURVES:
+        return CURVES[op].range(*box[0])
+    if op == "product":
+        return times(*box)
     if len(box) == 1:
         return VALUES[op](box[0][0]), VALUES[op](box[0][1])
     v = mirrored(box[0]) if op == "cosigmoid_tanh" else box[0]

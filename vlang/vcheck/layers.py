@@ -17,7 +17,7 @@ from flint import arb, ctx
 
 from .errors import InvalidError
 from .network import CELLS, Graph, Node, Ref, Weights, spread
-from .vectors import ONE, Array, Vector, diagonal, vector
+from .vectors import ONE, Array, Vector, diagonal, matrix, vector
 
 #: Bits of numbers that no float holds: those of values that do not move (statement.py).
 FACTOR_BITS = 512
@@ -49,8 +49,8 @@ def unroll(tensors: dict[str, Array], claim: Said, frames: int, width: int) -> l
     given: list[Value] = []
     for k, said in enumerate(claim["layers"]):
         word, of = said["layer"], said["of"]
-        several = len(of) > 1 and word in ("add", "concat")
-        if word not in LAYERS or not (len(of) == 1 or several) or any(type(i) is not int or not -1 <= i < k for i in of):
+        fits = len(of) == 2 if word == "attention" else len(of) == 1 or word in ("add", "concat")
+        if word not in LAYERS or not fits or any(type(i) is not int or not -1 <= i < k for i in of):
             raise InvalidError(f"layer {k}, {word!r} of {of}, is not known")
         layer, settings = LAYERS[word]
         if set(said) - {"layer", "of", "prefix"} != set(settings):
@@ -170,6 +170,38 @@ def rescaled(graph: Graph, at: str, value: Value, mean: Array, factor: Vector, b
     return Value(frames)
 
 
+def leaky_relu(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
+    """slope x + relu(x) - slope relu(x)."""
+    slope = said["slope"]
+    if type(slope) is not float or not np.isfinite(slope):
+        raise InvalidError(f"{at}: its slope is no number")
+
+    def of(ref: Ref) -> Ref:
+        part, n = graph.apply(f"{at}, relu", "relu", ref), ref[2] - ref[1]
+        return graph.affine(at, [(ref, diagonal([arb(slope)] * n)), (part, None), (part, diagonal([arb(-slope)] * n))])
+
+    return replace(read[0], frames=[[of(r) for r in parts] for parts in read[0].frames])
+
+
+def layernorm(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
+    """(x - mean) / sqrt(variance + eps) weight + bias, over the numbers of a frame."""
+    n, prefix, eps, frames = read[0].width, said["prefix"], said["eps"], []
+    weight, bias = diagonal(vector(graph.tensor(once(graph, said, "weight"), n))), graph.bias(f"{prefix}bias", n)
+    if type(eps) is not float or not eps > 0:
+        raise InvalidError(f"{at}: its eps is no number above 0")
+    row, column, share = matrix(np.ones((1, n))), matrix(np.ones((n, 1))), diagonal(quotients([ONE], [arb(n)]))
+    for t, parts in enumerate(read[0].frames):
+        here = f"{at}, frame {t}, "
+        x = joined(graph, here + "input", parts)
+        mean = graph.affine(here + "mean", [(graph.affine(here + "sum", [(x, row)]), share)])
+        centred = graph.affine(here + "centred", [(x, None), (mean, matrix(-np.ones((n, 1))))])
+        squares = graph.affine(here + "squares", [(graph.apply(here + "square", "square", centred), row)])
+        variance = graph.affine(here + "variance", [(squares, share)], [arb(eps)])
+        scale = graph.affine(here + "scale", [(graph.apply(here + "root", "rsqrt", variance), column)])
+        frames.append([graph.affine(here + "output", [(graph.apply(here + "product", "product", centred, scale), weight)], bias)])
+    return Value(frames)
+
+
 # -- several frames ---------------------------------------------------------------------------------------------------
 
 
@@ -243,16 +275,39 @@ def add(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
     return Value([[graph.affine(at, [(joined(graph, f"{at}, input", parts), None) for parts in each])] for each in frames])
 
 
+def attention(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
+    """The sum of the frames times 1 / (1 + sum over the others of exp(s_j - s_t)), s the scores."""
+    if read[1].width != 1 or len(read[0].frames) != len(read[1].frames):
+        raise InvalidError(f"{at}: it needs one score a frame")
+    frames, scores = ([joined(graph, f"{at}, input", parts) for parts in v.frames] for v in read)
+    if len(frames) == 1:
+        return Value([read[0].frames[0]])
+    n, others = frames[0][2] - frames[0][1], len(frames) - 1
+    eye, row, column, weighted = np.eye(others), matrix(np.ones((1, others))), matrix(np.ones((n, 1))), []
+    for t, frame in enumerate(frames):
+        here = f"{at}, frame {t}, "
+        rest = [s for j, s in enumerate(scores) if j != t]
+        terms = [(s, matrix(eye[:, k : k + 1])) for k, s in enumerate(rest)] + [(scores[t], matrix(-np.ones((others, 1))))]
+        total = graph.affine(here + "total", [(graph.apply(here + "exp", "exp", graph.affine(here + "ahead", terms)), row)], [ONE])
+        share = graph.affine(here + "share", [(graph.apply(here + "inverse", "reciprocal", total), column)])
+        weighted.append(graph.apply(here + "weighted", "product", frame, share))
+    return Value([[graph.affine(at, [(w, None) for w in weighted])]])
+
+
 def concat(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
     return Value([[ref for parts in each for ref in parts] for each in zip(*(v.frames for v in read), strict=True)])
 
 
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus", "hardtanh", "hardsigmoid")
 _POOLED = ("size", "stride")
 #: By word: the layer, and what is said of it.
 LAYERS: Mapping[str, tuple[Layer, tuple[str, ...]]] = MappingProxyType(
     {
         **dict.fromkeys(CELLS, (recurrent, ("layers", "directions", "initial"))),
-        **{op: (activation(op), ()) for op in ("relu", "tanh", "sigmoid")},
+        **{op: (activation(op), ()) for op in ACTIVATIONS},
+        "leaky_relu": (leaky_relu, ("slope",)),
+        "layernorm": (layernorm, ("eps",)),
+        "attention": (attention, ()),
         "none": (identity, ()),
         "dropout": (identity, ()),
         "linear": (linear, ()),

@@ -9,17 +9,22 @@ import numpy as np
 from flint import arb, arb_mat
 
 from .balls import Balls
+from .curves import CURVES
 from .functions import VALUES, mirrored
 from .vectors import ONE, ZERO, Interval, Vector, diagonal, largest, norm2, total
 
 #: Cells along an argument on which parabolas are bounded, for one argument and for two; any number is sound.
 CELLS = {1: 64, 2: 16}
 #: Nonlinearities as products of a function of each argument.
-FACTORS = {"sigmoid_mul": ("sigmoid", "identity"), "sigmoid_tanh": ("sigmoid", "tanh")}
+FACTORS = {"sigmoid_mul": ("sigmoid", "identity"), "sigmoid_tanh": ("sigmoid", "tanh"), "product": ("identity", "identity")}
+#: Where second derivatives jump.
+KINKS: dict[str, tuple[arb, ...]] = {"relu": (ZERO,), "elu": (ZERO,), "selu": (ZERO,), "hardtanh": (-ONE, ONE), "hardsigmoid": (arb(-3), arb(3))}
 
 
 def second(op: str, lo: arb, hi: arb) -> Interval:
     """The range of a factor's second derivative, kinks aside. tanh'' = -2 t (1 - t^2) turns where t^2 = 1/3; sigma(y) = 1/2 + 1/2 tanh(y / 2)."""
+    if op in CURVES:
+        return CURVES[op].bend_range(lo, hi)
     if op == "sigmoid":
         low, high = second("tanh", lo / 2, hi / 2)
         return low / 8, high / 8
@@ -48,7 +53,7 @@ def is_under(op: str, box: list[Interval], centre: Vector, stated: Vector, sign:
     axes: list[Vector] = []
     for kind, (lo, hi), cells in zip(factors, ends, (CELLS[len(box)], CELLS[2] if len(box) == 2 else 1), strict=True):
         y = [lo + (hi - lo) * k / cells for k in range(cells)] + [hi]
-        axes.append(sorted([*y, ZERO], key=float) if kind == "relu" and lo < 0 and hi > 0 else y)
+        axes.append(sorted([*y, *(x for x in KINKS.get(kind, ()) if lo < x < hi)], key=float))
     p, q = ([VALUES[kind](v) for v in y] for kind, y in zip(factors, axes, strict=True))
     dv, dz = ([v - c for v in y] for y, c in zip(axes, [*centre, ZERO], strict=False))
     left = [[sign * x, -sign * (a * v + offset + vv * d * d / 2), -ONE, -sign * vz * d] for x, v, d in zip(p, axes[0], dv, strict=True)]

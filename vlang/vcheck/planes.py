@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from flint import arb
 
-from .functions import mirrored, sigmoid
+from .curves import CURVES, sigmoid
+from .functions import mirrored
 from .vectors import HALF, ONE, ZERO, Interval, Vector, largest
 
 
@@ -58,6 +59,10 @@ def is_below(op: str, box: list[Interval], slopes: Vector, top: arb, sign: int) 
     if op in ("tanh", "sigmoid"):  # sigma(y) = 1/2 + 1/2 tanh(y / 2)
         half = HALF if op == "sigmoid" else ONE
         return bool(half * top_of_tanh(ONE, a / half**2, *(half * x for x in (v if sign > 0 else mirrored(v)))) + sign * (1 - half) <= top)
+    if op in CURVES:
+        return bool(CURVES[op].top(a, *v, sign) <= top)
+    if op == "product":  # linear in each argument: the extremes are at corners
+        return bool(largest(sign * (x * y - a * x - b * y) for x in v for y in z) <= top)
     if op == "cosigmoid_tanh":
         return is_below("sigmoid_tanh", [mirrored(v), z], [-a, b], top, sign)
     if op not in ("sigmoid_mul", "sigmoid_tanh"):

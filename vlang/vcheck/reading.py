@@ -9,7 +9,7 @@ from typing import Any
 
 READOUTS = ("last", "last_frame", "mean", "max")
 #: Between linear layers.
-ACTIVATIONS = ("tanh", "relu", "sigmoid")
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus", "hardtanh", "hardsigmoid")
 
 
 def of_version_2(said: dict[str, Any]) -> dict[str, Any]:
@@ -76,6 +76,6 @@ def between_linears(words: Sequence[str]) -> list[str]:
 def same(text: str, words: Sequence[str]) -> bool:
     """Whether a list in the language names these layers: without names and settings in parentheses, an embedding and what joins branches."""
     bare = re.sub(r"\([^()\[\]]*\)", "", re.sub(r'"[^"]*"', "", text))
-    listed = [x for x in re.findall(r"[a-z_][a-z0-9_]*", bare) if x not in ("embedding", "residual", "concat")]
-    read = [x for x in words if x not in ("add", "concat")]
+    listed = [x for x in re.findall(r"[a-z_][a-z0-9_]*", bare) if x not in ("embedding", "residual", "attention", "concat")]
+    read = [x for x in words if x not in ("add", "attention", "concat")]
     return len(listed) == len(read) and all(x == y or y.startswith(f"{x}_") for x, y in zip(listed, read, strict=True))

@@ -32,7 +32,8 @@ class Layer:
     """gives: what it makes of frames: other frames one by one or by windows, or one vector of all of them.
 
     tensors, optional: the roles of its tensors by which it is known in a file, and of those that may be missing; shapes: their number of dimensions.
-    idle: tensors that do not matter to what it computes. nodes: of the graph, for each frame that it gives and part of it.
+    idle: tensors that do not matter to what it computes. nodes: of the graph, for each frame that it gives and part of it. real: whether float32
+    implementations differ by more than roundings of one another.
     """
 
     doc: str
@@ -42,6 +43,7 @@ class Layer:
     idle: tuple[str, ...] = ()
     settings: Mapping[str, Setting] = field(default_factory=_nothing)
     nodes: int = 1
+    real: bool = False
 
 
 _STEPS = {
@@ -79,6 +81,14 @@ LAYERS: Mapping[str, Layer] = MappingProxyType(
             settings={"eps": _EPS},
             nodes=2,
         ),
+        "layernorm": Layer(
+            "nn.LayerNorm of each frame: (x - mean) / sqrt(variance + eps) weight + bias",
+            tensors={"weight": 1},
+            optional={"bias": 1},
+            settings={"eps": _EPS},
+            nodes=11,
+            real=True,
+        ),
         "dropout": Layer("nothing, when a network is evaluated", nodes=0),
         "avg_pool": Layer("nn.AvgPool1d over the frames", "windows", settings={"size": _SIZE, "stride": _STRIDE}),
         "max_pool": Layer("nn.MaxPool1d over the frames", "windows", settings={"size": _SIZE, "stride": _STRIDE}),
@@ -97,22 +107,33 @@ LAYERS: Mapping[str, Layer] = MappingProxyType(
         "relu": Layer("max(x, 0)"),
         "tanh": Layer("tanh(x)"),
         "sigmoid": Layer("1 / (1 + exp(-x))"),
+        "leaky_relu": Layer("max(x, 0) + slope min(x, 0)", settings={"slope": Setting("number", "of the part below 0", 0.01)}, nodes=2),
+        "elu": Layer("x above 0, exp(x) - 1 below"),
+        "selu": Layer("elu with torch's two constants"),
+        "gelu": Layer("x Phi(x), Phi the normal distribution's; not its approximation by tanh"),
+        "silu": Layer("x / (1 + exp(-x))"),
+        "softplus": Layer("log(1 + exp(x))"),
+        "hardtanh": Layer("x between -1 and 1"),
+        "hardsigmoid": Layer("x / 6 + 1/2 between 0 and 1"),
         "none": Layer("nothing", nodes=0),
         "last": Layer("each direction's own final state, as torch's h_n", "vector", nodes=0),
         "last_frame": Layer("what both directions say of the last frame, as torch's output[:, -1]", "vector", nodes=0),
         "mean": Layer("the mean over the frames", "vector", nodes=0),
         "max": Layer("the largest over the frames, number by number", "vector", nodes=0),
         "add": Layer("the sum of what several branches give"),
+        "attention": Layer(
+            "the mean of the frames, weighted by the softmax of scores: attention([linear, tanh, linear])", "vector", nodes=0, real=True
+        ),
         "concat": Layer("what several branches give, one after the other", nodes=0),
     }
 )
 #: Over the top layer's frames. With one direction `last` and `last_frame` are the same.
 READOUTS = ("last", "last_frame", "mean", "max")
 #: Of one argument, number by number.
-ACTIVATIONS = ("relu", "tanh", "sigmoid", "none")
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus", "hardtanh", "hardsigmoid", "none")
 #: The table of tokens, in front of all layers.
 EMBEDDING = "embedding"
-#: Words of `layers` that join branches, each a list of layers: x + branch(x); the branches' values side by side.
-BRANCHING = ("residual", "concat")
-#: Those that only `layers` of certificates and plans say.
-JOINING = ("add", "concat")
+#: Words of `layers` with branches, each a list of layers: x + branch(x); the frames of x by the branch's scores; what branches give, side by side.
+BRANCHING = ("residual", "attention", "concat")
+#: The layers that these are, of several things that are read.
+JOINING = ("add", "attention", "concat")

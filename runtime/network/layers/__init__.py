@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 from vlang.runtime.network.cells import CELLS
 from vlang.runtime.network.layers.base import Get, Layer, Value, join
-from vlang.runtime.network.layers.frames import Add, Concat, Conv1d, Flatten, Pool, Readout
-from vlang.runtime.network.layers.pointwise import Activation, BatchNorm, Identity, Linear, Normalize
+from vlang.runtime.network.layers.frames import Add, Attention, Concat, Conv1d, Flatten, Pool, Readout
+from vlang.runtime.network.layers.pointwise import Activation, BatchNorm, Identity, LayerNorm, LeakyRelu, Linear, Normalize
 from vlang.runtime.network.layers.recurrent import Recurrent
 from vlang.words.layers import ACTIVATIONS, READOUTS
 
@@ -21,12 +21,15 @@ LAYERS: Mapping[str, type[Layer]] = MappingProxyType(
         "linear": Linear,
         "conv1d": Conv1d,
         "batchnorm": BatchNorm,
+        "layernorm": LayerNorm,
+        "leaky_relu": LeakyRelu,
         "dropout": Identity,
         "none": Identity,
         "avg_pool": Pool,
         "max_pool": Pool,
         "flatten": Flatten,
         "add": Add,
+        "attention": Attention,
         "concat": Concat,
     }
 )

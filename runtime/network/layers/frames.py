@@ -140,3 +140,29 @@ class Concat(Layer):
 
     def append(self, graph: GraphBuilder, *read: Value) -> Value:
         return Value(tuple(tuple(ref for parts in each for ref in parts) for each in zip(*(v.frames for v in read), strict=True)))
+
+
+@dataclass(frozen=True)
+class Attention(Layer):
+    """The mean of frames weighted by the softmax over them of scores, one number a frame: weights 1 / (1 + sum over the others of exp(s_j - s_t))."""
+
+    @classmethod
+    def of(cls, plan: LayerPlan, get: Get) -> Attention:
+        return cls()
+
+    def append(self, graph: GraphBuilder, *read: Value) -> Value:
+        frames = [join(graph, parts) for parts in read[0].frames]
+        scores = [join(graph, parts) for parts in read[1].frames]
+        if len(frames) == 1:
+            return Value((read[0].frames[0],))
+        count, n = len(frames), frames[0].width
+        one = torch.ones(1, dtype=graph.dtype, device=graph.device)
+        column, row = (torch.ones(*shape, dtype=graph.dtype, device=graph.device) for shape in ((n, 1), (1, count - 1)))
+        eye = torch.eye(count - 1, dtype=graph.dtype, device=graph.device)
+        weighted = []
+        for t, frame in enumerate(frames):
+            others = [s for j, s in enumerate(scores) if j != t]
+            ahead = graph.affine(*((s, eye[:, k : k + 1]) for k, s in enumerate(others)), (scores[t], -torch.ones_like(row.T)))
+            share = graph.apply("reciprocal", graph.affine((graph.apply("exp", ahead), row), bias=one))
+            weighted.append(graph.apply("product", frame, graph.affine((share, column))))
+        return Value(((graph.affine(*((w, None) for w in weighted)),),))

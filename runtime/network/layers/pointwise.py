@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vlang.plan import LayerPlan
 from vlang.runtime.graph.nodes import Factor, GraphBuilder, Ref
-from vlang.runtime.network.layers.base import Get, Layer, Value, columns, needed
+from vlang.runtime.network.layers.base import Get, Layer, Value, columns, join, needed
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,3 +121,53 @@ def _rescaled(graph: GraphBuilder, value: Value, mean: Tensor, factor: Factor, b
         return (graph.scaled(factor, centred, bias=bias, size=bias.abs() + beside),)
 
     return Value(tuple(map(of, value.frames)))
+
+
+@dataclass(frozen=True)
+class LeakyRelu(Layer):
+    """slope x + (1 - slope) max(x, 0), of which the first part is linear."""
+
+    slope: float
+
+    @classmethod
+    def of(cls, plan: LayerPlan, get: Get) -> LeakyRelu:
+        return cls(plan.setting("slope"))
+
+    def append(self, graph: GraphBuilder, *read: Value) -> Value:
+        def of(ref: Ref) -> Ref:
+            part, eye = graph.apply("relu", ref), torch.eye(ref.width, dtype=graph.dtype, device=graph.device)
+            return graph.affine((ref, self.slope * eye), (part, None), (part, -self.slope * eye))
+
+        return read[0].each(of)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerNorm(Layer):
+    """(x - mean) / sqrt(variance + eps) weight + bias, mean and variance over the numbers of a frame. shape: weight, bias [n]."""
+
+    weight: Tensor
+    bias: Tensor
+    eps: float
+
+    @classmethod
+    def of(cls, plan: LayerPlan, get: Get) -> LayerNorm:
+        weight, bias = needed(get, "weight"), get("bias")
+        return cls(weight, torch.zeros_like(weight) if bias is None else bias, plan.setting("eps"))
+
+    def append(self, graph: GraphBuilder, *read: Value) -> Value:
+        n, like = read[0].width, self.weight
+        row, column, one = like.new_ones(1, n), like.new_ones(n, 1), like.new_ones(1)
+        share = Factor(one, one * n)
+
+        def of(parts: tuple[Ref, ...]) -> tuple[Ref, ...]:
+            x = join(graph, parts)
+            mean = graph.scaled(share, graph.affine((x, row)))
+            centred = graph.affine((x, None), (mean, -column))
+            variance = graph.scaled(share, graph.affine((graph.apply("square", centred), row)), bias=one * self.eps)
+            scale = graph.affine((graph.apply("rsqrt", variance), column))
+            return (graph.affine((graph.apply("product", centred, scale), torch.diag(self.weight)), bias=self.bias),)
+
+        return Value(tuple(map(of, read[0].frames)))
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        return {"weight": self.weight, "bias": self.bias}

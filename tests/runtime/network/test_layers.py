@@ -63,6 +63,17 @@ class Residual(nn.Module):
         return x + self.branch(x)  # type: ignore[no-any-return]
 
 
+class Attention(nn.Module):
+    """Frames weighted by the softmax of their scores."""
+
+    def __init__(self, scores: nn.Module) -> None:
+        super().__init__()
+        self.scores = scores
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (torch.softmax(self.scores(x), 1) * x).sum(1)  # type: ignore[no-any-return]
+
+
 class Side(nn.Module):
     def __init__(self, *branches: nn.Module) -> None:
         super().__init__()
@@ -155,6 +166,22 @@ MODELS: dict[str, tuple[Callable[[], list[nn.Module]], str]] = {
     "directions kept through an activation": (
         lambda: [Rnn(gru(N, 4, bidirectional=True), final=True), nn.ReLU(), nn.Linear(8, 3)],
         "[gru, relu, last, linear]",
+    ),
+    "layer normalisation": (
+        lambda: [nn.Linear(N, 6), nn.LayerNorm(6), nn.LeakyReLU(0.2), Rnn(gru(6, 5)), nn.LayerNorm(5, eps=1e-3), last_frame(), nn.Linear(5, 3)],
+        "[linear, layernorm, leaky_relu(slope = 0.2), gru, layernorm(eps = 1e-3), last, linear]",
+    ),
+    "attention": (
+        lambda: [Rnn(gru(N, 4, bidirectional=True)), Attention(nn.Sequential(nn.Linear(8, 5), nn.Tanh(), nn.Linear(5, 1))), nn.Linear(8, 3)],
+        "[gru, attention([linear, tanh, linear]), linear]",
+    ),
+    "activations": (
+        lambda: [
+            *(x for a in (nn.ELU(), nn.SELU(), nn.GELU(), nn.SiLU(), nn.Softplus(), nn.Hardtanh(), nn.Hardsigmoid()) for x in (nn.Linear(4, 4), a)),
+            average(),
+            nn.Linear(4, 3),
+        ],
+        "[linear, elu, linear, selu, linear, gelu, linear, silu, linear, softplus, linear, hardtanh, linear, hardsigmoid, mean, linear]",
     ),
     "no recurrence": (lambda: [nn.Flatten(), nn.Linear(M * N, 8), nn.ReLU(), nn.Linear(8, 3)], "[flatten, linear, relu, linear]"),
     "no head": (lambda: [Rnn(lstm(N, 3)), last_frame()], "[lstm, last]"),

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from tests.runtime.relaxations.test_offsets import domain
 from vlang.runtime.relaxations import RELAXATIONS
 
 DTYPE = torch.float64
 
 
-@pytest.mark.parametrize("op", ["tanh", "sigmoid", "sigmoid_mul", "sigmoid_tanh", "cosigmoid_tanh"])
+@pytest.mark.parametrize("op", [op for op in RELAXATIONS if op != "relu"])
 @pytest.mark.parametrize("width", [0.1, 1.0, 4.0, 20.0])
 def test_height_at_the_centre_is_nearly_least(op: str, width: float) -> None:
     """Least height of a valid plane at the centre = concave envelope there, from below by the best simplex of grid points.
@@ -24,7 +25,8 @@ def test_height_at_the_centre_is_nearly_least(op: str, width: float) -> None:
     count = 60
     centre = torch.randn(f.arity, count, generator=g, dtype=DTYPE) * 2
     half = torch.rand(f.arity, count, generator=g, dtype=DTYPE) * width / 2 + width / 100
-    lo, hi = tuple(centre - half), tuple(centre + half)
+    lo, hi = domain(op, tuple(centre - half), tuple(centre + half))
+    centre = torch.stack([(x + y) / 2 for x, y in zip(lo, hi, strict=True)])
     planes = f.planes("plane", lo, hi)
     ours = sum(s * c for s, c in zip(planes.upper.slopes, centre, strict=True)) + planes.upper.offset
     below = sum(s * c for s, c in zip(planes.lower.slopes, centre, strict=True)) + planes.lower.offset
@@ -32,7 +34,11 @@ def test_height_at_the_centre_is_nearly_least(op: str, width: float) -> None:
     for i in range(count):
         plane = [float(s[i]) for s in planes.lower.slopes], float(planes.lower.offset[i])
         gap = float(ours[i] - below[i])
+        if gap < 1e-9:  # on a piece that is linear
+            continue
         excess.append(1 - _envelope(f, [float(x[i]) for x in lo], [float(y[i]) for y in hi], *plane, gap))
+    if not excess:
+        return
     assert np.median(excess) < 0.005
     assert max(excess) < 0.2
     assert min(excess) > -1e-6, "below the envelope: not a valid plane"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,34 @@ def sigmoid(v: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return 1 / (1 + np.exp(-v))
 
 
+def phi(y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.vectorize(lambda v: math.erfc(-v / math.sqrt(2)) / 2)(y)  # type: ignore[no-any-return]
+
+
+def arity_of(op: str) -> int:
+    return 2 if "_" in op or op == "product" else 1
+
+
+def box_of(op: str, rng: np.random.Generator) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Lower and upper ends."""
+    lo = rng.normal(size=arity_of(op)) * 2
+    lo = np.exp(lo / 2) if op in ("reciprocal", "rsqrt") else lo
+    return lo, lo + rng.random(arity_of(op)) * (3 if op == "exp" else 8)
+
+
 FUNCTIONS: dict[str, Callable[..., np.ndarray[Any, Any]]] = {
+    "softplus": lambda y: np.logaddexp(0, y),
+    "elu": lambda y: np.where(y > 0, y, np.expm1(np.minimum(y, 0))),
+    "selu": lambda y: 1.0507009873554805 * np.where(y > 0, y, 1.6732632423543772 * np.expm1(np.minimum(y, 0))),
+    "silu": lambda y: y * sigmoid(y),
+    "gelu": lambda y: y * phi(y),
+    "hardtanh": lambda y: np.clip(y, -1, 1),
+    "hardsigmoid": lambda y: np.clip(y / 6 + 0.5, 0, 1),
+    "exp": np.exp,
+    "square": np.square,
+    "reciprocal": lambda y: 1 / y,
+    "rsqrt": lambda y: y**-0.5,
+    "product": lambda x, y: x * y,
     "tanh": np.tanh,
     "sigmoid": sigmoid,
     "relu": lambda y: np.maximum(y, 0),
@@ -32,9 +60,7 @@ def test_a_parabola_that_a_point_contradicts_is_refused(op: str) -> None:
     rng = np.random.default_rng(1)
     between = 0
     for _ in range(60):
-        arity = 2 if "_" in op else 1
-        lo = rng.normal(size=arity) * 2
-        hi = lo + rng.random(arity) * 8
+        arity, (lo, hi) = arity_of(op), box_of(op, rng)
         cells = CELLS[arity]
         axes = [np.linspace(a, b, 8 * cells + 1) for a, b in zip(lo, hi, strict=True)]
         y = np.meshgrid(*axes, indexing="ij")
@@ -50,7 +76,7 @@ def test_a_parabola_that_a_point_contradicts_is_refused(op: str) -> None:
             for offset, holds in ((excess.max() - min(1e-9, (excess.max() - corners) / 2) - 1e-12, False), (excess.max() + 2, True)):
                 stated = map(arb, [*slopes, sign * offset, *k[np.triu_indices(arity)]])
                 assert is_under(op, box, list(map(arb, centre)), list(stated), sign) == holds
-    assert between > 5 or op == "relu"
+    assert between > 5 or op in ("relu", "hardtanh", "hardsigmoid", "square", "product")
 
 
 @pytest.mark.parametrize("op", FUNCTIONS)
@@ -62,7 +88,9 @@ def test_the_runtimes_parabolas_hold_on_boxes_that_are_almost_points(op: str, wi
     from vlang.runtime.relaxations import RELAXATIONS, Moved, parabolas
 
     for at in (0.0, 1e-310, -0.5, 40.0):
-        arity = 2 if "_" in op else 1
+        arity = arity_of(op)
+        if op in ("reciprocal", "rsqrt") and at < 1:
+            continue
         lo, hi = (tuple(torch.full((1, 1), v, dtype=torch.float64) for _ in range(arity)) for v in (at, at + width))
         found = parabolas(RELAXATIONS[op], lo, hi, Moved(lo, tuple(0 * v for v in lo), 0 * lo[0]))
         for sign, side in ((1, found.upper), (-1, found.lower)):
