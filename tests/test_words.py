@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from vlang.formats import FORMATS, PAGES
 from vlang.formats.pictures import KINDS as PICTURES
 from vlang.judge.values import AGGREGATES
@@ -15,6 +18,7 @@ from vlang.runtime.network.layers import LAYERS
 from vlang.runtime.queries import QUERIES
 from vlang.runtime.relaxations import RELAXATIONS
 from vlang.typed.conditions import FIELDS
+from vlang.typed.layers import WORDS
 from vlang.typed.signatures import KINDS
 from vlang.vcheck.functions import VALUES
 from vlang.vcheck.layers import LAYERS as CHECKED_LAYERS
@@ -54,6 +58,14 @@ def test_formats() -> None:
     assert set(PAGES) == set(formats.PAGES)
     assert set(FORMATS) == set(formats.RUNS)
     assert set(PICTURES) == set(formats.PICTURES) - {"auto", "none"}
+
+
+def test_every_layer_is_in_the_reference() -> None:
+    said = (Path(__file__).parents[1] / "grammar/README.md").read_text().split("### Layers")[1].split("\n\n")[2]
+    words = set(re.findall(r"`([a-z_0-9]+)", said))
+    assert words >= {layer for layer in WORDS if layer != "rnn"}
+    for word, layer in layers.LAYERS.items():
+        assert all(f"{key} = " in said for key in layer.settings), word
 
 
 def test_functions() -> None:
