@@ -98,6 +98,7 @@ def _paths(plan: Plan) -> list[str]:
     asked: list[tuple[NetworkPlan, InputPlan | None]] = [(v.network, v.input) for q in plan.queries for v in q.variants]
     asked += [(v.network, v.input) for q in plan.spectra for v in q.variants]
     found: dict[str, None] = {network.checkpoint: None for network, _ in asked}
+    found |= {path: None for network, _ in asked for path in network.beside}
     found |= {network.reference.array.path: None for network, _ in asked if network.reference is not None}
     for data in (x for _, x in asked if isinstance(x, DatasetInput)):
         found |= {array.path: None for array in (data.inputs, data.labels) if array is not None}

@@ -58,7 +58,8 @@ def random_network(
 
     def weights(layer: int) -> CellWeights:
         width = n if layer == 0 else s * directions
-        return CellWeights(normal(gates * s, width), normal(gates * s, s), normal(gates * s), normal(gates * s))
+        more = {role: normal(rows * s) for role, rows in CELLS[cell].more}
+        return CellWeights(normal(gates * s, width), normal(gates * s, s), normal(gates * s), normal(gates * s), more)
 
     widths = [s * directions] + [s + 1] * len(head) + [classes]
     start = tuple(

@@ -15,7 +15,23 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 #: The rooms from the ground up: each may import what stands before it, and its own. Files beside the rooms stand where they are named.
-LANGUAGE = ("words", "numbers", "text", "expression", "typed", "plan", "results", "cost", "lower", "report", "judge", "formats", "shell", "cli")
+LANGUAGE = (
+    "words",
+    "numbers",
+    "text",
+    "expression",
+    "typed",
+    "plan",
+    "results",
+    "cost",
+    "convert",
+    "lower",
+    "report",
+    "judge",
+    "formats",
+    "shell",
+    "cli",
+)
 RUNTIME = (
     "rounding",
     "late",
@@ -35,7 +51,7 @@ RUNTIME = (
     "execute",
 )
 #: The only modules of the language that the runtime may import: values, and words.
-VALUES = ("vlang.plan", "vlang.results", "vlang.words")
+VALUES = ("vlang.plan", "vlang.results", "vlang.words", "vlang.convert")
 HEAVY = {"torch", "numpy", "safetensors"}
 
 

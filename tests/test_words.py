@@ -29,7 +29,7 @@ from vlang.words import aggregates, attacks, cells, formats, layers, matrices, m
 def test_cells() -> None:
     assert set(CELLS) == set(cells.CELLS) == set(CHECKED)
     for word, cell in cells.CELLS.items():
-        assert (CHECKED[word].gates, CHECKED[word].states) == (cell.rows, cell.states)
+        assert (CHECKED[word].gates, CHECKED[word].states, dict(CHECKED[word].more)) == (cell.rows, cell.states, dict(cell.more))
 
 
 def test_methods() -> None:

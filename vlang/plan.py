@@ -179,12 +179,12 @@ class NetworkPlan:
     """normalize: the spectral radius to which every recurrent matrix is scaled; None leaves them as they are.
 
     inside: the entry of a torch file that holds the tensors, None for the whole. reference: the framework's own outputs for the samples.
-    overrides: what the checkpoint's metadata say where the spec says otherwise.
+    overrides: what the checkpoint's metadata say where the spec says otherwise. beside: files that hold a part of it.
     """
 
     name: str = field(compare=False)
     checkpoint: str
-    format: Literal["safetensors", "torch"]
+    format: Literal["safetensors", "torch", "onnx"]
     architecture: Architecture
     labels: tuple[str, ...]
     span: Span = field(compare=False)
@@ -192,6 +192,7 @@ class NetworkPlan:
     inside: str | None = None
     reference: ReferencePlan | None = None
     overrides: tuple[tuple[str, str], ...] = ()
+    beside: tuple[str, ...] = ()
 
     def label_name(self, index: int) -> str | int:
         """The class's name, or its number where classes have no names."""

@@ -38,7 +38,8 @@ def _layer(said: Mapping[str, Any], widths: list[int], tensors: Mapping[str, Ten
     settings = tuple((key, tuple(said[key]) if isinstance(said[key], list) else said[key]) for key in keys)
     if cell:
         ends = [f"_l{k}{'_reverse' * d}" for k in range(said["layers"]) for d in range(said["directions"])]
-        possible = [f"{part}{end}" for end in ends for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        parts = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", *(role for role, _ in CELLS[word].more))
+        possible = [f"{part}{end}" for end in ends for part in parts]
         width = tensors[f"{prefix}weight_hh_l0"].shape[1] * said["directions"]
         window = 1
     else:

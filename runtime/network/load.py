@@ -7,6 +7,7 @@ import pickle
 import zipfile
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -15,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from vlang.convert import READERS
 from vlang.plan import Architecture, ArrayPlan, DataError, DatasetInput, InputPlan, NetworkPlan, Problem, TextInput, ValuesInput
 from vlang.runtime.network.layers import LAYERS
 from vlang.runtime.network.normalize import normalized
@@ -62,6 +64,8 @@ def named(network: Network, a: Architecture) -> dict[str, Tensor]:
 
 def _tensors(plan: NetworkPlan) -> dict[str, Tensor]:
     try:
+        if plan.format == "onnx":
+            return {k: torch.from_numpy(v) for k, v in READERS[Path(plan.checkpoint).suffix][1](plan.checkpoint).tensors.items()}
         if plan.format == "safetensors":
             return load_file(plan.checkpoint)
         state = torch.load(plan.checkpoint, map_location="cpu", weights_only=True)

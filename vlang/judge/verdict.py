@@ -26,7 +26,8 @@ def judge(plan: Plan, results: Results) -> Report:
     held = [x for v in variants if isinstance(v.input, DatasetInput) for x in (v.input.inputs, v.input.labels) if x is not None]
     given = [x for v in variants for x in (v.network.reference, v.input.reference if isinstance(v.input, DatasetInput) else None)]
     held += [x.array for x in given if x is not None]
-    data = tuple((path, files.get(path, "")) for path in dict.fromkeys(x.path for x in held))
+    beside = [path for v in variants for path in v.network.beside]
+    data = tuple((path, files.get(path, "")) for path in dict.fromkeys([*beside, *(x.path for x in held)]))
     verdict = _overall(queries, spectra, pages)
     return Report(plan.path, plan.sha256, plan.params, results.engine, verdict, queries, pages, spectra, networks, data)
 

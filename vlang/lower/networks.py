@@ -8,9 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from vlang.convert import READERS
+from vlang.convert.converted import ConversionError, Converted, MissingLibraryError
 from vlang.lower import files, vocabulary
 from vlang.lower.architecture import read as read_architecture
 from vlang.lower.checkpoints import checkpoint as read_checkpoint
+from vlang.lower.files import Checkpoint
 from vlang.plan import ArrayPlan, NetworkPlan, ReferencePlan
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
@@ -59,12 +62,19 @@ def derive(form: Network, name: str, base: LoweredNetwork) -> LoweredNetwork:
 def read(form: Network, name: str, folder: Path) -> LoweredNetwork:
     """The network of a checkpoint. Raises SpecError."""
     if form.checkpoint is None:
-        raise SpecError(d.missing_key(form.span, "checkpoint", "network", "a .safetensors file, or a torch state dict"))
+        raise SpecError(d.missing_key(form.span, "checkpoint", "network", "a .safetensors file, a torch state dict or an .onnx file"))
     if form.normalize is not None:
         raise SpecError(d.does_not_apply(form.normalize.span, "normalize", "only a network derived 'from' another is scaled"))
     path = files.locate(folder, form.source.value, form.source.span)
-    checkpoint = read_checkpoint(path, form.source.span)
-    architecture = read_architecture(checkpoint, form)
+    kind: Literal["safetensors", "torch", "onnx"]
+    beside: tuple[str, ...] = ()
+    if Path(path).suffix in READERS:
+        kind, found = _converted(path, form)
+        checkpoint, architecture, beside = Checkpoint(path, kind, {}, {}), found.architecture, found.beside
+    else:
+        checkpoint = read_checkpoint(path, form.source.span)
+        kind = "torch" if checkpoint.format == "torch" else "safetensors"
+        architecture = read_architecture(checkpoint, form)
     if form.labels is not None:
         labels: tuple[str, ...] | None = tuple(map(str, form.labels.value))
     else:
@@ -83,12 +93,28 @@ def read(form: Network, name: str, folder: Path) -> LoweredNetwork:
     span = form.vocabulary.span if form.vocabulary else form.source.span
     if words is not None and architecture.embedding is not None and len(words) != architecture.tokens:
         raise SpecError(d.vocabulary_length(span, len(words), architecture.tokens))
-    kind: Literal["safetensors", "torch"] = "torch" if checkpoint.format == "torch" else "safetensors"
     reference = read_reference(form, folder)
     overrides = tuple(sorted(overridden(architecture.reading(), checkpoint.metadata).items()))
-    plan = NetworkPlan(name, path, kind, architecture, labels or (), form.source.span, None, checkpoint.inside, reference, overrides)
+    plan = NetworkPlan(name, path, kind, architecture, labels or (), form.source.span, None, checkpoint.inside, reference, overrides, beside)
     strict = form.unknown is not None and form.unknown.value == "error"
     return LoweredNetwork(plan, None if words is None else Words(words), strict)
+
+
+def _converted(path: str, form: Network) -> tuple[Literal["onnx"], Converted]:
+    """A file of another framework, which says all of its layers itself. Raises SpecError."""
+    span, format_ = form.source.span, READERS[Path(path).suffix][0]
+    said = [(key, getattr(form, key)) for key in ("cell", "activation", "readout", "head", "layers")]
+    twice = [d.does_not_apply(x.span, key, f"an {format_.upper()} file says it") for key, x in said if x is not None]
+    if twice:
+        raise SpecError(*twice)
+    try:
+        return "onnx", READERS[Path(path).suffix][1](path)
+    except MissingLibraryError as e:
+        raise SpecError(d.missing_library(span, path, e.library, e.extra)) from None
+    except ConversionError as e:
+        raise SpecError(d.not_converted(span, path, e.where, e.why)) from None
+    except OSError as e:
+        raise SpecError(d.unreadable(span, path, files.reason(e))) from None
 
 
 def read_reference(form: Network | Dataset, folder: Path) -> ReferencePlan | None:

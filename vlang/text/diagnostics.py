@@ -424,6 +424,15 @@ def not_recurrent(span: Span, path: str, reason: str, cure: str | None = None) -
     return Diagnostic("R401", f"no recurrent network can be read from {path}: {reason}", cure, span)
 
 
+def not_converted(span: Span, path: str, where: str, why: str) -> Diagnostic:
+    cure = "save the torch module's state dict and list its layers (layers = [...]), or export the network without this part"
+    return Diagnostic("R438", f"{path} holds what is not read: {where}: {why}", cure, span)
+
+
+def missing_library(span: Span, path: str, library: str, extra: str) -> Diagnostic:
+    return Diagnostic("R439", f"{path} is read with {library}, which is not installed", f"pip install 'rspec-verify[{extra}]'", span)
+
+
 def must_be_said(span: Span, what: str, choices: str) -> Diagnostic:
     return Diagnostic("R427", what, f"say it: {choices}", span)
 

@@ -81,18 +81,20 @@ def spread(refs: Sequence[Ref], weight: Array) -> list[Term]:
 
 @dataclass(frozen=True)
 class Weights:
-    """Of one layer in one direction, as they are stored: rows gate by gate, s a gate."""
+    """Of one layer in one direction, as they are stored: rows gate by gate, s a gate. more: what else a cell has, by name."""
 
     ih: Array
     hh: Array
     b_ih: Vector
     b_hh: Vector
+    more: Mapping[str, Array]
 
     @classmethod
     def of(cls, graph: Graph, cell: str, prefix: str, end: str, inside: int, s: int) -> Weights:
         rows = CELLS[cell].gates * s
         ih, hh = graph.tensor(f"{prefix}weight_ih{end}", rows, inside), graph.tensor(f"{prefix}weight_hh{end}", rows, s)
-        return cls(ih, hh, graph.bias(f"{prefix}bias_ih{end}", rows), graph.bias(f"{prefix}bias_hh{end}", rows))
+        more = {name: graph.tensor(f"{prefix}{name}{end}", k * s) for name, k in CELLS[cell].more.items()}
+        return cls(ih, hh, graph.bias(f"{prefix}bias_ih{end}", rows), graph.bias(f"{prefix}bias_hh{end}", rows), more)
 
     @property
     def s(self) -> int:
@@ -134,6 +136,36 @@ def gru(graph: Graph, w: Weights) -> Step:
     return step
 
 
+def gru_before(graph: Graph, w: Weights) -> Step:
+    """The reset gate inside: n = tanh(W_n x + R_n (r h) + b_n)."""
+    s, by_x, by_h = w.s, [matrix(w.ih[: 2 * w.s]), matrix(w.ih[2 * w.s :])], [matrix(w.hh[: 2 * w.s]), matrix(w.hh[2 * w.s :])]
+
+    def step(at: str, x: Ref, state: list[Ref]) -> list[Ref]:
+        r, z = split(graph.affine(at + "gates", [(x, by_x[0]), (state[0], by_h[0])], w.bias[: 2 * s]), 2)
+        reset = graph.apply(at + "reset", "sigmoid_mul", r, state[0])
+        new = graph.affine(at + "new", [(x, by_x[1]), (reset, by_h[1])], w.bias[2 * s :])
+        kept, fresh = graph.apply(at + "keep", "sigmoid_mul", z, state[0]), graph.apply(at + "update", "cosigmoid_tanh", z, new)
+        return [graph.affine(at + "state", [(fresh, None), (kept, None)])]
+
+    return step
+
+
+def lstm_peephole(graph: Graph, w: Weights) -> Step:
+    """i and f see the cell state before the step, o the one after it, unit by unit."""
+    s, (of_i, of_f, of_o) = w.s, np.split(w.more["peephole"], 3)
+    by_x, by_h = [matrix(w.ih[: 3 * s]), matrix(w.ih[3 * s :])], [matrix(w.hh[: 3 * s]), matrix(w.hh[3 * s :])]
+    before, after = matrix(np.concatenate([np.diag(of_i), np.diag(of_f), np.zeros((s, s))])), matrix(np.diag(of_o))
+
+    def step(at: str, x: Ref, state: list[Ref]) -> list[Ref]:
+        i, f, g = split(graph.affine(at + "gates", [(x, by_x[0]), (state[0], by_h[0]), (state[1], before)], w.bias[: 3 * s]), 3)
+        kept, fresh = graph.apply(at + "forget", "sigmoid_mul", f, state[1]), graph.apply(at + "add", "sigmoid_tanh", i, g)
+        c = graph.affine(at + "cell", [(kept, None), (fresh, None)])
+        o = graph.affine(at + "output gate", [(x, by_x[1]), (state[0], by_h[1]), (c, after)], w.bias[3 * s :])
+        return [graph.apply(at + "output", "sigmoid_tanh", o, c), c]
+
+    return step
+
+
 def rnn(op: str) -> Callable[[Graph, Weights], Step]:
     def of(graph: Graph, w: Weights) -> Step:
         by_x, by_h, bias = matrix(w.ih), matrix(w.hh), w.bias
@@ -144,17 +176,23 @@ def rnn(op: str) -> Callable[[Graph, Weights], Step]:
 
 @dataclass(frozen=True)
 class Cell:
-    """states: what the initial ones are called, with the prefix or without; any other tensor has another role. step: of some weights."""
+    """states: what the initial ones are called, with the prefix or without; any other tensor has another role. step: of some weights.
+
+    more: other tensors, and how many numbers a unit each has.
+    """
 
     gates: int
     states: tuple[str, ...]
     step: Callable[[Graph, Weights], Step]
+    more: Mapping[str, int] = field(default_factory=dict)
 
 
 CELLS: Mapping[str, Cell] = MappingProxyType(
     {
         "lstm": Cell(4, ("h0", "c0"), lstm),
         "gru": Cell(3, ("h0",), gru),
+        "gru_before": Cell(3, ("h0",), gru_before),
+        "lstm_peephole": Cell(4, ("h0", "c0"), lstm_peephole, {"peephole": 3}),
         "rnn_tanh": Cell(1, ("h0",), rnn("tanh")),
         "rnn_relu": Cell(1, ("h0",), rnn("relu")),
     }

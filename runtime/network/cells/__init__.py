@@ -7,9 +7,13 @@ from types import MappingProxyType
 
 from vlang.runtime.network.cells.base import Cell, CellWeights
 from vlang.runtime.network.cells.gru import Gru
+from vlang.runtime.network.cells.gru_before import GruBefore
 from vlang.runtime.network.cells.lstm import Lstm
+from vlang.runtime.network.cells.lstm_peephole import LstmPeephole
 from vlang.runtime.network.cells.rnn import Rnn
 
-CELLS: Mapping[str, Cell] = MappingProxyType({"rnn_tanh": Rnn("tanh"), "rnn_relu": Rnn("relu"), "lstm": Lstm(), "gru": Gru()})
+CELLS: Mapping[str, Cell] = MappingProxyType(
+    {"rnn_tanh": Rnn("tanh"), "rnn_relu": Rnn("relu"), "lstm": Lstm(), "gru": Gru(), "gru_before": GruBefore(), "lstm_peephole": LstmPeephole()}
+)
 
 __all__ = ["CELLS", "Cell", "CellWeights"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
@@ -12,12 +13,16 @@ from vlang.runtime.graph.nodes import GraphBuilder, Ref
 
 @dataclass(frozen=True, eq=False)
 class CellWeights:
-    """One layer, one direction, in torch.nn's layout. shape: ih [gates s, n], hh [gates s, s], biases [gates s]."""
+    """One layer, one direction, in torch.nn's layout. shape: ih [gates s, n], hh [gates s, s], biases [gates s].
+
+    more: what else a cell has, by role.
+    """
 
     ih: Tensor
     hh: Tensor
     bias_ih: Tensor
     bias_hh: Tensor
+    more: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def hidden(self) -> int:

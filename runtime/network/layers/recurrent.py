@@ -38,7 +38,9 @@ class Recurrent(Layer):
             end = f"_l{layer}" + "_reverse" * reverse
             ih, hh = needed(get, f"weight_ih{end}"), needed(get, f"weight_hh{end}")
             biases = [get(f"bias_{part}{end}") for part in ("ih", "hh")]
-            return CellWeights(ih, hh, *(ih.new_zeros(ih.shape[0]) if b is None else b for b in biases))
+            more = {role: needed(get, role + end) for role, _ in WORDS[plan.word].more}
+            bias_ih, bias_hh = (ih.new_zeros(ih.shape[0]) if b is None else b for b in biases)
+            return CellWeights(ih, hh, bias_ih, bias_hh, more)
 
         stack = tuple(tuple(cell(layer, d) for d in range(directions)) for layer in range(layers))
         like = stack[0][0].hh
@@ -65,7 +67,7 @@ class Recurrent(Layer):
             f"{part}_l{layer}{'_reverse' * d}": x
             for layer, ways in enumerate(self.stack)
             for d, w in enumerate(ways)
-            for part, x in zip(parts, (w.ih, w.hh, w.bias_ih, w.bias_hh), strict=True)
+            for part, x in (*zip(parts, (w.ih, w.hh, w.bias_ih, w.bias_hh), strict=True), *w.more.items())
         }
         every = [direction for layer in self.initial for direction in layer]
         return weights | {name: torch.stack([s[k] for s in every]) for k, name in enumerate(self.given)}

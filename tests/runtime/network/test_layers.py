@@ -38,7 +38,7 @@ class Frames(nn.Module):
         self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.inner(x.mT).mT if x.dim() == 3 else self.inner(x)  # type: ignore[no-any-return]
+        return self.inner(x.transpose(1, 2)).transpose(1, 2) if x.dim() == 3 else self.inner(x)  # type: ignore[no-any-return]
 
 
 class Rnn(nn.Module):
@@ -111,7 +111,7 @@ MODELS: dict[str, tuple[Callable[[], list[nn.Module]], str]] = {
     ),
     "normalized by channel": (
         lambda: [
-            Of(lambda x: (x - torch.arange(4.0).double()) / torch.tensor([1.0, 2, 3, 7]).double()),
+            Of(lambda x: (x - torch.arange(4.0, dtype=x.dtype)) / torch.tensor([1.0, 2, 3, 7], dtype=x.dtype)),
             Rnn(gru(N, 5)),
             last_frame(),
             nn.Linear(5, 3),
@@ -142,7 +142,7 @@ MODELS: dict[str, tuple[Callable[[], list[nn.Module]], str]] = {
         "[conv1d, max_pool(size = 2), dropout, avg_pool(size = 3, stride = 1), flatten, linear]",
     ),
     "flattened by channel": (
-        lambda: [Frames(nn.Conv1d(N, 5, 3)), nn.ReLU(), Of(lambda x: x.mT), nn.Flatten(), nn.Linear(35, 6), nn.ReLU(), nn.Linear(6, 3)],
+        lambda: [Frames(nn.Conv1d(N, 5, 3)), nn.ReLU(), Of(lambda x: x.transpose(1, 2)), nn.Flatten(), nn.Linear(35, 6), nn.ReLU(), nn.Linear(6, 3)],
         "[conv1d, relu, flatten(order = channels), linear, relu, linear]",
     ),
     "batch normalisation": (

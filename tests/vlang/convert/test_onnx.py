@@ -1,0 +1,158 @@
+"""ONNX files: what is read gives onnxruntime's outputs, what is not read names its node. Networks exported by torch, and files of others."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+onnx = pytest.importorskip("onnx")
+ort = pytest.importorskip("onnxruntime")
+
+from tests.runtime.network.test_layers import MODELS, M, N, Rnn, made  # noqa: E402
+from vlang.convert.converted import ConversionError, Converted  # noqa: E402
+from vlang.convert.onnx import read  # noqa: E402
+from vlang.runtime.graph.concrete import logits  # noqa: E402
+from vlang.runtime.network.load import assemble  # noqa: E402
+
+F64 = torch.float64
+
+
+def ours(found: Converted, x: torch.Tensor) -> torch.Tensor:
+    network = assemble({k: torch.from_numpy(v) for k, v in found.tensors.items()}, found.architecture, F64, torch.device("cpu"))
+    return logits(network.unroll(x.shape[1]), x.to(F64))
+
+
+def exported(model: nn.Module, path: Path, x: torch.Tensor, **options: object) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(model, (x,), str(path), dynamo=False, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("open_", [False, True])
+def test_torchs_exports_give_onnxruntimes_outputs(name: str, open_: bool, tmp_path: Path) -> None:
+    """Of fixed sizes, and with the batch and the number of frames left open (where nothing flattens them)."""
+    model, x = made(name).float(), torch.randn(1, M, N)
+    options = {"input_names": ["x"], "dynamic_axes": {"x": {0: "batch"} | ({} if "flatten" in MODELS[name][1] else {1: "frames"})}} if open_ else {}
+    exported(model, tmp_path / "net.onnx", x, **options)
+    session = ort.InferenceSession(tmp_path / "net.onnx")
+    (expected,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    assert np.abs(ours(read(str(tmp_path / "net.onnx")), x).numpy() - expected).max() < 1e-6
+
+
+def test_the_files_of_others_are_read_right_or_named(shared: Path) -> None:
+    """Every output of every file: as onnxruntime computed it, or an error that says what is not read."""
+    read_ = 0
+    refused: list[ConversionError] = []
+    for path in sorted((shared / "data/onnx").rglob("*.onnx")):
+        model = onnx.load(path)
+        for output in [x.name for x in model.graph.output]:
+            try:
+                found = read(str(path), output)
+            except ConversionError as e:
+                refused.append(e)
+                continue
+            with np.load(path.with_suffix("").as_posix() + ".io.npz") as io:
+                x, expected = torch.from_numpy(io[f"in_{model.graph.input[0].name}"]), io[f"out_{output}"]
+            by_sample = np.moveaxis(expected, -2, 0).reshape(expected.shape[-2], -1)
+            assert np.abs(ours(found, x.transpose(0, 1)).numpy() - by_sample).max() < 1e-6, (path, output)
+            read_ += 1
+    assert read_ == 6
+    assert len(refused) > 10
+    assert all(e.where.split(" ")[0] in ("node", "output", "the") and len(e.why) > 20 for e in refused)
+
+
+@pytest.mark.parametrize("name", ["gru_seq_length", "lstm_batchwise", "lstm_with_initial_bias", "lstm_with_peepholes", "rnn_seq_length"])
+def test_the_standards_own_nodes(name: str, shared: Path, tmp_path: Path) -> None:
+    """Their weights are inputs; made constants, the outputs are those of the standard."""
+    folder = shared / f"data/onnx/node/test_{name}"
+    model = onnx.load(folder / "model.onnx")
+
+    def tensor(kind: str, k: int) -> onnx.TensorProto:
+        found = onnx.TensorProto()
+        found.ParseFromString((folder / f"test_data_set_0/{kind}_{k}.pb").read_bytes())
+        return found
+
+    for k, x in list(enumerate(model.graph.input))[1:]:
+        constant = tensor("input", k)
+        constant.name = x.name
+        model.graph.initializer.append(constant)
+        model.graph.input.remove(x)
+    onnx.save(model, tmp_path / "net.onnx")
+    x = torch.from_numpy(onnx.numpy_helper.to_array(tensor("input", 0)))
+    batch_first = name == "lstm_batchwise"
+    found = ours(read(str(tmp_path / "net.onnx"), "Y_h"), x if batch_first else x.transpose(0, 1))
+    expected = onnx.numpy_helper.to_array(tensor("output", len(model.graph.output) - 1)).reshape(found.shape)
+    assert np.abs(found.numpy() - expected).max() < 1e-6
+
+
+def single(op: str, path: Path, *constants: tuple[str, np.ndarray], outputs: int = 1, **attributes: object) -> None:  # type: ignore[type-arg]
+    """A graph of one node that reads sequences [5, 1, 4]."""
+    node = onnx.helper.make_node(op, ["x", *(name for name, _ in constants)], [f"y{k}" for k in range(outputs)], **attributes)
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [5, 1, 4])
+    made_ = [onnx.helper.make_tensor_value_info(f"y{k}", onnx.TensorProto.FLOAT, None) for k in range(outputs)]
+    held = [onnx.numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants if name]
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "g", [x], made_, held)), path)
+
+
+W, R = np.ones((1, 9, 4)), np.ones((1, 9, 3))
+
+
+@pytest.mark.parametrize(
+    ("op", "constants", "attributes", "why"),
+    [
+        ("GRU", [("w", W), ("r", R)], {"hidden_size": 3, "clip": 1.0}, "clip"),
+        ("GRU", [("w", W), ("r", R)], {"hidden_size": 3, "direction": "reverse"}, "backwards"),
+        ("GRU", [("w", W), ("r", R)], {"hidden_size": 3, "activations": ["Tanh", "Tanh"]}, "activations"),
+        ("RNN", [("w", W[:, :3]), ("r", R[:, :3])], {"hidden_size": 3, "activations": ["Affine"]}, "activations"),
+        ("GRU", [("w", W), ("r", R), ("", W), ("n", np.array([3]))], {"hidden_size": 3}, "sequence_lens"),
+        ("Elu", [], {"alpha": 0.5}, "alpha"),
+        ("HardSigmoid", [], {}, "alpha"),
+        ("Gelu", [], {"approximate": "tanh"}, "approximate"),
+        ("Softmax", [], {}, "softmax"),
+        ("Conv", [("w", np.ones((2, 1, 2)))], {"pads": [1, 0]}, "two sides"),
+        ("Conv", [("w", np.ones((2, 1, 2)))], {"auto_pad": "SAME_UPPER"}, "two sides"),
+        ("MaxPool", [], {"kernel_shape": [2], "pads": [1, 1]}, "padding"),
+        ("Erf", [], {}, "operator"),
+        ("MatMul", [("w", np.ones((3, 2)))], {}, "3 numbers"),
+    ],
+)
+def test_what_is_not_read_is_named(op: str, constants: list[tuple[str, np.ndarray]], attributes: dict[str, object], why: str, tmp_path: Path) -> None:  # type: ignore[type-arg]
+    single(op, tmp_path / "net.onnx", *constants, **attributes)
+    with pytest.raises(ConversionError, match=why) as caught:
+        read(str(tmp_path / "net.onnx"))
+    assert caught.value.where == f"node 'y0' ({op})"
+
+
+def test_a_spec_runs_an_onnx_file_and_its_certificates_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from vlang.cli import main
+    from vlang.vcheck.cli import main as vcheck
+
+    model = nn.Sequential(nn.Linear(N, 3), nn.ReLU(), Rnn(nn.GRU(3, 4, batch_first=True), final=True), nn.Linear(4, 3)).float().eval()
+    x = torch.randn(2, M, N)
+    exported(model, tmp_path / "net.onnx", x[:1])
+    with torch.no_grad():
+        np.save(tmp_path / "reference.npy", model(x).numpy())
+    np.save(tmp_path / "x.npy", x.numpy())
+    text = """rspec 1
+network net { checkpoint = "net.onnx", reference = "reference.npy" }
+dataset d { inputs = "x.npy" }
+radius q { network = net, input = d, perturbation = { frames = all, norm = 2 }, engine = { method = planes, tolerance = 0.2 }
+  expect min(radius) > 0 }
+"""
+    (tmp_path / "q.rspec").write_text(text)
+    assert main(["run", str(tmp_path / "q.rspec"), "--certificates", str(tmp_path / "proofs")]) == 0
+    assert len(list((tmp_path / "proofs").glob("*.cert"))) == 2
+    (network,) = (tmp_path / "proofs").glob("net-*.safetensors")
+    assert vcheck([*map(str, (tmp_path / "proofs").glob("*.cert")), "--network", str(network)]) == 0
+    (tmp_path / "q.rspec").write_text(text.replace('"net.onnx"', '"net.onnx", layers = [gru, last, linear]'))
+    assert main(["check", str(tmp_path / "q.rspec")]) == 2
+    (tmp_path / "net.onnx").write_bytes(b"no model")
+    (tmp_path / "q.rspec").write_text(text)
+    assert main(["check", str(tmp_path / "q.rspec")]) == 2
+    assert "R438" in capsys.readouterr().err

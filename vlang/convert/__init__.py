@@ -1,0 +1,12 @@
+"""Files of other frameworks as layers and tensors: what the language plans with and the runtime computes with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from vlang.convert import onnx
+from vlang.convert.converted import Converted
+
+#: By a file's suffix: its format, and who reads it.
+READERS: Mapping[str, tuple[str, Callable[[str], Converted]]] = MappingProxyType({".onnx": ("onnx", onnx.read)})
