@@ -1,4 +1,4 @@
-"""The command line: vrun [run | check | plan | replay] FILE... Results on stdout, diagnostics and progress on stderr.
+"""The command line: vrun [run | check | plan | replay | describe] FILE... Results on stdout, diagnostics and progress on stderr.
 
 Exit codes (if several: 3, then 2, 1, 4, 5): 0 every expectation held; 1 one failed; 2 the spec, a file or the call is wrong; 3 an
 internal error; 4 inconclusive; 5 nothing was evaluated.
@@ -67,6 +67,10 @@ def _main(argv: list[str]) -> int:
     args = parser(command).parse_intermixed_args(argv[argv[0] in COMMANDS :])
     if command == "replay":
         return commands.replay(args)
+    if command == "describe":
+        from vlang.shell.describe import describe
+
+        return describe(args)
     _check_files(args.files)
     overrides = dict(override(x) for x in args.param)
     if command != "run":

@@ -13,11 +13,11 @@ def read_as(network: NetworkPlan) -> str:
     inputs = frames if a.embedding is None else f"embedding {a.embedding} of {a.tokens} tokens, {a.input_size} numbers each"
     scaled = "" if network.normalize is None else f", recurrent matrices of spectral radius {exactly(network.normalize)}"
     inside = "" if network.inside is None else f" (its entry '{network.inside}')"
-    chain = " -> ".join(_layer(a, k) for k in range(len(a.layers)) if a.layers[k].word != "none")
+    chain = " -> ".join(layer_in_words(a, k) for k in range(len(a.layers)) if a.layers[k].word != "none")
     return f"network {network.name}{inside}: {inputs} -> {chain}; {a.classes} classes{scaled}"
 
 
-def _layer(a: Architecture, k: int) -> str:
+def layer_in_words(a: Architecture, k: int) -> str:
     """One layer; what it reads, where that is not what the one before it gives."""
     x = a.layers[k]
     of = "" if x.of == (k - 1,) else " of " + " and ".join("the inputs" if i < 0 else _short(a.layers[i]) for i in x.of)

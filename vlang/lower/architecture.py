@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from vlang.lower import head, listed
 from vlang.lower.files import Checkpoint, TensorHeader
-from vlang.lower.modules import OWN_CELL, Module, Refuse, Stack, embedding, pointwise, stacks
+from vlang.lower.modules import OWN_CELL, Module, Refuse, Stack, embedding, natural, pointwise, stacks
 from vlang.plan import Architecture, LayerPlan
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
@@ -73,7 +73,7 @@ def _by_list(checkpoint: Checkpoint, spec: Network, layers: Located[tuple[Listed
         raise SpecError(d.layers_do_not_fit(layers.span, "it has no embedding"))
     modules: list[Module] = [*found, *pointwise(rest, MODULES, checkpoint.format == "torch", refuse)]
     if rest:
-        raise head.unknown_part(rest, found, refuse)
+        raise head.unknown_part(rest, found, refuse, _drafted(checkpoint, refuse))
     given = listed.assigned(of_list, modules, None if table is None else table[2], layers, spec.source.value, refuse)
     cells = {}
     for i, module in enumerate(given.modules):
@@ -110,7 +110,7 @@ def _by_shape(checkpoint: Checkpoint, spec: Network, refuse: Refuse) -> Architec
         raise refuse(f"{table[0]} gives {table[2]} numbers a token, the first layer reads {stack.inputs}")
     linears = pointwise(rest, ("linear",), checkpoint.format == "torch", refuse)
     if rest:
-        raise head.unknown_part(rest, found, refuse)
+        raise head.unknown_part(rest, found, refuse, _drafted(checkpoint, refuse))
     readout = _readout(spec, metadata, stack.directions == 2, refuse)
     example = f"layers = [{'embedding, ' if table else ''}{cell}, {readout}"
     order = head.arrange(linears, stack.outputs, stack.inputs, spec, example, refuse)
@@ -121,6 +121,16 @@ def _by_shape(checkpoint: Checkpoint, spec: Network, refuse: Refuse) -> Architec
             plans.append(LayerPlan(between[i - 1], (len(plans) - 1,), plans[-1].width))
         plans.append(LayerPlan("linear", (len(plans) - 1,), module.outputs, module.prefix, module.roles))
     return Architecture(tuple(plans), stack.inputs, *((table[0], table[1]) if table else ()))
+
+
+def _drafted(checkpoint: Checkpoint, refuse: Refuse) -> str:
+    """A list of all layers that a checkpoint's tensors make, as a beginning: in the file's order where that says something, else by their names."""
+    rest = dict(checkpoint.tensors)
+    places = {name: i for i, name in enumerate(rest)} if checkpoint.format == "torch" else {}
+    found: list[Module] = [*stacks(rest, refuse), *pointwise(rest, MODULES, False, refuse)]
+    order = sorted(found, key=lambda x: (places.get(x.prefix + x.roles[0], 0), natural(x.name)))
+    words = [(x.families[0] if isinstance(x, Stack) else x.kind, x.name) for x in order]
+    return "layers = [" + ", ".join(f'{word}("{name}")' if name else word for word, name in words) + "]"
 
 
 def _cell(found: tuple[str, ...], spec: Network, said_cell: Located[str] | None, metadata: Mapping[str, str]) -> str:

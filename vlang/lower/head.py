@@ -144,13 +144,13 @@ PARTS: Mapping[str, tuple[str, str]] = {
 }
 
 
-def unknown_part(rest: Mapping[str, TensorHeader], stacks: Sequence[Stack], refuse: Refuse) -> SpecError:
-    """Why some tensors have no role, and what to do. stacks: the recurrent ones, of which one may be an initial state."""
+def unknown_part(rest: Mapping[str, TensorHeader], stacks: Sequence[Stack], refuse: Refuse, example: str) -> SpecError:
+    """Why some tensors have no role, and what to do. stacks: a tensor may be one's initial state. example: a list of the layers there are."""
     more = f" (and {len(rest) - 1} more)" if len(rest) > 1 else ""
     for pattern, (what, cure) in PARTS.items():
         name = next((n for n in sorted(rest) if re.fullmatch(pattern, n)), None)
         if name is not None:
-            return refuse(f"tensor '{name}' {what}{more}", cure)
+            return refuse(f"tensor '{name}' {what}{more}", cure.replace(LIST, example))
     name = sorted(rest)[0]
     shape = rest[name].shape
     for x in stacks:
@@ -158,14 +158,12 @@ def unknown_part(rest: Mapping[str, TensorHeader], stacks: Sequence[Stack], refu
         if shape in (states, (states[0], 1, states[1])):
             names = next(cell.states for cell in CELLS.values() if cell.family == x.families[0])
             return refuse(f"tensor '{name}' has the shape of an initial state{more}", f"if it is one, call it {' or '.join(names)}")
-    if len(shape) == 1 and name.endswith((".weight", ".bias")) and f"{name.rpartition('.')[0]}.weight" in rest:
-        module = name.rpartition(".")[0]
-        return refuse(
-            f"'{module}' looks like a layer normalisation{more}", "layer normalisation is not supported yet; leaving it out changes the network"
-        )
-    if len(shape) == 3 and name.endswith("weight"):
-        return refuse(f"tensor '{name}' of shape {list(shape)} looks like a convolution's{more}", f"list all layers in their order: {LIST}")
+    module = name.rpartition(".")[0]
+    if len(shape) == 1 and f"{module}.weight" in rest and len(rest[f"{module}.weight"].shape) == 1:
+        return refuse(f"'{module}' looks like a layer normalisation{more}", f"list all layers in their order: {example}")
+    if any(len(x.shape) == 3 for n, x in rest.items() if n.startswith(module)):
+        return refuse(f"'{module}' looks like a convolution over the frames{more}", f"list all layers in their order: {example}")
     if len(shape) > 2:
         return refuse(f"tensor '{name}' of shape {list(shape)} looks like a convolution's{more}", "convolutions of pictures are not supported yet")
-    cure = f"list all layers in their order: {LIST}; leave out what inference does not use, and nothing else"
+    cure = f"list all layers in their order: {example}; leave out what inference does not use, and nothing else"
     return refuse(f"the role of tensor '{name}' is not understood{more}", cure)

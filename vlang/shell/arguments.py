@@ -15,10 +15,11 @@ COMMANDS = {
     "check": "check the spec against the files' headers; computes nothing",
     "plan": "print what would be computed, and what it costs",
     "replay": "test counterexamples that a run has saved once more",
+    "describe": "what a checkpoint holds, how it is read, and what the network says of an input",
 }
 USAGE = (
     "usage: vrun [COMMAND] FILE... [options]\n\n"
-    + "".join(f"  vrun {k:6} {v}\n" for k, v in COMMANDS.items())
+    + "".join(f"  vrun {k:8} {v}\n" for k, v in COMMANDS.items())
     + "\nvrun COMMAND --help lists the options."
 )
 
@@ -34,10 +35,15 @@ class _Arguments(argparse.ArgumentParser):
 
 def parser(command: str) -> argparse.ArgumentParser:
     top = _Arguments(prog=f"vrun {command}", description=COMMANDS[command])
-    top.add_argument("files", nargs="+", metavar="WITNESS" if command == "replay" else "FILE")
+    top.add_argument("files", nargs="+", metavar={"replay": "WITNESS", "describe": "CHECKPOINT"}.get(command, "FILE"))
     top.add_argument("--debug", action="store_true", help="show a traceback on internal errors")
     if command == "replay":
         top.add_argument("--network", action="append", default=[], metavar="FILE", help="a checkpoint that is not where it was (may be given again)")
+        return top
+    if command == "describe":
+        top.add_argument("--say", metavar="KEYS", help="what a spec would say of the network: --say 'layers = [lstm, last, linear]'")
+        top.add_argument("--frames", type=_count, default=10, metavar="N", help="frames of a sequence (10)")
+        top.add_argument("--input", metavar="FILE", help="a .npy file of samples [samples, frames, numbers], in place of a random one")
         return top
     top.add_argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="set a param of the spec")
     top.add_argument(
@@ -52,6 +58,13 @@ def parser(command: str) -> argparse.ArgumentParser:
         top.add_argument("--device", metavar="DEVICE", choices=("auto", "cpu", "cuda"), help="where to compute: auto, cpu or cuda")
         top.add_argument("--no-progress", action="store_true", help="no live progress")
     return top
+
+
+def _count(text: str) -> int:
+    """Raises ArgumentTypeError."""
+    if not text.isdecimal() or not 1 <= int(text) <= 10**6:
+        raise argparse.ArgumentTypeError("a whole number from 1")
+    return int(text)
 
 
 def override(text: str) -> tuple[str, s.Given]:
