@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from vlang.plan import TextInput
-from vlang.runtime.network.load import named
+from vlang.runtime.network.assemble import named
 from vlang.runtime.queries.batches import Case, Loaded
 from vlang.words.layers import LAYERS
 

@@ -20,12 +20,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from vlang.convert.described import architecture
 from vlang.plan import VerifyVariant
 from vlang.results import FalsifiableRow, Row
 from vlang.runtime.attacks.witness import Limits, contains, misclassifies
-from vlang.runtime.evidence.reading import architecture
 from vlang.runtime.evidence.statement import Producer, named_network, statement
-from vlang.runtime.network.load import assemble
+from vlang.runtime.network.assemble import assemble
 from vlang.runtime.queries.batches import Case, Loaded
 from vlang.words.metadata import overridden
 
@@ -142,7 +142,7 @@ def _examined(claim: dict[str, Any], centre: Tensor, point: Tensor, tensors: dic
         raise ValueError("its perturbation does not fit its input")
     if claim.get("normalize") is not None:
         raise ValueError("it is about a network derived from its checkpoint, which is not saved beside it")
-    read = architecture(said, tensors, centre.shape[1])
+    read = architecture(said, {k: tuple(v.shape) for k, v in tensors.items()}, centre.shape[1])
     network = assemble({k: v.to(torch.float64) for k, v in tensors.items()}, read, torch.float64, torch.device("cpu"))
     used = [name for x in read.layers for name in x.names]
     idle = sorted(set(tensors) - set(used) - {said["embedding"]})

@@ -6,20 +6,20 @@ import math
 import pickle
 import zipfile
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from vlang.convert import READERS
-from vlang.plan import Architecture, ArrayPlan, DataError, DatasetInput, InputPlan, NetworkPlan, Problem, TextInput, ValuesInput
-from vlang.runtime.network.layers import LAYERS
+from vlang.plan import ArrayPlan, DataError, DatasetInput, InputPlan, NetworkPlan, Problem, TextInput, ValuesInput
+from vlang.runtime.network.assemble import assemble
 from vlang.runtime.network.normalize import normalized
+from vlang.runtime.network.reading import compare_with_example
 from vlang.runtime.network.unroll import Network
 
 #: Bytes of a compressed array that are passed over at once.
@@ -33,33 +33,10 @@ def network(plan: NetworkPlan, dtype: torch.dtype, device: torch.device) -> Netw
     if broken:
         raise DataError(*(Problem("not_finite", plan.span, (f"tensor '{name}' of {plan.checkpoint}",)) for name in broken))
     found = assemble(tensors, plan.architecture, dtype, device)
+    if plan.format == "safetensors":
+        with safe_open(plan.checkpoint, "pt") as held:
+            compare_with_example(found, plan, held.metadata() or {})
     return found if plan.normalize is None else normalized(found, float(plan.normalize))
-
-
-def assemble(tensors: Mapping[str, Tensor], a: Architecture, dtype: torch.dtype, device: torch.device) -> Network:
-    """The network of some tensors. Raises KeyError where one is missing."""
-
-    def get(name: str) -> Tensor | None:
-        return tensors[name].to(device=device, dtype=dtype) if name in tensors else None
-
-    return Network(
-        layers=tuple(LAYERS[x.word].of(x, lambda name, x=x: get(x.in_file(name))) for x in a.layers),  # type: ignore[misc]
-        of=tuple(x.of for x in a.layers),
-        input_size=a.input_size,
-        classes=a.classes,
-        flattened=0 if a.input_size else a.flattened,
-        embedding=None if a.embedding is None else get(a.embedding),
-        dtype=dtype,
-        device=device,
-    )
-
-
-def named(network: Network, a: Architecture) -> dict[str, Tensor]:
-    """The tensors that `assemble` makes this network of."""
-    found = {} if network.embedding is None or a.embedding is None else {a.embedding: network.embedding}
-    for plan, layer in zip(a.layers, network.layers, strict=True):
-        found |= {plan.in_file(name): x for name, x in layer.tensors().items()}
-    return found
 
 
 def _tensors(plan: NetworkPlan) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from vlang.runtime import elementary, rounding
-from vlang.runtime.relaxations.base import Args, Rule
+from vlang.runtime.relaxations.base import Args, Plane, Planes, Rule
 from vlang.runtime.relaxations.curvature import Interval
 from vlang.runtime.relaxations.plain import Plain
 from vlang.runtime.relaxations.supporting import supporting_line
@@ -96,10 +96,24 @@ class Curve(Plain):
         return rounding.down(least, size), rounding.up(most, size)
 
     def upper_offset(self, lo: Args, hi: Args, slopes: Args) -> Tensor:
-        return _enveloped(self._top(1, lo[0], hi[0], slopes[0], exact=True), self, slopes[0], 1)
+        return self._top(1, lo[0], hi[0], slopes[0], exact=True)[0]
 
     def lower_offset(self, lo: Args, hi: Args, slopes: Args) -> Tensor:
-        return -_enveloped(self._top(-1, lo[0], hi[0], slopes[0], exact=True), self, slopes[0], -1)
+        return -self._top(-1, lo[0], hi[0], slopes[0], exact=True)[0]
+
+    def planes_with(self, slopes: Args, both_lo: Args, both_hi: Args) -> Planes:
+        low, high, above, below = both_lo[0][0], both_hi[0][0], slopes[0][0], slopes[0][1]
+        return Planes(Plane((below,), -self._carried(-1, low, high, below)), Plane((above,), self._carried(1, low, high, above)))
+
+    def _carried(self, sign: int, low: Tensor, high: Tensor, a: Tensor) -> Tensor:
+        """The largest sign (f(y) - a y), with a zero added that carries the gradient (see `Nonlinearity._offset`)."""
+        with torch.no_grad():
+            top, point = self._top(sign, low, high, a, exact=True)
+        if not torch.is_grad_enabled():
+            return top
+        y = torch.where(point <= low, low, torch.where(point >= high, high, point))
+        objective = sign * (self.value(y) - a * y)
+        return top + (objective - objective.detach())
 
     def upper_slopes(self, rule: Rule, lo: Args, hi: Args) -> Args:
         """shape: lo, hi as `both` gives them, [2, ...]; slopes of the upper and of the lower line."""
@@ -190,15 +204,6 @@ class Curve(Plain):
             step = (self.slope(y) - a) / self.bends(y, y)
             y = torch.minimum(torch.maximum(torch.where(step.isfinite(), y - step, y), low), high)
         return y
-
-
-def _enveloped(top: tuple[Tensor, Tensor], f: Curve, a: Tensor, sign: int) -> Tensor:
-    """A maximum with a zero added that carries the gradient: the objective where it is largest."""
-    value, y = top[0].detach(), top[1].detach()
-    if not torch.is_grad_enabled():
-        return value
-    objective = sign * (f.value(y) - a * y)
-    return value + (objective - objective.detach())
 
 
 class Softplus(Curve):

@@ -118,7 +118,9 @@ class _Reader:
             raise ConversionError(f"output '{output or self.graph.output[0].name}'", f"it has the axes {self._axes(value)}, not one vector a sample")
         layers = self.grown.upto(value.layer)
         kept = {name: self.grown.tensors[name] for x in layers for name in x.names}
-        return Converted(Architecture(layers, self.inputs), kept)
+        if self.table is not None:
+            kept[self.table] = self.grown.tensors[self.table]
+        return Converted(Architecture(layers, self.inputs, self.table, 0 if self.table is None else len(kept[self.table])), kept)
 
     def _output(self, output: str | None) -> Value:
         names = [x.name for x in self.graph.output]
@@ -138,13 +140,16 @@ class _Reader:
                 "the graph", f"it has the inputs {', '.join(x.name for x in given)}; one is read: make the others constants before export"
             )
         dims = [d.dim_value for d in given[0].type.tensor_type.shape.dim]
-        if len(dims) == 2:
-            axes: tuple[str, ...] = ("B", "C")
+        self.table: str | None = None
+        if len(dims) == 2 and given[0].type.tensor_type.elem_type in (6, 7):  # int32, int64: tokens
+            axes: tuple[str, ...] = ("B", "T")
+        elif len(dims) == 2:
+            axes = ("B", "C")
         elif len(dims) == 3:
             axes = ("?0", "?1", "?2")
         else:
             raise ConversionError(f"input '{given[0].name}'", f"it has {len(dims)} axes; sequences have three, vectors two")
-        self.inputs = 0
+        self.inputs = dims[-1]
         self.values[given[0].name] = Value(-1, axes, tuple(n or OPEN for n in dims))
 
     # -- axes -------------------------------------------------------------------------------------------------------
@@ -568,11 +573,23 @@ class _Reader:
         self.values[node.output[0]] = Value(layer, ("B", name), (value.sizes[0], math.prod(value.sizes[1:])))
 
     def gather(self, node: Any) -> None:
+        if node.input[0] in self.constants:
+            self._embedded(node)
+            return
         index = self._constant(node, 1)
         axis = self._attributes(node).get("axis", 0)
         if index.size != 1:
             raise self._refused(node, "it picks several places at once")
         self._picked(node, axis, int(index.reshape(-1)[0]), keep=index.ndim > 0)
+
+    def _embedded(self, node: Any) -> None:
+        """Rows of a table, by the input's tokens."""
+        table, value = self.constants[node.input[0]], self._value(node, 1)
+        if value.layer != -1 or "C" in value.axes or table.ndim != 2 or self.table is not None:
+            raise self._refused(node, "it picks from constants by what is computed")
+        self.table, self.inputs = "embedding.weight", table.shape[1]
+        self.grown.tensors[self.table] = table.astype("float64")
+        self.values[node.output[0]] = Value(-1, (*value.axes, "C"), (*value.sizes, table.shape[1]))
 
     def slice(self, node: Any) -> None:
         value = self._value(node)

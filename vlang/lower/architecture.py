@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
+from vlang.convert.described import architecture
 from vlang.lower import head, listed
 from vlang.lower.files import Checkpoint, TensorHeader
 from vlang.lower.modules import OWN_CELL, Module, Refuse, Stack, embedding, natural, pointwise, stacks
@@ -37,11 +39,31 @@ def read(checkpoint: Checkpoint, given: Network) -> Architecture:
     for name, tensor in checkpoint.tensors.items():
         if not tensor.floating and not any(name.endswith(idle) for layer in LAYERS.values() for idle in layer.idle):
             raise refuse(f"{name} holds {tensor.dtype}, not floating-point numbers", "save it as float32: tensor.float()")
-    layers = given.layers or _in_metadata(checkpoint.metadata, where, refuse)
+    described = checkpoint.metadata.get("layers", "").lstrip().startswith("{")
+    if described and given.layers is None:
+        return _described(checkpoint, given, refuse)
+    layers = given.layers or (None if described else _in_metadata(checkpoint.metadata, where, refuse))
     found = _by_shape(checkpoint, given, refuse) if layers is None else _by_list(checkpoint, given, layers, refuse)
     if found.classes < 2:
         cure = "give a yes-or-no network two outputs, e.g. rows of zeros for 'no'"
         raise refuse(f"its head gives {found.classes} output; a classifier has at least two", cure)
+    return found
+
+
+def _described(checkpoint: Checkpoint, spec: Network, refuse: Refuse) -> Architecture:
+    """The graph of layers that `vlang.export` has put into a file's metadata."""
+    keys = [(key, getattr(spec, key)) for key in ("cell", "activation", "readout", "head")]
+    twice = [d.does_not_apply(x.span, key, "the checkpoint's metadata say its layers") for key, x in keys if x is not None]
+    if twice:
+        raise SpecError(*twice)
+    try:
+        said = json.loads(checkpoint.metadata["layers"])
+        found = architecture(said, {name: x.shape for name, x in checkpoint.tensors.items()}, said["input_size"])
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as e:
+        raise refuse(f"its metadata's 'layers' do not fit its tensors ({type(e).__name__}: {e})", "export it again") from None
+    idle = sorted(set(checkpoint.tensors) - {found.embedding} - {name for x in found.layers for name in x.names})
+    if idle:
+        raise refuse(f"tensor '{idle[0]}' belongs to none of the layers in its metadata", "export it again")
     return found
 
 

@@ -36,7 +36,10 @@ def overridden(reading: Mapping[str, Any], metadata: Mapping[str, str]) -> dict[
     head, between = listed(metadata, "head"), _between(words[readouts[-1] + 1 :] if readouts else words)
     if head is not None and (head * len(between) if len(head) == 1 and len(between) > 1 else head) != between:
         wrong.append("head")
-    if "layers" in metadata and not _same(_words_of(metadata["layers"]), [word for word in words if word not in JOINING]):
+    if metadata.get("layers", "").lstrip().startswith("{"):
+        if json.loads(metadata["layers"])["layers"] != reading["layers"]:
+            wrong.append("layers")
+    elif "layers" in metadata and not _same(_words_of(metadata["layers"]), [word for word in words if word not in JOINING]):
         wrong.append("layers")
     return {key: metadata[key] for key in wrong}
 

@@ -13,7 +13,8 @@ from tests.helpers import DTYPE, random_network
 from vlang.runtime.attacks.base import project
 from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.methods.table import METHODS, Asked
-from vlang.runtime.network.unroll import Linear, Network
+from vlang.runtime.network.layers import Linear
+from vlang.runtime.network.unroll import Network
 from vlang.runtime.sets.ball import Ball
 
 NORMS = [Fraction(1), Fraction(3, 2), Fraction(2), Fraction(4), None]
@@ -27,7 +28,7 @@ def with_states_as_logits(network: Network, s: int) -> Network:
     weight = torch.cat([torch.eye(s, dtype=DTYPE), torch.zeros(1, s, dtype=DTYPE)])
     bias = torch.zeros(s + 1, dtype=DTYPE)
     bias[-1] = 1
-    return replace(network, head=(Linear(weight, bias),), head_activations=())
+    return replace(network, layers=(*network.layers[:-1], Linear(weight, bias)), classes=s + 1)
 
 
 def planted(cell: str, norm: Fraction | None, seed: int) -> tuple[Asked, Tensor]:

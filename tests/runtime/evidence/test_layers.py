@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 from tests.helpers import DTYPE, points
 from tests.runtime.network.test_layers import MODELS, M, N, saved
 from tests.vlang.vcheck.certificates import Claim, check, load, refused, seal
+from vlang.convert.described import architecture
 from vlang.lower.spec import compile_spec
 from vlang.runtime.bounds.nominal import Nominal
-from vlang.runtime.evidence.reading import architecture
 from vlang.runtime.execute import execute
 from vlang.runtime.graph.concrete import logits
-from vlang.runtime.network.load import assemble
+from vlang.runtime.network.assemble import assemble
 from vlang.runtime.sets.ball import Ball
 from vlang.text.source import Source
 
@@ -76,7 +76,8 @@ def test_what_is_said_of_another_graph_of_layers_is_refused_or_true(name: str, t
 def holds(network: Claim, claim: Claim, centre: np.ndarray[Any, Any], folder: Path) -> bool:
     """Whether no point that is tried in the set is given another class."""
     tensors = load_file(folder / "net.safetensors")
-    read = assemble(tensors, architecture(network, tensors, centre.shape[1]), DTYPE, torch.device("cpu"))
+    shapes = {k: tuple(v.shape) for k, v in tensors.items()}
+    read = assemble(tensors, architecture(network, shapes, centre.shape[1]), DTYPE, torch.device("cpu"))
     nominal = Nominal.at(read.unroll(len(centre)), torch.tensor(centre)[None])
     ball = Ball(torch.full((1, len(centre)), float(Fraction(claim["eps"])), dtype=DTYPE), Fraction(2))
     found = torch.cat([logits(nominal.graph, x) for x in points(nominal, ball, 200)])

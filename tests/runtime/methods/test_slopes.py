@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.helpers import DTYPE, attacked_margins, largest_certified, points, random_network, walked
+from tests.runtime.relaxations.test_offsets import POSITIVE, domain
 from tests.runtime.sets.test_piece import asked
 from vlang.runtime.bounds.linear import Linear
 from vlang.runtime.bounds.nominal import Nominal
@@ -53,13 +54,15 @@ def test_gradients_of_offsets_are_those_of_the_envelope(op: str) -> None:
     centre = torch.randn(f.arity, 200, generator=g, dtype=DTYPE) * 2
     half = torch.rand(f.arity, 200, generator=g, dtype=DTYPE) + 0.05
     slopes = [torch.rand(200, generator=g, dtype=DTYPE) * 0.2 + 0.01 for _ in range(f.arity)]
-    lo, hi = list(centre - half), list(centre + half)
+    lo, hi = map(list, domain(op, tuple(centre - half), tuple(centre + half)))
     variables = [v.clone().requires_grad_() for v in (*slopes, *lo, *hi)]
     n = f.arity
 
     def offset(vs: list[torch.Tensor]) -> torch.Tensor:
         return f._offset(tuple(vs[n : 2 * n]), tuple(vs[2 * n :]), tuple(vs[:n]))
 
+    slopes = [-s if op in POSITIVE else s for s in slopes]
+    variables[:n] = [s.clone().requires_grad_() for s in slopes]
     assert torch.equal(offset(variables).detach(), f.upper_offset(tuple(lo), tuple(hi), tuple(slopes)))
     gradients = torch.autograd.grad(offset(variables).sum(), variables)
     step = 1e-6

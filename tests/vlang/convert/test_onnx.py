@@ -17,7 +17,7 @@ from tests.runtime.network.test_layers import MODELS, M, N, Rnn, made  # noqa: E
 from vlang.convert.converted import ConversionError, Converted  # noqa: E402
 from vlang.convert.onnx import read  # noqa: E402
 from vlang.runtime.graph.concrete import logits  # noqa: E402
-from vlang.runtime.network.load import assemble  # noqa: E402
+from vlang.runtime.network.assemble import assemble  # noqa: E402
 
 F64 = torch.float64
 
