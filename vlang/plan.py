@@ -184,7 +184,7 @@ class NetworkPlan:
 
     name: str = field(compare=False)
     checkpoint: str
-    format: Literal["safetensors", "torch", "onnx"]
+    format: Literal["safetensors", "torch", "onnx", "keras"]
     architecture: Architecture
     labels: tuple[str, ...]
     span: Span = field(compare=False)

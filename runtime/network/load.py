@@ -41,7 +41,7 @@ def network(plan: NetworkPlan, dtype: torch.dtype, device: torch.device) -> Netw
 
 def _tensors(plan: NetworkPlan) -> dict[str, Tensor]:
     try:
-        if plan.format == "onnx":
+        if plan.format in ("onnx", "keras"):
             return {k: torch.from_numpy(v) for k, v in READERS[Path(plan.checkpoint).suffix][1](plan.checkpoint).tensors.items()}
         if plan.format == "safetensors":
             return load_file(plan.checkpoint)

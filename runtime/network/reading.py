@@ -17,12 +17,17 @@ from vlang.runtime.network.unroll import Network
 APART = 1e-4
 
 
+def as_saved(values: Tensor, a: Architecture) -> Tensor:
+    """Outputs as a framework gives them: through the network's last softmax, if it has one. shape: [S, classes]."""
+    return torch.softmax(values, 1) if a.layers[-1].word == "softmax" else values
+
+
 def outputs(a: Architecture, tensors: Mapping[str, Tensor], samples: Tensor) -> Tensor:
     """In float64. shape: samples [S, m, n], or tokens [S, m] -> [S, classes]."""
     network = assemble(tensors, a, torch.float64, torch.device("cpu"))
     x = samples if network.embedding is None else network.embedding[samples]
     x = x[:, None] if x.dim() == 2 else x
-    return logits(network.unroll(x.shape[1]), x.double())
+    return as_saved(logits(network.unroll(x.shape[1]), x.double()), a)
 
 
 def compare_with_example(network: Network, plan: NetworkPlan, metadata: Mapping[str, str]) -> None:
@@ -33,7 +38,7 @@ def compare_with_example(network: Network, plan: NetworkPlan, metadata: Mapping[
         held = json.loads(metadata["example"])
         x, said = (torch.tensor(held[k], dtype=network.dtype, device=network.device) for k in ("inputs", "outputs"))
         x = x[:, None] if x.dim() == 2 else x
-        ours = logits(network.unroll(x.shape[1]), x)
+        ours = as_saved(logits(network.unroll(x.shape[1]), x), plan.architecture)
         apart, spread = (ours - said).abs().amax(1), float(said.max() - said.min())
     except (ValueError, KeyError, TypeError, RuntimeError, IndexError, RecursionError) as e:
         raise DataError(Problem("damaged", plan.span, (plan.checkpoint, "example", str(e).split("\n")[0]))) from None

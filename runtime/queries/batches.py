@@ -23,6 +23,7 @@ from vlang.runtime.graph.nodes import Graph
 from vlang.runtime.late import never
 from vlang.runtime.methods.questions import Asked
 from vlang.runtime.network import load
+from vlang.runtime.network.reading import as_saved
 from vlang.runtime.network.reference import compare
 from vlang.runtime.network.unroll import Network
 from vlang.runtime.rounding import at_least, at_most, spacing
@@ -82,7 +83,7 @@ class Samples:
         values = torch.cat([logits(graph, part) for part in torch.split(inputs, AT_ONCE)])
         of, own = (plan.of, plan.reference) if isinstance(plan, DatasetInput) else (1, None)
         for reference in (x for x in (read.reference, own) if x is not None and read.normalize is None):
-            compare(reference, values, numbers, of)
+            compare(reference, as_saved(values, read.architecture), numbers, of)
         return cls(network, graph, inputs, values, labels, numbers)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Literal
 
-from vlang.convert import onnx
+from vlang.convert import keras, onnx
 from vlang.convert.converted import Converted
 
 #: By a file's suffix: its format, and who reads it.
-READERS: Mapping[str, tuple[str, Callable[[str], Converted]]] = MappingProxyType({".onnx": ("onnx", onnx.read)})
+READERS: Mapping[str, tuple[Literal["onnx", "keras"], Callable[[str], Converted]]] = MappingProxyType(
+    {".onnx": ("onnx", onnx.read), ".keras": ("keras", keras.read), ".h5": ("keras", keras.read)}
+)

@@ -194,6 +194,8 @@ class _Reader:
         read = [x for x in node.input if x in self.values]
         if any(x in self.shared for x in read) and node.op_type != "ReduceSum":
             raise self._refused(node, "frames times a softmax are read where they are summed over the frames")
+        if any(k >= 0 and self.grown.layers[k].word == "softmax" for k in (self.values[x].layer for x in read)) and node.op_type not in NOTHING:
+            raise self._refused(node, "it reads a softmax, which is only read of the outputs")
         if any(x in self.shares for x in read) and node.op_type != "Mul":
             raise self._refused(node, "a softmax over the frames is read where frames are multiplied by it")
         if any(self.values[x].part is not None for x in read) and node.op_type not in (*NOTHING, *OF_PARTS):
@@ -690,7 +692,9 @@ class _Reader:
             self.shares[node.output[0]] = value
             self.values[node.output[0]] = value
             return
-        raise self._refused(node, "a softmax of the outputs is not read: margins are those of what goes into it; export the network without it")
+        if value.axes[axis] != "C" or "T" in value.axes:
+            raise self._refused(node, "a softmax that is neither of the outputs nor over the frames is not read")
+        self._given(node, value, self.grown.add("softmax", (value.layer,), self._channels(value)))
 
 
 def _only(value: Value, places: Sequence[int]) -> Value:

@@ -76,6 +76,8 @@ def _ordered(found: Sequence[Slot]) -> None:
     cells = False
     for slot in found:
         behind = [k >= 0 and vector[k] for k in slot.of]
+        if any(k >= 0 and found[k].word == "softmax" for k in slot.of):
+            raise SpecError(d.layers_order(slot.listed.span, slot.listed.word, "nothing behind a softmax, which only the outputs may have"))
         over_frames = slot.word in STATED or (slot.word in LAYERS and LAYERS[slot.word].gives != "frames")
         if over_frames and behind[0]:
             raise SpecError(d.layers_order(slot.listed.span, slot.word, "a layer of one vector: the frames have been read out already"))

@@ -62,11 +62,11 @@ def derive(form: Network, name: str, base: LoweredNetwork) -> LoweredNetwork:
 def read(form: Network, name: str, folder: Path) -> LoweredNetwork:
     """The network of a checkpoint. Raises SpecError."""
     if form.checkpoint is None:
-        raise SpecError(d.missing_key(form.span, "checkpoint", "network", "a .safetensors file, a torch state dict or an .onnx file"))
+        raise SpecError(d.missing_key(form.span, "checkpoint", "network", "a .safetensors file, a torch state dict, an .onnx, .keras or .h5 file"))
     if form.normalize is not None:
         raise SpecError(d.does_not_apply(form.normalize.span, "normalize", "only a network derived 'from' another is scaled"))
     path = files.locate(folder, form.source.value, form.source.span)
-    kind: Literal["safetensors", "torch", "onnx"]
+    kind: Literal["safetensors", "torch", "onnx", "keras"]
     beside: tuple[str, ...] = ()
     if Path(path).suffix in READERS:
         kind, found = _converted(path, form)
@@ -100,15 +100,15 @@ def read(form: Network, name: str, folder: Path) -> LoweredNetwork:
     return LoweredNetwork(plan, None if words is None else Words(words), strict)
 
 
-def _converted(path: str, form: Network) -> tuple[Literal["onnx"], Converted]:
+def _converted(path: str, form: Network) -> tuple[Literal["onnx", "keras"], Converted]:
     """A file of another framework, which says all of its layers itself. Raises SpecError."""
     span, format_ = form.source.span, READERS[Path(path).suffix][0]
     said = [(key, getattr(form, key)) for key in ("cell", "activation", "readout", "head", "layers")]
-    twice = [d.does_not_apply(x.span, key, f"an {format_.upper()} file says it") for key, x in said if x is not None]
+    twice = [d.does_not_apply(x.span, key, f"the {format_} file says it") for key, x in said if x is not None]
     if twice:
         raise SpecError(*twice)
     try:
-        return "onnx", READERS[Path(path).suffix][1](path)
+        return format_, READERS[Path(path).suffix][1](path)
     except MissingLibraryError as e:
         raise SpecError(d.missing_library(span, path, e.library, e.extra)) from None
     except ConversionError as e:

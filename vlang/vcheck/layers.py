@@ -50,6 +50,8 @@ def unroll(tensors: dict[str, Array], claim: Said, frames: int, width: int) -> l
     for k, said in enumerate(claim["layers"]):
         word, of = said["layer"], said["of"]
         fits = len(of) == 2 if word == "attention" else len(of) == 1 or word in ("add", "concat")
+        if word == "softmax" and k < len(claim["layers"]) - 1:
+            raise InvalidError("there are layers behind a softmax")
         if word not in LAYERS or not fits or any(type(i) is not int or not -1 <= i < k for i in of):
             raise InvalidError(f"layer {k}, {word!r} of {of}, is not known")
         layer, settings = LAYERS[word]
@@ -310,6 +312,7 @@ LAYERS: Mapping[str, tuple[Layer, tuple[str, ...]]] = MappingProxyType(
         "attention": (attention, ()),
         "none": (identity, ()),
         "dropout": (identity, ()),
+        "softmax": (identity, ()),  # the last: it keeps the order of its outputs
         "linear": (linear, ()),
         "normalize": (normalize, ("mean", "std")),
         "batchnorm": (batchnorm, ("eps",)),

@@ -116,6 +116,7 @@ LAYERS: Mapping[str, Layer] = MappingProxyType(
         "hardtanh": Layer("x between -1 and 1"),
         "hardsigmoid": Layer("x / 6 + 1/2 between 0 and 1"),
         "none": Layer("nothing", nodes=0),
+        "softmax": Layer("at the end alone: classes are compared by what goes into it, whose order it keeps", nodes=0),
         "last": Layer("each direction's own final state, as torch's h_n", "vector", nodes=0),
         "last_frame": Layer("what both directions say of the last frame, as torch's output[:, -1]", "vector", nodes=0),
         "mean": Layer("the mean over the frames", "vector", nodes=0),

@@ -25,6 +25,7 @@ LAYERS: Mapping[str, type[Layer]] = MappingProxyType(
         "leaky_relu": LeakyRelu,
         "dropout": Identity,
         "none": Identity,
+        "softmax": Identity,
         "avg_pool": Pool,
         "max_pool": Pool,
         "flatten": Flatten,

@@ -48,7 +48,7 @@ class Activation(Layer):
 
 @dataclass(frozen=True)
 class Identity(Layer):
-    """Dropout, when a network is evaluated."""
+    """Dropout, when a network is evaluated, and a last softmax, of which only the order of its outputs matters."""
 
     @classmethod
     def of(cls, plan: LayerPlan, get: Get) -> Identity:

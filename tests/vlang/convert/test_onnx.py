@@ -114,7 +114,7 @@ W, R = np.ones((1, 9, 4)), np.ones((1, 9, 3))
         ("Elu", [], {"alpha": 0.5}, "alpha"),
         ("HardSigmoid", [], {}, "alpha"),
         ("Gelu", [], {"approximate": "tanh"}, "approximate"),
-        ("Softmax", [], {}, "softmax"),
+        ("Softmax", [], {}, "neither of the outputs nor over the frames"),
         ("Conv", [("w", np.ones((2, 1, 2)))], {"pads": [1, 0]}, "two sides"),
         ("Conv", [("w", np.ones((2, 1, 2)))], {"auto_pad": "SAME_UPPER"}, "two sides"),
         ("MaxPool", [], {"kernel_shape": [2], "pads": [1, 1]}, "padding"),
