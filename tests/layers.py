@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
-from vlang.plan import LayerPlan
+from vlang.plan import Architecture, LayerPlan
 from vlang.runtime.network.layers import LAYERS, Layer
 from vlang.runtime.network.unroll import Network
 from vlang.words import layers as words
@@ -56,16 +59,9 @@ class Growing:
         n, w = self.width, self.normal
         if word in CELLS:
             s, rows = gives // 2, CELLS[word].rows * gives // 2
-            return {
-                name: x
-                for end in ("_l0", "_l0_reverse")
-                for name, x in (
-                    (f"weight_ih{end}", w(rows, n)),
-                    (f"weight_hh{end}", w(rows, s)),
-                    (f"bias_ih{end}", w(rows)),
-                    (f"bias_hh{end}", w(rows)),
-                )
-            }
+            shapes = {"weight_ih": (rows, n), "weight_hh": (rows, s), "bias_ih": (rows,), "bias_hh": (rows,)}
+            shapes |= {role: (k * s,) for role, k in CELLS[word].more}
+            return {f"{role}{end}": w(*shape) for end in ("_l0", "_l0_reverse") for role, shape in shapes.items()}
         match word:
             case "linear":
                 return {"weight": w(gives, n), "bias": w(gives)}
@@ -110,6 +106,12 @@ class Growing:
             else:
                 self.add(word, width=2 * width if word in CELLS else width if word in ("linear", "conv1d") else own)
 
+    def save(self, path: Path) -> None:
+        """With the graph of its layers in the metadata, as `vlang.export` writes it."""
+        said = Architecture(tuple(self.plans), self.n).reading() | {"input_size": self.n}
+        tensors = {plan.in_file(k): x.contiguous() for plan, layer in zip(self.plans, self.layers, strict=True) for k, x in layer.tensors().items()}
+        save_file(tensors, path, {"layers": json.dumps(said)})
+
     def network(self, classes: int) -> Network:
         """With what is read out of the frames and a last linear layer."""
         word = self.choice.choice([*words.READOUTS, "flatten", "attention"])
@@ -130,3 +132,20 @@ def random_layers(seed: int, n: int, frames: int, classes: int, scale: float = 1
     found = Growing(seed, n, frames, scale)
     found.some(most)
     return found.network(classes)
+
+
+def saved_at_random(seed: int, path: Path, n: int, frames: int, classes: int, scale: float, most: int = 4) -> None:
+    """The same, in a file."""
+    found = Growing(seed, n, frames, scale)
+    found.some(most)
+    found.network(classes)
+    found.save(path)
+
+
+def saved_cell(cell: str, path: Path, n: int, s: int, classes: int) -> None:
+    """A layer of a cell in both directions and a head, in a file."""
+    found = Growing(1, n, 1, 0.7)
+    found.add(cell, width=2 * s)
+    found.add("last")
+    found.add("linear", width=classes)
+    found.save(path)

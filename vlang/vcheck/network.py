@@ -150,6 +150,20 @@ def gru_before(graph: Graph, w: Weights) -> Step:
     return step
 
 
+def mgu(graph: Graph, w: Weights) -> Step:
+    """h - f h + f tanh(W_n x + U_n (f h) + b_n)."""
+    s, minus = w.s, matrix(-np.eye(w.s))
+    by_x, by_h = [matrix(w.ih[: w.s]), matrix(w.ih[w.s :])], [matrix(w.hh[: w.s]), matrix(w.hh[w.s :])]
+
+    def step(at: str, x: Ref, state: list[Ref]) -> list[Ref]:
+        f = graph.affine(at + "gate", [(x, by_x[0]), (state[0], by_h[0])], w.bias[:s])
+        kept = graph.apply(at + "keep", "sigmoid_mul", f, state[0])
+        new = graph.affine(at + "new", [(x, by_x[1]), (kept, by_h[1])], w.bias[s:])
+        return [graph.affine(at + "state", [(state[0], None), (kept, minus), (graph.apply(at + "update", "sigmoid_tanh", f, new), None)])]
+
+    return step
+
+
 def lstm_peephole(graph: Graph, w: Weights) -> Step:
     """i and f see the cell state before the step, o the one after it, unit by unit."""
     s, (of_i, of_f, of_o) = w.s, np.split(w.more["peephole"], 3)
@@ -191,6 +205,7 @@ CELLS: Mapping[str, Cell] = MappingProxyType(
     {
         "lstm": Cell(4, ("h0", "c0"), lstm),
         "gru": Cell(3, ("h0",), gru),
+        "mgu": Cell(2, ("h0",), mgu),
         "gru_before": Cell(3, ("h0",), gru_before),
         "lstm_peephole": Cell(4, ("h0", "c0"), lstm_peephole, {"peephole": 3}),
         "rnn_tanh": Cell(1, ("h0",), rnn("tanh")),

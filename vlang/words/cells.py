@@ -39,6 +39,7 @@ CELLS: Mapping[str, Cell] = MappingProxyType(
         "rnn_relu": Cell("rnn", (), ("h0",), bounded=1, products=1, nodes=2, activation="relu"),
         "lstm": Cell("lstm", ("i", "f", "g", "o"), ("h0", "c0"), bounded=5, products=9, nodes=5),
         "gru": Cell("gru", ("r", "z", "n"), ("h0",), bounded=5, products=9, nodes=6),
+        "mgu": Cell("mgu", ("f", "n"), ("h0",), bounded=3, products=6, nodes=5),
         "gru_before": Cell("gru", ("r", "z", "n"), ("h0",), bounded=5, products=9, nodes=6, foreign=True),
         "lstm_peephole": Cell("lstm", ("i", "f", "g", "o"), ("h0", "c0"), bounded=5, products=9, nodes=6, more=(("peephole", 3),), foreign=True),
     }

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.helpers import DTYPE, points
+from tests.layers import saved_at_random, saved_cell
 from tests.runtime.network.test_layers import MODELS, M, N, saved
 from tests.vlang.vcheck.certificates import Claim, check, load, refused, seal
 from vlang.convert.described import architecture
@@ -22,13 +23,15 @@ from vlang.runtime.graph.concrete import logits
 from vlang.runtime.network.assemble import assemble
 from vlang.runtime.sets.ball import Ball
 from vlang.text.source import Source
+from vlang.words.cells import CELLS
 
 
-def certified(folder: Path, layers: str, method: str, frames: str = "all") -> float:
+def certified(folder: Path, layers: str, method: str, frames: str = "all", frames_: int = M, n: int = N) -> float:
     """The radius of one question, whose certificate goes to c.cert."""
-    np.save(folder / "x.npy", np.random.default_rng(0).standard_normal((1, M, N)))
+    np.save(folder / "x.npy", np.random.default_rng(0).standard_normal((1, frames_, n)))
+    said = f", layers = {layers}" if layers else ""
     text = f"""rspec 1
-network net {{ checkpoint = "net.safetensors", layers = {layers} }}
+network net {{ checkpoint = "net.safetensors"{said} }}
 dataset d {{ inputs = "x.npy" }}
 radius q {{ network = net, input = d, perturbation = {{ frames = {frames}, norm = 2 }}, engine = {{ method = {method}, tolerance = 0.2 }} }}
 """
@@ -45,7 +48,22 @@ radius q {{ network = net, input = d, perturbation = {{ frames = {frames}, norm 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_graph_of_layers_is_proved_again(name: str, tmp_path: Path) -> None:
     saved(name, tmp_path)
-    assert certified(tmp_path, MODELS[name][1], "planes") > 1e-3
+    assert certified(tmp_path, MODELS[name][1], "planes", "[3, 8]") > 1e-3
+    check(tmp_path)
+
+
+@pytest.mark.parametrize("method", ["planes", "quadratic"])
+@pytest.mark.parametrize("cell", [word for word, cell in CELLS.items() if cell.foreign or word == "mgu"])
+def test_cells_that_torch_has_not_are_proved_again(cell: str, method: str, tmp_path: Path) -> None:
+    saved_cell(cell, tmp_path / "net.safetensors", 2, 3, 3)
+    assert certified(tmp_path, "", method, frames_=3, n=2) > 1e-3
+    check(tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_graphs_are_proved_again(seed: int, tmp_path: Path) -> None:
+    saved_at_random(seed, tmp_path / "net.safetensors", 2, 3, 3, 0.6)
+    certified(tmp_path, "", "quadratic" if seed % 2 else "planes", frames_=3, n=2)
     check(tmp_path)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.helpers import classifier
+from tests.helpers import classifier, random_network
 from vlang.runtime.graph.concrete import logits
 from vlang.runtime.network.cells import CellWeights
 from vlang.runtime.network.layers import Linear
@@ -57,3 +57,30 @@ def test_forward_agrees_with_torch(cell: str, layers: int, bidirectional: bool, 
     )
     ours = logits(network.unroll(frames), x)
     assert torch.allclose(ours, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", ["mgu", "gru_before", "lstm_peephole"])
+@pytest.mark.parametrize("frames", [1, 5])
+def test_cells_that_torch_has_not_are_their_equations(cell: str, frames: int) -> None:
+    """Written out step by step, from the papers."""
+    network = random_network(cell, n=3, s=4, classes=2, initial=True, seed=3)
+    ((w,),), head = network.recurrent[0].stack, network.layers[-1]
+    assert isinstance(head, Linear)
+    h, *more = (v.expand(6, -1) for v in network.recurrent[0].initial[0][0])
+    x = torch.randn(6, frames, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for t in range(frames):
+        ih, hh, bias = (part.split(4) for part in (w.ih, w.hh, w.bias_ih + w.bias_hh))
+        pre = [x[:, t] @ a.T + b for a, b in zip(ih, bias, strict=True)]
+        if cell == "mgu":
+            f = torch.sigmoid(pre[0] + h @ hh[0].T)
+            h = (1 - f) * h + f * torch.tanh(pre[1] + (f * h) @ hh[1].T)
+        elif cell == "gru_before":
+            r, z = (torch.sigmoid(pre[k] + h @ hh[k].T) for k in (0, 1))
+            h = (1 - z) * torch.tanh(pre[2] + (r * h) @ hh[2].T) + z * h
+        else:
+            p_i, p_f, p_o = w.more["peephole"].split(4)
+            (c,) = more
+            i, f = torch.sigmoid(pre[0] + h @ hh[0].T + p_i * c), torch.sigmoid(pre[1] + h @ hh[1].T + p_f * c)
+            c = f * c + i * torch.tanh(pre[2] + h @ hh[2].T)
+            h, more = torch.sigmoid(pre[3] + h @ hh[3].T + p_o * c) * torch.tanh(c), [c]
+    assert torch.allclose(logits(network.unroll(frames), x), h @ head.weight.T + head.bias, rtol=0, atol=1e-12)
