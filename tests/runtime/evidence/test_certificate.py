@@ -25,8 +25,10 @@ from vlang.vcheck.cli import main as vcheck
 METHODS = ("interval", "lines", "planes", "quadratic", "sliced", "optimized")
 
 
-@pytest.mark.parametrize("norm", ["1", "3/2", "2", "4", "inf"])
-@pytest.mark.parametrize("cell", ["rnn", "relu", "lstm", "gru"])
+@pytest.mark.parametrize(
+    ("cell", "norm"),
+    [*(("gru", norm) for norm in ("1", "3/2", "2", "4", "inf")), *((cell, norm) for cell in ("rnn", "relu", "lstm") for norm in ("2", "inf"))],
+)
 def test_every_method_is_proved_again(cell: str, norm: str, tmp_path: Path) -> None:
     metadata = {"activation": "relu"} if cell == "relu" else {}
     make_network(tmp_path / "net.safetensors", "rnn" if cell == "relu" else cell, seed=len(norm), **metadata)
