@@ -27,6 +27,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONG)
 
 
+#: Families of cells that torch has a module of.
+FAMILIES = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+
 class Classifier(nn.Module):
     """A recurrent classifier as users write it."""
 
@@ -34,7 +38,7 @@ class Classifier(nn.Module):
         super().__init__()
         if tokens:
             self.embedding = nn.Embedding(tokens, n)
-        self.rnn = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[cell](n, s, batch_first=True)
+        self.rnn = FAMILIES[cell](n, s, batch_first=True)
         self.out = nn.Linear(s, classes)
 
 

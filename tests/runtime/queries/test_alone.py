@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import FAMILIES
 from vlang.cli import main
 from vlang.words.attacks import ATTACKS
-from vlang.words.cells import CELLS
 from vlang.words.methods import METHODS
 from vlang.words.queries import QUERIES
 
@@ -58,7 +58,7 @@ perturbation p {{ frames = {frames}, norm = 2 }}
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-@pytest.mark.parametrize("cell", sorted(c.family for w, c in CELLS.items() if w != "rnn_relu"))
+@pytest.mark.parametrize("cell", sorted(FAMILIES))
 def test_every_method(method: str, cell: str, world: Path, tmp_path: Path) -> None:
     head = f"""rspec 1
 network net {{ checkpoint = "{world}/{cell}.safetensors" }}
