@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,8 +28,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONG)
 
 
-#: Families of cells that torch has a module of.
-FAMILIES = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+class Mgu(nn.Module):
+    """The weights of a cell that torch has no module of, named as torch names those of its own."""
+
+    def __init__(self, n: int, s: int, batch_first: bool) -> None:
+        super().__init__()
+        for name, shape in (("weight_ih_l0", (2 * s, n)), ("weight_hh_l0", (2 * s, s)), ("bias_ih_l0", (2 * s,)), ("bias_hh_l0", (2 * s,))):
+            self.register_parameter(name, nn.Parameter(torch.randn(shape) / 2))
+
+
+#: By a cell's family, a module with its weights.
+FAMILIES: dict[str, Any] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU, "mgu": Mgu}
 
 
 class Classifier(nn.Module):
@@ -111,6 +121,7 @@ def make_world(folder: Path) -> Path:
     torch.save({"rnn.weight_ih_l0": Evil()}, folder / "evil.pt")
     torch.save(model, folder / "module.pt")
     (folder / "folder").mkdir()
+    save_file(dict(Classifier("mgu", 3, 4, 3).state_dict()), folder / "mgu.safetensors", metadata={"labels": labels})
     return folder
 
 

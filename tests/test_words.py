@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tests.conftest import FAMILIES
 from vlang.formats import FORMATS, PAGES
 from vlang.formats.pictures import KINDS as PICTURES
 from vlang.judge.values import AGGREGATES
@@ -30,6 +31,10 @@ def test_cells() -> None:
     assert set(CELLS) == set(cells.CELLS) == set(CHECKED)
     for word, cell in cells.CELLS.items():
         assert (CHECKED[word].gates, CHECKED[word].states, dict(CHECKED[word].more)) == (cell.rows, cell.states, dict(cell.more))
+
+
+def test_the_tests_have_a_network_of_every_cell_that_a_state_dict_may_hold() -> None:
+    assert set(FAMILIES) == {cell.family for cell in cells.CELLS.values()}
 
 
 def test_methods() -> None:

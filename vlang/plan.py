@@ -115,6 +115,12 @@ class Architecture:
     embedding: str | None = None
     tokens: int = 0
 
+    def __post_init__(self) -> None:
+        """No layer reads a softmax, which is taken for nothing because it keeps the order of the outputs. Raises ValueError."""
+        behind = next((x.word for x in self.layers if any(k >= 0 and self.layers[k].word == "softmax" for k in x.of)), None)
+        if behind is not None:
+            raise ValueError(f"{behind} stands behind a softmax, which is only read of the outputs")
+
     @property
     def classes(self) -> int:
         return self.layers[-1].width

@@ -25,8 +25,6 @@ def architecture(said: Mapping[str, Any], shapes: Mapping[str, Shape], input_siz
     for k, x in enumerate(said["layers"]):
         if not x["of"] or (len(x["of"]) > 1 and x["layer"] not in JOINING) or not all(type(i) is int and -1 <= i < k for i in x["of"]):
             raise ValueError(f"layer {k} reads {x['of']!r}")
-        if any(i >= 0 and layers[i].word == "softmax" for i in x["of"]):
-            raise ValueError("there are layers behind a softmax")
         widths = [input_size if i < 0 else layers[i].width for i in x["of"]]
         layers.append(_layer(x, widths, shapes))
     if not layers:

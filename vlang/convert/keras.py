@@ -110,6 +110,10 @@ class _Reader:
                 inputs = self.width = table.shape[1]
                 self.grown.tensors["embedding.weight"] = table.astype("float64")
                 continue
+            if config.get("data_format") not in (None, "channels_last"):
+                raise self._refused(f"data_format {config['data_format']!r} is not read")
+            if self.at >= 0 and self.grown.layers[self.at].word == "softmax":
+                raise self._refused("it stands behind a softmax, which is only read of the outputs")
             if class_name not in LAYERS:
                 raise self._refused(f"{class_name} is not read: {OTHERWISE}")
             LAYERS[class_name](self, config)
@@ -128,6 +132,11 @@ class _Reader:
 
     def _refused(self, why: str) -> ConversionError:
         return ConversionError(f"layer '{self.name}'", why)
+
+    def relu(self, config: Config) -> None:
+        if config.get("max_value") is not None or config.get("negative_slope", 0.0) or config.get("threshold", 0.0):
+            raise self._refused("a ReLU with max_value, negative_slope or threshold is not read")
+        self._activated("relu")
 
     def _add(
         self, word: str, width: int, held: Mapping[str, Array] | None = None, settings: Mapping[str, Setting] | None = None, window: int = 1
@@ -158,8 +167,8 @@ class _Reader:
         held = self._held("kernel", *(["bias"] if config["use_bias"] else []))
         weight = held.pop("kernel").transpose(2, 1, 0)
         (stride,), (dilation,), reach = config["strides"], config["dilation_rate"], config["dilation_rate"][0] * (weight.shape[2] - 1)
-        if config["padding"] not in ("valid", "same") or config.get("data_format", "channels_last") != "channels_last":
-            raise self._refused(f"padding {config['padding']!r} or its data format is not read")
+        if config["padding"] not in ("valid", "same"):
+            raise self._refused(f"padding {config['padding']!r} is not read")
         same = config["padding"] == "same"
         if same and (stride > 1 or reach % 2):
             raise self._refused("it pads its two sides differently")
@@ -186,13 +195,14 @@ class _Reader:
         if (axis[0] if isinstance(axis, list) else axis) not in (-1, 2):
             raise self._refused(f"axis {axis} is not that of the channels")
 
-    def recurrent(self, config: Config, both: bool = False, sides: tuple[str, ...] = ("",), cell: str = "") -> None:
+    def recurrent(self, config: Config, sides: tuple[str, ...], cell: str) -> None:
+        """sides: where the variables of each direction are."""
         wanted = {"activation": ("tanh", "relu") if cell == "rnn" else ("tanh",)} | ({} if cell == "rnn" else {"recurrent_activation": ("sigmoid",)})
         for key, words in wanted.items():
             if config[key] not in words:
                 raise self._refused(f"{key} = {config[key]!r} is not read, {' or '.join(words)} is")
-        for key in ("go_backwards", "stateful", "return_state"):
-            if config.get(key) and not both:
+        for key in ("go_backwards", "stateful", "return_state", "time_major"):
+            if config.get(key):
                 raise self._refused(f"{key} is not read")
         word = f"rnn_{config['activation']}" if cell == "rnn" else "gru_before" if cell == "gru" and not config.get("reset_after") else cell
         held: dict[str, Array] = {}
@@ -221,7 +231,9 @@ class _Reader:
         same = ("units", "activation", "recurrent_activation", "use_bias", "reset_after", "return_sequences")
         if back is not None and any(back["config"].get(key) != inner["config"].get(key) for key in same):
             raise self._refused("its two directions are different layers")
-        self.recurrent(inner["config"], True, ("forward_layer.cell.", "backward_layer.cell."), CELLS[inner["class_name"]])
+        if back is not None and not back["config"].get("go_backwards"):
+            raise self._refused("both of its directions read forward")
+        self.recurrent(inner["config"], ("forward_layer.cell.", "backward_layer.cell."), CELLS[inner["class_name"]])
 
     def pool(self, config: Config, word: str) -> None:
         (size,), (stride,) = ((x,) if isinstance(x, int) else x for x in (config["pool_size"], config["strides"] or config["pool_size"]))
@@ -240,7 +252,7 @@ class _Reader:
 
 
 def _alone(cell: str, reader: _Reader, config: Config) -> None:
-    reader.recurrent(config, False, ("cell.",), cell)
+    reader.recurrent(config, ("cell.",), cell)
 
 
 #: Cells, alone and inside Bidirectional.
@@ -259,7 +271,7 @@ LAYERS: Mapping[str, Callable[[_Reader, Config], None]] = MappingProxyType(
         "GlobalMaxPooling1D": lambda reader, config: reader.plain(config, "max"),
         "Flatten": _Reader.flatten,
         "Activation": lambda reader, config: reader._activated(config["activation"]),
-        "ReLU": lambda reader, config: reader._activated("relu"),
+        "ReLU": _Reader.relu,
         "Softmax": lambda reader, config: reader._activated("softmax"),
         "LeakyReLU": lambda reader, config: reader._add(
             "leaky_relu", reader.width, None, {"slope": float(config.get("negative_slope", config.get("alpha", 0.3)))}

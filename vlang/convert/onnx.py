@@ -49,6 +49,10 @@ UNSAID = {("Elu", "alpha"): 1.0, ("HardSigmoid", "alpha"): 0.2, ("HardSigmoid", 
 UNSAID |= {("Selu", key): value for key, value in POINTWISE["Selu"][1].items()}
 #: Operators that change nothing.
 NOTHING = ("Identity", "Dropout", "Cast")
+#: Operators whose values are others each time, by how they begin.
+RANDOM = ("Random", "Bernoulli", "Multinomial")
+#: Numbers that a cast leaves what they are, up to their rounding: float32, 16, 64 and bfloat16.
+FLOATS = (1, 10, 11, 16)
 #: Operators that may read one direction of a final state.
 OF_PARTS = ("Transpose", "Squeeze", "Unsqueeze", "Gather", "Concat")
 SIZES = tuple[int, ...]
@@ -200,11 +204,19 @@ class _Reader:
             raise self._refused(node, "a softmax over the frames is read where frames are multiplied by it")
         if any(self.values[x].part is not None for x in read) and node.op_type not in (*NOTHING, *OF_PARTS):
             raise self._refused(node, "one direction of a final state alone is not read, but both, joined again")
+        if node.domain not in ("", "ai.onnx"):
+            raise self._refused(node, f"an operator of {node.domain} is not read")
+        if any(a.HasField("g") or a.graphs for a in node.attribute):
+            raise self._refused(node, "operators that hold graphs of their own are not read")
         if not read:
             self._fold(node)
         elif node.op_type == "Shape":
             self.constants[node.output[0]] = self.np.array(self.values[node.input[0]].sizes, dtype="int64")
         elif node.op_type in NOTHING:
+            if node.op_type == "Cast" and self._attributes(node)["to"] not in FLOATS and not self._tokens(self.values[node.input[0]]):
+                raise self._refused(node, "it makes whole numbers of what is computed")
+            if node.op_type == "Dropout" and self._constant(node, 2) is not None and self._constant(node, 2).any():
+                raise self._refused(node, "it is exported as it trains: call model.eval() first")
             self.values[node.output[0]] = self.values[node.input[0]]
         elif node.op_type in OPERATORS:
             OPERATORS[node.op_type](self, node)
@@ -213,26 +225,28 @@ class _Reader:
         else:
             raise self._refused(node, "this operator is not read")
 
+    @staticmethod
+    def _tokens(value: Value) -> bool:
+        """Whether it is the input, of tokens."""
+        return value.layer == -1 and value.axes == ("B", "T")
+
     def _fold(self, node: Any) -> None:
         """The value of a node that reads constants alone; open where one of them is not known, so that who needs it says so."""
-        if any(x and x not in self.constants for x in node.input):
+        if any(x and x not in self.constants for x in node.input) or node.op_type.startswith(RANDOM):
             return
         from onnx import helper
         from onnx.reference import ReferenceEvaluator
 
         read = [x for x in node.input if x]
-        if node.op_type == "Constant":
-            found = ReferenceEvaluator(
-                helper.make_model(helper.make_graph([node], "g", [], [helper.make_empty_tensor_value_info(node.output[0])]))
-            ).run(None, {})
-        else:
-            inputs = [
-                helper.make_tensor_value_info(x, helper.np_dtype_to_tensor_dtype(self.constants[x].dtype), self.constants[x].shape) for x in read
-            ]
-            outputs = [helper.make_empty_tensor_value_info(x) for x in node.output if x]
-            model = helper.make_model(helper.make_graph([node], "g", inputs, outputs), opset_imports=self.model.opset_import)
+        outputs = [x for x in node.output if x]
+        inputs = [helper.make_tensor_value_info(x, helper.np_dtype_to_tensor_dtype(self.constants[x].dtype), self.constants[x].shape) for x in read]
+        graph = helper.make_graph([node], "g", inputs, [helper.make_empty_tensor_value_info(x) for x in outputs])
+        try:
+            model = helper.make_model(graph, opset_imports=self.model.opset_import)
             found = ReferenceEvaluator(model).run(None, {x: self.constants[x] for x in read})
-        self.constants |= dict(zip([x for x in node.output if x], found, strict=True))
+        except Exception as e:  # an operator's own implementation can raise anything
+            raise self._refused(node, f"its constants cannot be computed ({type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''})") from None
+        self.constants |= dict(zip(outputs, found, strict=True))
 
     def _attributes(self, node: Any, unsaid: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
         """What a node says; unsaid: what holds of what it does not."""
@@ -582,7 +596,7 @@ class _Reader:
         axis = self._attributes(node).get("axis", 0)
         if index.size != 1:
             raise self._refused(node, "it picks several places at once")
-        self._picked(node, axis, int(index.reshape(-1)[0]), keep=index.ndim > 0)
+        self._picked(node, self._value(node), axis, int(index.reshape(-1)[0]), keep=index.ndim > 0)
 
     def _embedded(self, node: Any) -> None:
         """Rows of a table, by the input's tokens."""
@@ -594,23 +608,21 @@ class _Reader:
         self.values[node.output[0]] = Value(-1, (*value.axes, "C"), (*value.sizes, table.shape[1]))
 
     def slice(self, node: Any) -> None:
-        value = self._value(node)
+        value = self.values[node.output[0]] = self._value(node)  # one axis after the other
         starts, ends = (self._constant(node, k) for k in (1, 2))
         axes = self._constant(node, 3, self.np.arange(len(starts)))
         steps = self._constant(node, 4, self.np.ones(len(starts)))
         for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
             size = value.sizes[int(axis)]
             chosen = range(size)[slice(int(start), int(min(end, size)), int(step))]
-            if len(chosen) == size and step == 1:
-                self.values[node.output[0]] = value
-            elif len(chosen) == 1:
-                self._picked(node, int(axis), chosen[0], keep=True)
-            else:
+            if len(chosen) == 1 and size > 1:
+                self._picked(node, self.values[node.output[0]], int(axis), chosen[0], keep=True)
+            elif len(chosen) < size or step != 1:
                 raise self._refused(node, f"it takes {len(chosen)} of {size} along axis {int(axis)}")
 
-    def _picked(self, node: Any, axis: int, index: int, keep: bool) -> None:
+    def _picked(self, node: Any, value: Value, axis: int, index: int, keep: bool) -> None:
         """One place along an axis: the last frame, or a direction of a final state."""
-        value = self._known(self._value(node))
+        value = self._known(value)
         axis %= len(value.axes)
         index = index % value.sizes[axis] if value.sizes[axis] != OPEN or index < 0 else index
         rest = [k for k in range(len(value.axes)) if k != axis]

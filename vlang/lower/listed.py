@@ -73,8 +73,14 @@ def slots(listed: Sequence[Listed], span: Span) -> tuple[Slot, ...]:
 def _ordered(found: Sequence[Slot]) -> None:
     """Refuse what stands where there are no frames any more, or where there still are. Raises SpecError."""
     vector: list[bool] = []
+    windows: list[bool] = []
     cells = False
     for slot in found:
+        windows.append(any(k >= 0 and windows[k] for k in slot.of) or (slot.word in LAYERS and LAYERS[slot.word].gives == "windows"))
+        if slot.word == "flatten" and windows[-1] and "order" not in slot.listed.said:
+            what = "flatten behind a convolution or pooling can be read in two ways"
+            choices = "flatten(order = channels), as torch flattens [batch, channels, frames], or flatten(order = frames)"
+            raise SpecError(d.must_be_said(slot.listed.span, what, choices))
         behind = [k >= 0 and vector[k] for k in slot.of]
         if any(k >= 0 and found[k].word == "softmax" for k in slot.of):
             raise SpecError(d.layers_order(slot.listed.span, slot.listed.word, "nothing behind a softmax, which only the outputs may have"))
@@ -97,7 +103,7 @@ def assigned(
     tries = _Tries(found, tuple(modules))
     sizes = [inputs] if inputs is not None else _input_sizes(found, modules)
     solutions = list(islice((given for n in sizes for given in tries.all(n)), 2))
-    if not solutions:
+    if not solutions or tries.given_up:  # what was not tried may be a second reading
         raise SpecError(d.layers_do_not_fit(layers.span, tries.furthest()))
     if len(solutions) > 1 and not _numbered(found, solutions[0]):
         one, other = (_named(found, x) for x in solutions)
@@ -169,6 +175,7 @@ class _Tries:
     def __init__(self, found: tuple[Slot, ...], modules: tuple[Module, ...]) -> None:
         self.slots, self.modules = found, modules
         self._left = MOST_TRIED
+        self.given_up = False
         self._deepest, self._why = -1, "no layer fits"
 
     def all(self, inputs: int) -> Iterator[Given]:
@@ -200,7 +207,8 @@ class _Tries:
                 continue
             self._left -= 1
             if self._left < 0:
-                self._why = 'too many ways to give modules to layers: name them, e.g. linear("fc")'
+                self.given_up = True
+                self._stuck(len(self.slots) + 1, 'too many ways to give modules to layers: name them, e.g. linear("fc")')
                 return
             reads, gives = _reads(slot, module)
             if isinstance(module, Stack) and not _cell_fits(slot.word, module):

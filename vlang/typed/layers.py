@@ -30,13 +30,16 @@ EXAMPLES = {
 
 @dataclass(frozen=True)
 class Listed:
-    """A layer of a network. name: of its tensors, without what comes behind the last dot, where it is given. branches: of what joins some."""
+    """A layer of a network. name: of its tensors, without what comes behind the last dot, where it is given. said: the settings that are
+    given; settings: all of them. branches: of what joins some.
+    """
 
     word: str
     name: str | None
     span: Span
     settings: tuple[tuple[str, Any], ...] = ()
     branches: tuple[tuple[Listed, ...], ...] = ()
+    said: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,8 @@ class LayerType(Type[Listed]):
         given = {k.key: _setting(k.key, settings[k.key], fold(k.value, params), params) for k in keywords}
         if any(x.default is None and k not in given for k, x in settings.items()):
             raise SpecError(d.bad_arguments(expr.span, word, usage(word)))
-        said = tuple((k, given.get(k, x.default)) for k, x in settings.items())
-        return Listed(word, None if name is None else name.value, expr.span, said)
+        every = tuple((k, given.get(k, x.default)) for k, x in settings.items())
+        return Listed(word, None if name is None else name.value, expr.span, every, said=frozenset(given))
 
     def _branching(self, word: str, expr: s.Expr, args: tuple[s.Expr, ...], keywords: tuple[s.Pair, ...], params: Params) -> Listed:
         folded = [fold(x, params) for x in args]

@@ -106,6 +106,16 @@ def test_what_rests_below_the_output_counts_once() -> None:
         assert violations(Nominal.at(whole, x), Ball(radii, Fraction(2)), rule, torch.eye(2, dtype=DTYPE)) <= 0
 
 
+@pytest.mark.parametrize("cell", list(CELLS))
+def test_the_last_frame_of_two_directions_in_a_mixed_batch(cell: str) -> None:
+    """What the backward direction says of the last frame rests where an earlier frame moves: 1.24 was certified there, with a counterexample at 0.87."""
+    for rule in (by_rule("constant"), by_rule("plane"), quadratic):
+        network = random_network(cell, bidirectional=True, readout="last_frame", s=3, seed=1)
+        x = torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(1), dtype=DTYPE)
+        radii = torch.tensor([[0.01, 0, 0], [0, 0, 0.01]], dtype=DTYPE)
+        assert violations(Nominal.at(network.unroll(3), x), Ball(radii, Fraction(2)), rule) <= 0
+
+
 def test_a_nonlinearity_of_the_input_itself_is_bounded_where_the_input_is() -> None:
     graph = GraphBuilder()
     x = torch.tensor([[[3.0, -2.0]]], dtype=DTYPE)

@@ -11,9 +11,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vlang.lower.spec import compile_spec
+from vlang.plan import Architecture, LayerPlan
 from vlang.runtime.graph.concrete import logits
 from vlang.runtime.network import load
 from vlang.runtime.network.unroll import Network
+from vlang.text.diagnostics import SpecError
 from vlang.text.source import Source
 
 M, N = 9, 4
@@ -139,7 +141,7 @@ MODELS: dict[str, tuple[Callable[[], list[nn.Module]], str]] = {
             nn.Flatten(),
             nn.Linear(10, 3),
         ],
-        "[conv1d, max_pool(size = 2), dropout, avg_pool(size = 3, stride = 1), flatten, linear]",
+        "[conv1d, max_pool(size = 2), dropout, avg_pool(size = 3, stride = 1), flatten(order = frames), linear]",
     ),
     "flattened by channel": (
         lambda: [Frames(nn.Conv1d(N, 5, 3)), nn.ReLU(), Of(lambda x: x.transpose(1, 2)), nn.Flatten(), nn.Linear(35, 6), nn.ReLU(), nn.Linear(6, 3)],
@@ -218,3 +220,36 @@ def test_forward_agrees_with_torch(name: str, tmp_path: Path) -> None:
     model, x = saved(name, tmp_path), torch.randn(5, M, N, dtype=torch.float64)
     ours = logits(read(tmp_path, MODELS[name][1]).unroll(M), x)
     assert torch.allclose(ours, model(x), rtol=0, atol=1e-12)
+
+
+def test_what_flattens_behind_a_convolution_is_asked(tmp_path: Path) -> None:
+    """torch flattens channel by channel there, what is written frame by frame does not: one of them is another network."""
+    saved("flattened by channel", tmp_path)
+    with pytest.raises(SpecError) as caught:
+        read(tmp_path, "[conv1d, relu, flatten, linear, relu, linear]")
+    assert [x.code for x in caught.value.diagnostics] == ["R427"]
+
+
+def test_square_layers_without_numbers_are_asked_for_and_not_tried_for_ever(tmp_path: Path) -> None:
+    names = "abcdefghijkl"
+    save_file({f"{x}.weight": torch.eye(N) for x in names} | {"out.weight": torch.ones(3, N)}, tmp_path / "net.safetensors")
+    for count, code in ((2, "R428"), (len(names), "R428")):
+        held = {f"{x}.weight": torch.eye(N) for x in names[:count]} | {"out.weight": torch.ones(3, N)}
+        save_file(held, tmp_path / "net.safetensors")
+        with pytest.raises(SpecError) as caught:
+            read(tmp_path, f"[mean, {'linear, ' * count}linear]")
+        assert [x.code for x in caught.value.diagnostics] == [code]
+    held = {f"{x}.weight": torch.eye(N) for x in names} | {"out.weight": torch.ones(3, N + 1)}  # fits nowhere: 12! ways
+    save_file(held, tmp_path / "net.safetensors")
+    with pytest.raises(SpecError) as caught:
+        read(tmp_path, f"[mean, {'linear, ' * len(names)}linear]")
+    assert "name them" in caught.value.diagnostics[0].message
+
+
+def test_nothing_stands_behind_a_softmax(tmp_path: Path) -> None:
+    saved("dense in front", tmp_path)
+    with pytest.raises(SpecError) as caught:
+        read(tmp_path, "[linear, softmax, lstm, last_frame, linear]")
+    assert [x.code for x in caught.value.diagnostics] == ["R429"]
+    with pytest.raises(ValueError, match="softmax"):
+        Architecture((LayerPlan("softmax", (-1,), 3), LayerPlan("relu", (0,), 3)), 3)

@@ -60,6 +60,12 @@ def said(k: int, **values: Any) -> Callable[[list[dict[str, Any]]], None]:
         ("conv", said(2, axis=[1]), "axis"),
         ("conv", said(4, padding="same"), "padding"),
         ("conv", lambda layers: layers[1].update(class_name="Conv2D"), "Conv2D is not read"),
+        ("lstm_both", lambda layers: layers[1]["config"]["layer"]["config"].update(go_backwards=True), "go_backwards"),
+        ("lstm_both", lambda layers: layers[1]["config"]["backward_layer"]["config"].update(go_backwards=False), "read forward"),
+        ("conv", said(5, data_format="channels_first"), "channels_first"),
+        ("conv", said(8, data_format="channels_first"), "channels_first"),
+        ("dense", said(2, activation="softmax"), "behind a softmax"),
+        ("conv", lambda layers: layers[3].update(class_name="ReLU", config={"name": "relu", "max_value": 6.0}), "max_value"),
         ("dense", lambda layers: layers.insert(0, {"class_name": "Masking", "config": {"name": "masking"}}), "Masking is not read"),
     ],
 )

@@ -129,6 +129,48 @@ def test_what_is_not_read_is_named(op: str, constants: list[tuple[str, np.ndarra
     assert caught.value.where == f"node 'y0' ({op})"
 
 
+def graph(path: Path, nodes: list[onnx.NodeProto], *constants: tuple[str, np.ndarray]) -> None:  # type: ignore[type-arg]
+    """A graph from x [1, 5, 4] to y."""
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 5, 4])
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [x], [y], [onnx.numpy_helper.from_array(v, k) for k, v in constants])), path)
+
+
+def test_a_slice_of_several_axes_takes_all_of_them(tmp_path: Path) -> None:
+    node = onnx.helper.make_node
+    whole = ("starts", np.array([-1, 0])), ("ends", np.array([10, 10])), ("axes", np.array([1, 2]))
+    for order in (slice(None), slice(None, None, -1)):
+        constants = [(k, v[order].copy()) for k, v in whole] + [("w", np.ones((4, 3), np.float32)), ("one", np.array([1]))]
+        nodes = [node("Slice", ["x", "starts", "ends", "axes"], ["last"]), node("Squeeze", ["last", "one"], ["v"]), node("MatMul", ["v", "w"], ["y"])]
+        graph(tmp_path / "net.onnx", nodes, *constants)
+        found = read(str(tmp_path / "net.onnx"))
+        assert [x.word for x in found.architecture.layers] == ["last_frame", "linear"]
+        x = torch.randn(1, 5, 4)
+        (expected,) = ort.InferenceSession(tmp_path / "net.onnx").run(None, {"x": x.numpy()})
+        assert np.abs(ours(found, x).numpy() - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("nodes", "why"),
+    [
+        ([("Cast", ["x"], {"to": onnx.TensorProto.INT64})], "whole numbers"),
+        ([("Relu", ["x"], {"domain": "com.microsoft"})], "com.microsoft"),
+        ([("RandomNormal", [], {"shape": [4]}), ("Add", ["x", "0"], {})], "not a constant"),
+        ([("Softmax", ["x"], {"axis": 1})], "one vector"),
+        ([("Softmax", ["x"], {}), ("Relu", ["0"], {})], "neither of the outputs"),
+    ],
+)
+def test_what_looks_like_something_else_is_named(nodes: list[tuple[str, list[str], dict[str, object]]], why: str, tmp_path: Path) -> None:
+    made_ = [
+        onnx.helper.make_node(op, read_, ["y" if k == len(nodes) - 1 else str(k)], **said)  # type: ignore[arg-type]
+        for k, (op, read_, said) in enumerate(nodes)
+    ]
+    graph(tmp_path / "net.onnx", made_)
+    with pytest.raises(ConversionError) as caught:
+        read(str(tmp_path / "net.onnx"))
+    assert why in str(caught.value) or "neither of the outputs" in str(caught.value)
+
+
 def test_a_spec_runs_an_onnx_file_and_its_certificates_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from vlang.cli import main
     from vlang.vcheck.cli import main as vcheck
