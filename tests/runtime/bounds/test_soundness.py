@@ -108,7 +108,7 @@ def test_what_rests_below_the_output_counts_once() -> None:
 
 @pytest.mark.parametrize("cell", list(CELLS))
 def test_the_last_frame_of_two_directions_in_a_mixed_batch(cell: str) -> None:
-    """What the backward direction says of the last frame rests where an earlier frame moves: 1.24 was certified there, with a counterexample at 0.87."""
+    """What the backward direction says of the last frame rests where an earlier one moves: 1.24 was certified, with a counterexample at 0.87."""
     for rule in (by_rule("constant"), by_rule("plane"), quadratic):
         network = random_network(cell, bidirectional=True, readout="last_frame", s=3, seed=1)
         x = torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(1), dtype=DTYPE)
