@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vlang.picture import Picture, behind
 from vlang.plan import Architecture, LayerPlan
 from vlang.runtime.network.layers import LAYERS, Layer
 from vlang.runtime.network.unroll import Network
@@ -19,8 +21,9 @@ from vlang.words.cells import CELLS
 #: Frames that a window needs.
 OVER_FRAMES = {"conv1d": 2, "avg_pool": 2, "max_pool": 2}
 DTYPE = torch.float64
-#: Those that keep frames frames.
-MIDDLE = (*(word for word, layer in words.LAYERS.items() if layer.gives != "vector"), *CELLS)
+#: Those that keep frames frames, and those over pictures.
+MIDDLE = (*(word for word, layer in words.LAYERS.items() if layer.gives != "vector" and layer.picture != "reads"), *CELLS)
+OVER_PICTURES = tuple(word for word, layer in words.LAYERS.items() if layer.picture != "none" and word != "add")
 
 
 class Growing:
@@ -32,6 +35,7 @@ class Growing:
         self.plans: list[LayerPlan] = []
         self.layers: list[Layer] = []
         self.n, self.width, self.frames = n, n, frames
+        self.picture: Picture | None = None
 
     def normal(self, *shape: int) -> Tensor:
         return torch.randn(*shape, generator=self.generator, dtype=DTYPE) * self.scale
@@ -44,19 +48,26 @@ class Growing:
         """A layer of random weights and settings, behind the last one unless it says of which."""
         read = of or (self.last,)
         gives = self.width if width is None else width
-        tensors = {k: v * (1.0 if k.startswith("running") else self.scale) for k, v in self._tensors(word, gives).items()}
         settings = self._settings(word, gives)
-        plan = LayerPlan(word, read, gives, f"{len(self.plans)}.", tuple(tensors), tuple(settings.items()), settings.get("size", 2))
+        if word in words.LAYERS and (words.LAYERS[word].picture != "none" or word == "reshape"):
+            shape = tuple(self._tensors(word, gives)["weight"].shape) if word == "conv2d" else ()
+            after = behind(word, settings, (self.picture,), shape) if self.picture or word == "reshape" else None
+            gives = gives if after is None else after.size
+        else:
+            after = None
+        tensors = {k: v * (1.0 if k.startswith("running") else self.scale) for k, v in self._tensors(word, gives).items()}
+        window = settings.get("size", 2)
+        plan = LayerPlan(word, read, gives, f"{len(self.plans)}.", tuple(tensors), tuple(settings.items()), window if isinstance(window, int) else 2)
         self.plans.append(plan)
         self.layers.append(LAYERS[word].of(plan, tensors.get))
         if word in OVER_FRAMES:
             self.frames = plan.windows(self.frames)
         elif word in words.LAYERS and words.LAYERS[word].gives == "vector":
             self.frames = 1
-        self.width = gives
+        self.width, self.picture = gives, after
 
     def _tensors(self, word: str, gives: int) -> dict[str, Tensor]:
-        n, w = self.width, self.normal
+        n, w = self.width if self.picture is None else self.picture.channels, self.normal
         if word in CELLS:
             s, rows = gives // 2, CELLS[word].rows * gives // 2
             shapes = {"weight_ih": (rows, n), "weight_hh": (rows, s), "bias_ih": (rows,), "bias_hh": (rows,)}
@@ -65,6 +76,8 @@ class Growing:
         match word:
             case "linear":
                 return {"weight": w(gives, n), "bias": w(gives)}
+            case "conv2d" if self.picture is not None:
+                return {"weight": w(2, n, *self._small()), "bias": w(2)}
             case "conv1d":
                 return {"weight": w(gives, n, 2), "bias": w(gives)}
             case "layernorm":
@@ -73,10 +86,23 @@ class Growing:
                 return {"running_mean": w(n), "running_var": w(n).abs(), "weight": w(n), "bias": w(n)}
         return {}
 
-    def _settings(self, word: str, gives: int) -> dict[str, object]:
+    def _small(self) -> tuple[int, int]:
+        """Rows and columns of a window."""
+        assert self.picture is not None
+        return min(2, self.picture.height), min(2, self.picture.width)
+
+    def _settings(self, word: str, gives: int) -> dict[str, Any]:
         if word in CELLS:
             return {"layers": 1, "directions": 2, "initial": ()}
         pick = self.choice.choice
+        if word == "reshape":
+            channels = pick([x for x in range(1, gives + 1) if gives % x == 0])
+            height = pick([x for x in range(1, gives + 1) if gives // channels % x == 0])
+            return {"channels": channels, "height": height, "width": gives // channels // height}
+        if words.LAYERS[word].picture == "reads":
+            said = {"size": self._small(), "stride": pick([1, (1, 2)]), "padding": pick([0, (1, 0)]), "dilation": 1, "groups": 1}
+            return {key: said[key] for key in words.LAYERS[word].settings}
+        gives = gives if self.picture is None else self.picture.channels
         drawn = {
             "mean": tuple(self.choice.uniform(-1, 1) for _ in range(gives)),
             "std": self.choice.uniform(0.3, 3),
@@ -114,8 +140,13 @@ class Growing:
 
     def network(self, classes: int) -> Network:
         """With what is read out of the frames and a last linear layer."""
-        word = self.choice.choice([*words.READOUTS, "flatten", "attention"])
-        if word == "attention":
+        word = self.choice.choice([*words.READOUTS, "flatten", "reshape", "attention"])
+        if word == "reshape":
+            self.add(word, width=self.width * self.frames)
+            for _ in range(self.choice.randint(1, 3)):
+                self.add(self.choice.choice(OVER_PICTURES))
+            self.add("flatten")
+        elif word == "attention":
             before, own = self.last, self.width
             self.add("linear", width=1)
             self.add(word, before, self.last, width=own)

@@ -11,9 +11,10 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from vlang.expression import Expression
+from vlang.picture import Picture, reshaped
 from vlang.text.source import Span
 from vlang.words.cells import CELLS
-from vlang.words.layers import LAYERS
+from vlang.words.layers import JOINED, LAYERS
 
 #: A swept value as shown in tables and reports.
 Swept = tuple[tuple[str, str], ...]
@@ -128,7 +129,21 @@ class Architecture:
     @property
     def flattened(self) -> int:
         """Numbers of all frames together, where only that matters."""
-        return next(x.width for x in self.layers if x.word == "flatten")
+        return next(x.width for x in self.layers if x.word in JOINED)
+
+    @property
+    def picture(self) -> Picture | None:
+        """What all numbers of a sample are, if they are a picture."""
+        first = next((x for x in self.layers if x.word in JOINED), None)
+        return reshaped(dict(first.settings)) if first is not None and first.word == "reshape" and not self.input_size else None
+
+    def behind_all_frames(self) -> frozenset[int]:
+        """The layers that see the numbers of all frames in one vector."""
+        found: set[int] = set()
+        for k, x in enumerate(self.layers):
+            if x.word in JOINED or not found.isdisjoint(x.of):
+                found.add(k)
+        return frozenset(found)
 
     @property
     def recurrent(self) -> tuple[LayerPlan, ...]:

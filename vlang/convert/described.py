@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from vlang.picture import Picture, behind
 from vlang.plan import Architecture, LayerPlan
 from vlang.words.cells import CELLS
-from vlang.words.layers import JOINING, LAYERS
+from vlang.words.layers import JOINED, JOINING, LAYERS
 
 Shape = tuple[int, ...]
 #: What is said of every layer, beside its settings.
@@ -22,11 +23,12 @@ def architecture(said: Mapping[str, Any], shapes: Mapping[str, Shape], input_siz
     Raises ValueError, KeyError or TypeError where they do not fit.
     """
     layers: list[LayerPlan] = []
+    pictures: list[Picture | None] = []
     for k, x in enumerate(said["layers"]):
         if not x["of"] or (len(x["of"]) > 1 and x["layer"] not in JOINING) or not all(type(i) is int and -1 <= i < k for i in x["of"]):
             raise ValueError(f"layer {k} reads {x['of']!r}")
         widths = [input_size if i < 0 else layers[i].width for i in x["of"]]
-        layers.append(_layer(x, widths, shapes))
+        layers.append(_layer(x, widths, shapes, pictures))
     if not layers:
         raise ValueError("there are no layers")
     layers = _flattened(layers, shapes)
@@ -43,7 +45,8 @@ def _flattened(layers: list[LayerPlan], shapes: Mapping[str, Shape]) -> list[Lay
     return [replace(x, width=width) for x, width in zip(layers, widths, strict=True)]
 
 
-def _layer(said: Mapping[str, Any], widths: list[int], shapes: Mapping[str, Shape]) -> LayerPlan:
+def _layer(said: Mapping[str, Any], widths: list[int], shapes: Mapping[str, Shape], pictures: list[Picture | None]) -> LayerPlan:
+    """pictures: what the layers so far give, to which that of this one is added."""
     word, prefix, of = said["layer"], said.get("prefix", ""), tuple(said["of"])
     cell = word in CELLS
     if not cell and word not in LAYERS:
@@ -52,7 +55,14 @@ def _layer(said: Mapping[str, Any], widths: list[int], shapes: Mapping[str, Shap
     if set(said) - OWN != set(keys):
         raise ValueError(f"{word} says {sorted(set(said) - OWN)}, not {sorted(keys)}")
     settings = tuple((key, tuple(said[key]) if isinstance(said[key], list) else said[key]) for key in keys)
-    wanted = dict(_of_cell(said, widths[0], shapes) if cell else _of_layer(said, widths[0], shapes))
+    read = tuple(None if i < 0 else pictures[i] for i in of)
+    known_by = [] if cell else list(LAYERS[word].tensors)[:1]
+    picture = None if cell else behind(word, dict(settings), read, shapes[prefix + known_by[0]] if known_by else ())
+    pictures.append(picture)
+    if read[0] is not None and (cell or (word not in (*JOINED, "concat") and LAYERS[word].picture == "none")):
+        raise ValueError(f"{word} is given a picture of {read[0]}")
+    channels = widths[0] if read[0] is None else read[0].channels
+    wanted = dict(_of_cell(said, widths[0], shapes) if cell else _of_layer(said, channels, shapes))
     optional = ("bias_ih", "bias_hh") if cell else (*LAYERS[word].optional, *LAYERS[word].idle)
     for role, shape in wanted.items():
         name = role if role in said.get("initial", ()) else prefix + role
@@ -61,14 +71,17 @@ def _layer(said: Mapping[str, Any], widths: list[int], shapes: Mapping[str, Shap
         if shapes[name] != shape and not (role.endswith(("h0", "c0")) and shapes[name] == (shape[0], 1, shape[1])):
             raise ValueError(f"{name} has shape {list(shapes[name])}, expected {list(shape)}")
     roles = tuple(role for role in wanted if prefix + role in shapes and role not in said.get("initial", ()))
-    first = next(iter(wanted.values()), None)
+    leading: Shape | None = next(iter(wanted.values()), None)
     if cell:
         width = shapes[f"{prefix}weight_hh_l0"][1] * said["directions"]
-    elif word == "flatten":
+    elif picture is not None:
+        width = picture.size
+    elif word == "flatten" and read[0] is None:
         width = 0  # what reads it says how many
     else:
-        width = sum(widths) if word == "concat" else widths[0] if first is None else first[0]
-    return LayerPlan(word, of, width, prefix, roles, settings, said.get("size") or (first[2] if word == "conv1d" and first else 1))
+        width = sum(widths) if word == "concat" else widths[0] if leading is None else leading[0]
+    window = 1 if cell or LAYERS[word].gives != "windows" else said.get("size") or (leading[2] if leading else 1)
+    return LayerPlan(word, of, width, prefix, roles, settings, window)
 
 
 def _of_layer(said: Mapping[str, Any], width: int, shapes: Mapping[str, Shape]) -> Iterator[tuple[str, Shape]]:

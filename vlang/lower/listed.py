@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from vlang.lower.modules import Module, Refuse, Stack
+from vlang.picture import Picture, behind
 from vlang.plan import LayerPlan, Setting
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
@@ -21,6 +22,8 @@ from vlang.typed.types import Located
 from vlang.words.cells import CELLS, STATED
 from vlang.words.layers import EMBEDDING, JOINING, LAYERS, READOUTS
 
+#: Words that a picture may stand before.
+READ_PICTURES = frozenset({"flatten", "reshape", "concat"} | {word for word, layer in LAYERS.items() if layer.picture != "none"})
 #: So many choices of a module are tried.
 MOST_TRIED = 20_000
 
@@ -38,12 +41,14 @@ class Slot:
 class Given:
     """Modules given to the slots so far. inputs: numbers of a frame, 1 where all are flattened first.
 
-    widths: of what each slot gives; several: whether it is some multiple of that, one for each frame.
+    widths: of what each slot gives; several: whether it is some multiple of that, one for each frame; pictures: what its numbers are, if they are
+    one.
     """
 
     inputs: int
     widths: list[int] = field(default_factory=list)
     several: list[bool] = field(default_factory=list)
+    pictures: list[Picture | None] = field(default_factory=list)
     modules: list[Module | None] = field(default_factory=list)
 
 
@@ -74,6 +79,7 @@ def _ordered(found: Sequence[Slot]) -> None:
     """Refuse what stands where there are no frames any more, or where there still are. Raises SpecError."""
     vector: list[bool] = []
     windows: list[bool] = []
+    pictures: list[bool] = []
     cells = False
     for slot in found:
         windows.append(any(k >= 0 and windows[k] for k in slot.of) or (slot.word in LAYERS and LAYERS[slot.word].gives == "windows"))
@@ -81,16 +87,19 @@ def _ordered(found: Sequence[Slot]) -> None:
             what = "flatten behind a convolution or pooling can be read in two ways"
             choices = "flatten(order = channels), as torch flattens [batch, channels, frames], or flatten(order = frames)"
             raise SpecError(d.must_be_said(slot.listed.span, what, choices))
-        behind = [k >= 0 and vector[k] for k in slot.of]
+        read_out = [k >= 0 and vector[k] for k in slot.of]
+        picture = any(k >= 0 and pictures[k] for k in slot.of)
+        keeps = slot.word in LAYERS and LAYERS[slot.word].picture != "none"
+        pictures.append(slot.word == "reshape" or (picture and (keeps or slot.word == "concat")))
         if any(k >= 0 and found[k].word == "softmax" for k in slot.of):
             raise SpecError(d.layers_order(slot.listed.span, slot.listed.word, "nothing behind a softmax, which only the outputs may have"))
         over_frames = slot.word in STATED or (slot.word in LAYERS and LAYERS[slot.word].gives != "frames")
-        if over_frames and behind[0]:
+        if over_frames and read_out[0] and not (slot.word == "reshape" or (slot.word == "flatten" and picture)):
             raise SpecError(d.layers_order(slot.listed.span, slot.word, "a layer of one vector: the frames have been read out already"))
-        if any(behind) != all(behind):
+        if any(read_out) != all(read_out):
             raise SpecError(d.layers_order(slot.listed.span, slot.listed.word, "branches that give frames, or branches that are all read out"))
         cells = cells or slot.word in STATED
-        vector.append(behind[0] or (slot.word in LAYERS and LAYERS[slot.word].gives == "vector"))
+        vector.append(read_out[0] or (slot.word in LAYERS and LAYERS[slot.word].gives == "vector"))
     if cells and not vector[-1]:
         raise SpecError(d.layers_order(found[-1].listed.span, None, f"what is read out of the frames: {', '.join(READOUTS)}, flatten"))
 
@@ -124,10 +133,16 @@ def _first_reading(found: tuple[Slot, ...]) -> tuple[list[Slot], set[int]]:
         if not as_they_are.isdisjoint(slot.of):
             if _kind(slot) is not None:
                 first.append(slot)
-            elif slot.word != "flatten":
+            elif slot.word not in ("flatten", "reshape"):
                 as_they_are.add(i)
-            said |= {len(x) for _, x in slot.listed.settings if isinstance(x, tuple)}
+            said |= _channels(slot)
     return first, said
+
+
+def _channels(slot: Slot) -> set[int]:
+    """Of how many channels each something is said of a slot."""
+    settings = LAYERS[slot.word].settings if slot.word in LAYERS else {}
+    return {len(x) for key, x in slot.listed.settings if isinstance(x, tuple) and settings[key].kind == "numbers"}
 
 
 def _counted(found: Sequence[Slot], modules: Sequence[Module], layers: Located[tuple[Listed, ...]]) -> None:
@@ -194,13 +209,23 @@ class _Tries:
         slot = self.slots[i]
         widths = [given.inputs if k < 0 else given.widths[k] for k in slot.of]
         several = any(k >= 0 and given.several[k] for k in slot.of)
+        pictures = tuple(None if k < 0 else given.pictures[k] for k in slot.of)
         kind = _kind(slot)
+        if pictures[0] is not None and slot.word not in READ_PICTURES:
+            self._stuck(i, f"{slot.word} is given a picture of {pictures[0]}: write flatten between")
+            return
         if kind is None:
-            width = None if several and slot.word in JOINING else _plain(slot, widths)
+            try:
+                picture = behind(slot.word, dict(slot.listed.settings), pictures)
+                width = None if several and slot.word in JOINING else _plain(slot, widths, pictures[0], picture)
+            except ValueError as e:
+                self._stuck(i, str(e))
+                return
             if width is None:
                 self._stuck(i, f"{slot.listed.word} joins {' and '.join(map(str, widths))} numbers")
                 return
-            yield from self._from(i + 1, _with(given, width, several or slot.word == "flatten", None), used)
+            multiple = several if slot.word != "flatten" else pictures[0] is None
+            yield from self._from(i + 1, _with(given, width, multiple and slot.word != "reshape", None, picture), used)
             return
         for module in self.modules:
             if module.kind != kind or module.prefix in used or (slot.listed.name is not None and not _is_called(module, slot.listed.name)):
@@ -210,38 +235,50 @@ class _Tries:
                 self.given_up = True
                 self._stuck(len(self.slots) + 1, 'too many ways to give modules to layers: name them, e.g. linear("fc")')
                 return
-            reads, gives = _reads(slot, module)
+            try:
+                picture = behind(slot.word, dict(slot.listed.settings), pictures, module.shape)
+            except ValueError as e:
+                self._stuck(i, str(e))
+                continue
+            reads, gives = _reads(slot, module, pictures[0], picture)
             if isinstance(module, Stack) and not _cell_fits(slot.word, module):
                 self._stuck(i, f"{slot.word} is listed where {module.name!r} is {' or '.join(module.families)}")
             elif (reads % widths[0] if several else reads != widths[0]) or gives < 1:
                 self._stuck(i, f"{slot.word}, layer {i}, is given {widths[0]} numbers{' a frame' if several else ''}; {module.name!r} reads {reads}")
             else:
-                yield from self._from(i + 1, _with(given, gives, False, module), used | {module.prefix})
+                yield from self._from(i + 1, _with(given, gives, False, module, picture), used | {module.prefix})
 
     def _stuck(self, i: int, why: str) -> None:
         if i > self._deepest:
             self._deepest, self._why = i, why
 
 
-def _with(given: Given, width: int, several: bool, module: Module | None) -> Given:
-    return Given(given.inputs, [*given.widths, width], [*given.several, several], [*given.modules, module])
+def _with(given: Given, width: int, several: bool, module: Module | None, picture: Picture | None) -> Given:
+    return Given(given.inputs, [*given.widths, width], [*given.several, several], [*given.pictures, picture], [*given.modules, module])
 
 
-def _plain(slot: Slot, widths: Sequence[int]) -> int | None:
-    """The width of what a slot without tensors gives; None where its branches do not fit together."""
+def _plain(slot: Slot, widths: Sequence[int], before: Picture | None, picture: Picture | None) -> int | None:
+    """The width of what a slot without tensors gives; None where its branches do not fit together. Raises ValueError."""
     match slot.word:
+        case "reshape":
+            if picture is not None and picture.size % widths[0]:
+                raise ValueError(f"a picture of {picture} cannot be made of frames of {widths[0]} numbers")
+            return None if picture is None else picture.size
         case "concat":
             return sum(widths)
         case "add":
             return widths[0] if len(set(widths)) == 1 else None
         case "attention":
             return widths[0] if widths[1] == 1 else None
-    lengths = {len(x) for _, x in slot.listed.settings if isinstance(x, tuple)}
-    return widths[0] if lengths <= {widths[0]} else None
+    if picture is not None and before is not None:
+        return picture.size if _channels(slot) <= {picture.channels} else None
+    return widths[0] if _channels(slot) <= {widths[0]} else None
 
 
-def _reads(slot: Slot, module: Module) -> tuple[int, int]:
+def _reads(slot: Slot, module: Module, before: Picture | None = None, picture: Picture | None = None) -> tuple[int, int]:
     """Numbers of a frame that a module reads in this place, and that it gives."""
+    if before is not None and picture is not None:
+        return (before.size if slot.word == "conv2d" or module.inputs == before.channels else 0), picture.size
     groups = dict(slot.listed.settings).get("groups", 1)
     return module.inputs * groups, module.outputs if module.outputs % groups == 0 else 0
 
@@ -278,8 +315,15 @@ def planned(found: tuple[Slot, ...], given: Given, cells: Mapping[int, str], ini
         elif module is not None:
             plans.append(LayerPlan(slot.word, slot.of, width, module.prefix, module.roles, settings, module.window))
         else:
-            plans.append(LayerPlan(slot.word, slot.of, width, settings=settings, window=dict(slot.listed.settings).get("size", 1)))
+            plans.append(LayerPlan(slot.word, slot.of, width, settings=settings, window=window_of(slot.word, dict(settings))))
     return tuple(plans)
+
+
+def window_of(word: str, settings: Mapping[str, Setting]) -> int:
+    """Frames that pooling sees at once."""
+    size = settings.get("size", 1) if LAYERS[word].gives == "windows" else 1
+    assert isinstance(size, int)
+    return size
 
 
 def _whole(found: tuple[Slot, ...], given: Given) -> list[int]:

@@ -22,8 +22,8 @@ _RECURRENT = re.compile(r"(?P<prefix>.*?)(?P<part>weight_ih|weight_hh|bias_ih|bi
 class Module:
     """word: a key of LAYERS, or None for a recurrent stack. prefix: of its tensors' names, to which `roles` are added.
 
-    inputs, outputs: numbers of a frame that it reads and gives. window: frames that it reads at once. stored: its place in the file, if that says
-    something.
+    inputs, outputs: numbers of a frame that it reads and gives, or channels. window: frames that it reads at once. stored: its place in the file, if
+    that says something. shape: of the tensor that it is known by.
     """
 
     word: str | None
@@ -33,6 +33,7 @@ class Module:
     outputs: int
     window: int = 1
     stored: int | None = None
+    shape: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -132,12 +133,13 @@ def pointwise(rest: dict[str, TensorHeader], words: tuple[str, ...], ordered: bo
             continue
         held = {role: rest.pop(prefix + role) for role in (*LAYERS[word].tensors, *LAYERS[word].optional, *LAYERS[word].idle) if role in roles}
         first = next(iter(LAYERS[word].tensors))
-        outputs, *more = held[first].shape
+        shape = held[first].shape
+        outputs, *more = shape
         inputs, window = more[0] if more else outputs, more[1] if len(more) > 1 else 1
         for role in (r for r in held if r not in (first, *LAYERS[word].idle)):
             if held[role].shape != (outputs,):
                 raise refuse(f"{prefix}{role} has shape {list(held[role].shape)}, expected [{outputs}]")
-        found.append(Module(word, prefix, tuple(held), inputs, outputs, window, places[prefix + first] if ordered else None))
+        found.append(Module(word, prefix, tuple(held), inputs, outputs, window, places[prefix + first] if ordered else None, shape))
     return sorted(found, key=lambda x: natural(x.name))
 
 

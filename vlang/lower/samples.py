@@ -19,6 +19,7 @@ from vlang.text.diagnostics import Diagnostic, SpecError, nearest
 from vlang.text.source import Span
 from vlang.typed.tree import Data, Dataset, Input, SampleIndex
 from vlang.typed.types import Located
+from vlang.words.layers import JOINED
 
 #: Vocabularies up to this size are searched for the word that was meant.
 SEARCHED_WORDS = 20_000
@@ -55,16 +56,17 @@ def data(once: Once, asked: Data, network: LoweredNetwork, folder: Path) -> Inpu
 def _fit_frames(where: Span, network: Architecture, frames: int, numbers: int | None) -> None:
     """Refuse samples of so many frames, of so many numbers each, that the network does not read. Raises SpecError."""
     counts = network.frames(frames)
+    joined = network.behind_all_frames()
     for layer, gives in zip(network.layers, counts, strict=True):
         below = layer.of[0]
         read, width = (frames, network.input_size) if below < 0 else (counts[below], network.layers[below].width)
-        width = numbers if network.input_size == 0 and numbers is not None else width
+        width = numbers if network.input_size == 0 and numbers is not None and below not in joined else width
         if gives < 1:
             cure = f"samples of more frames; the {layer.word} reads windows of {layer.window} frames, and is given {read}"
             raise SpecError(d.frames_do_not_fit(where, frames, f"no window of {layer.word} fits into them", cure))
-        if layer.word == "flatten" and read * width != layer.width:
+        if layer.word in JOINED and read * width != layer.width:
             cure = f"samples of {layer.width // width} frames at that layer" if layer.width % width == 0 else "the layers of another network"
-            raise SpecError(d.frames_do_not_fit(where, frames, f"flatten gives {read} times {width} numbers, {layer.width} are read", cure))
+            raise SpecError(d.frames_do_not_fit(where, frames, f"{layer.word} gives {read} times {width} numbers, {layer.width} are read", cure))
         if len({frames if k < 0 else counts[k] for k in layer.of}) > 1:
             raise SpecError(d.frames_do_not_fit(where, frames, f"what {layer.word} joins has different numbers of frames", "padding that keeps them"))
     if counts[-1] != 1:
@@ -138,15 +140,15 @@ def _dataset(once: Once, form: Dataset, index: SampleIndex | None, network: Lowe
         reference = once(read_reference, form, folder)
         size, of = arrays.inputs.shape[1], len(arrays.offsets) - 1
         return DatasetInput(arrays.inputs, arrays.labels, picked, frames, size, form.where is not None, of, starts, reference)
-    frames, size = once(_cut, form, arrays, architecture.input_size)
+    frames, size = once(_cut, form, arrays, architecture)
     picked = _picked(once, form, arrays, arrays.inputs.shape[0], index)
     reference = once(read_reference, form, folder)
     return DatasetInput(arrays.inputs, arrays.labels, picked, frames, size, form.where is not None, arrays.inputs.shape[0], (), reference)
 
 
-def _cut(form: Dataset, arrays: Arrays, wanted: int) -> tuple[int, int]:
-    """How many frames a sample has, and how many numbers each."""
-    shape, where = arrays.inputs.shape, arrays.where
+def _cut(form: Dataset, arrays: Arrays, architecture: Architecture) -> tuple[int, int]:
+    """How many frames a sample has, and how many numbers each: a picture is one, unless its rows stand in the array as frames."""
+    shape, where, wanted, picture = arrays.inputs.shape, arrays.where, architecture.input_size, architecture.picture
     if len(shape) < 2:
         cure = "expected [samples, frames, numbers], or flat samples and 'frames'"
         raise SpecError(d.shapes_do_not_fit(where, f"inputs have shape {list(shape)}", cure))
@@ -157,6 +159,11 @@ def _cut(form: Dataset, arrays: Arrays, wanted: int) -> tuple[int, int]:
             raise SpecError(d.cuts(form.frames.span, size, frames))
     elif len(shape) == 3:
         frames = shape[1]
+    elif picture is not None and size == picture.size:
+        if len(shape) == 4 and shape[1:] != (picture.channels, picture.height, picture.width):
+            cure = "channels come first, as in torch: x.transpose(0, 3, 1, 2) of pictures whose channels come last"
+            raise SpecError(d.shapes_do_not_fit(where, f"samples have shape {list(shape[1:])}, the network reads pictures of {picture}", cure))
+        frames = 1
     else:
         raise SpecError(d.missing_key(form.span, "frames", "dataset", f"samples of shape {list(shape[1:])} must be cut into frames"))
     if frames < 1 or shape[0] < 1:

@@ -88,16 +88,25 @@ def usage(word: str) -> str:
     layer = LAYERS.get(word, Layer(""))
     named = ['"name"'] if word not in LAYERS or layer.tensors else []
     examples = [
-        f"{k} = {0.5 if x.default is None and x.kind != 'count' else 2 if x.default is None else x.default}" for k, x in layer.settings.items()
+        f"{k} = {0.5 if x.default is None and x.kind not in ('count', 'pair') else 2 if x.default is None else x.default}"
+        for k, x in layer.settings.items()
     ]
     return f"{word}({', '.join(named + examples)})" if named or examples else word
+
+
+def _example(setting: Setting) -> int | float | str:
+    if setting.default is not None:
+        return setting.default
+    return 2 if setting.kind in ("count", "pair") else 0.5
 
 
 def _setting(key: str, setting: Setting, expr: s.Expr, params: Params) -> int | float | str | tuple[float, ...]:
     """Raises SpecError."""
     number = NumberType(None if setting.above is None else Fraction(setting.above), strict=True)
     match setting.kind:
-        case "count":
+        case "pair" if isinstance(expr, s.Items) and len(expr.items) == 2:
+            return tuple(IntegerType(setting.least).convert(key, fold(x, params), params) for x in expr.items)
+        case "count" | "pair":
             return IntegerType(setting.least).convert(key, expr, params)
         case "word":
             return WordType(setting.words).convert(key, expr, params)

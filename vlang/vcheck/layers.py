@@ -8,36 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
-from flint import arb, ctx
+from flint import arb
 
 from .errors import InvalidError
 from .network import CELLS, Graph, Node, Ref, Weights, spread
+from .pictures import conv2d, pool2d, reshape
+from .values import Layer, Said, Value, joined, largest_of, mean_of, once, quotients, whole
 from .vectors import ONE, Array, Vector, diagonal, matrix, vector
-
-#: Bits of numbers that no float holds: those of values that do not move (statement.py).
-FACTOR_BITS = 512
-Said = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Value:
-    """Frames, each in parts one after the other. directions: 2 where they are what a forward and a backward reading say."""
-
-    frames: Sequence[Sequence[Ref]]
-    directions: int = 1
-
-    @property
-    def width(self) -> int:
-        return sum(r[2] - r[1] for r in self.frames[0])
-
-
-#: What a layer makes of what it reads: (graph, where it is, what is said of it, values) -> value.
-Layer = Callable[[Graph, str, Said, list[Value]], Value]
 
 
 def unroll(tensors: dict[str, Array], claim: Said, frames: int, width: int) -> list[Node]:
@@ -57,7 +38,10 @@ def unroll(tensors: dict[str, Array], claim: Said, frames: int, width: int) -> l
         layer, settings = LAYERS[word]
         if set(said) - {"layer", "of", "prefix"} != set(settings):
             raise InvalidError(f"layer {k}, {word!r}, does not say {sorted(settings)} and nothing else")
-        given.append(layer(graph, f"layer {k}, {word}", said, [start if i < 0 else given[i] for i in of]))
+        read = [start if i < 0 else given[i] for i in of]
+        if any(v.picture is not None for v in read) and word not in PICTURED:
+            raise InvalidError(f"layer {k}, {word!r}, is given a picture")
+        given.append(layer(graph, f"layer {k}, {word}", said, read))
     (parts,) = given[-1].frames
     output = joined(graph, "output", parts)
     if output != (len(graph.nodes) - 1, 0, graph.nodes[-1].width) or not graph.nodes[-1].terms:  # the margin is one of the last node
@@ -65,27 +49,6 @@ def unroll(tensors: dict[str, Array], claim: Said, frames: int, width: int) -> l
     if set(tensors) - graph.used:
         raise InvalidError(f"the network's tensor {min(set(tensors) - graph.used)!r} has no role in what is claimed")
     return graph.nodes
-
-
-def joined(graph: Graph, name: str, refs: Sequence[Ref]) -> Ref:
-    """One reference to several parts."""
-    return refs[0] if len(refs) == 1 else graph.affine(name, spread(refs, np.eye(sum(r[2] - r[1] for r in refs))))
-
-
-def whole(said: Said, name: str, least: int) -> int:
-    """A whole number that a layer says."""
-    value = said[name]
-    if type(value) is not int or value < least:
-        raise InvalidError(f"{said['layer']}: {name} is {value!r}")
-    return value
-
-
-def once(graph: Graph, said: Said, role: str) -> str:
-    """The name of a tensor that no layer has used yet."""
-    name = f"{said['prefix']}{role}"
-    if name in graph.used:
-        raise InvalidError(f"tensor {name!r} is used twice")
-    return name
 
 
 # -- recurrent layers -------------------------------------------------------------------------------------------------
@@ -140,7 +103,7 @@ def identity(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
 
 def normalize(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
     """(x - mean) / std."""
-    mean, std = (np.broadcast_to(np.asarray(said[k], dtype=np.float64), read[0].width) for k in ("mean", "std"))
+    mean, std = (by_channel(at, read[0], np.asarray(said[k], dtype=np.float64)) for k in ("mean", "std"))
     if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
         raise InvalidError(f"{at}: its mean and std are no numbers, the latter above 0")
     return rescaled(graph, at, read[0], mean, quotients(vector(np.ones_like(std)), vector(std)), vector(np.zeros_like(std)))
@@ -148,20 +111,25 @@ def normalize(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
 
 def batchnorm(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
     """(x - mean) / sqrt(variance + eps) weight + bias."""
-    n, prefix, eps = read[0].width, said["prefix"], said["eps"]
-    mean, variance = graph.tensor(once(graph, said, "running_mean"), n), graph.tensor(f"{prefix}running_var", n)
-    weight = vector(graph.tensor(f"{prefix}weight", n)) if f"{prefix}weight" in graph.tensors else [ONE] * n
+    n, prefix, eps = read[0].picture[0] if read[0].picture else read[0].width, said["prefix"], said["eps"]
+    held = {k: graph.tensor(once(graph, said, k) if k == "running_mean" else f"{prefix}{k}", n) for k in ("running_mean", "running_var")}
+    held |= {k: graph.tensor(f"{prefix}{k}", n) if f"{prefix}{k}" in graph.tensors else np.full(n, x) for k, x in (("weight", 1.0), ("bias", 0.0))}
+    mean, variance, weight, bias = (by_channel(at, read[0], held[k]) for k in ("running_mean", "running_var", "weight", "bias"))
     if type(eps) is not float or not eps > 0 or not (variance >= 0).all():
         raise InvalidError(f"{at}: its variance and eps are no numbers above 0")
-    return rescaled(graph, at, read[0], mean, quotients(weight, vector(variance), eps), graph.bias(f"{prefix}bias", n))
+    return rescaled(graph, at, read[0], mean, quotients(vector(weight), vector(variance), eps), vector(bias))
 
 
-def quotients(above: Vector, below: Vector, under_root: float | None = None) -> Vector:
-    """above / below, or above / sqrt(below + under_root), to many bits."""
-    bits, ctx.prec = ctx.prec, FACTOR_BITS
-    found = [a / (b if under_root is None else (b + arb(under_root)).sqrt()) for a, b in zip(above, below, strict=True)]
-    ctx.prec = bits
-    return found
+def by_channel(at: str, value: Value, x: Array) -> Array:
+    """One number for all, one for every number, or of a picture one for every channel, as one for every number."""
+    if x.ndim == 0:
+        return np.broadcast_to(x, value.width)
+    count, places = value.width, 1
+    if value.picture is not None:
+        count, places = value.picture[0], value.picture[1] * value.picture[2]
+    if x.shape != (count,):
+        raise InvalidError(f"{at}: of {list(x.shape)} channels, {count} are given")
+    return np.repeat(x, places)
 
 
 def rescaled(graph: Graph, at: str, value: Value, mean: Array, factor: Vector, bias: Vector) -> Value:
@@ -169,7 +137,7 @@ def rescaled(graph: Graph, at: str, value: Value, mean: Array, factor: Vector, b
     for parts in value.frames:
         terms = [(parts[0], None)] if len(parts) == 1 else spread(parts, np.eye(value.width))
         frames.append([graph.affine(at, [(graph.affine(f"{at}, centred", terms, shift), scale)], bias)])
-    return Value(frames)
+    return Value(frames, picture=value.picture)
 
 
 def leaky_relu(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
@@ -239,20 +207,6 @@ def over_all(of: Callable[[Graph, list[Ref]], Ref]) -> Layer:
     return lambda graph, at, said, read: Value([[of(graph, list(refs)) for refs in zip(*read[0].frames, strict=True)]])
 
 
-def mean_of(graph: Graph, refs: list[Ref]) -> Ref:
-    share = diagonal(quotients([ONE] * (refs[0][2] - refs[0][1]), [arb(len(refs))] * (refs[0][2] - refs[0][1])))
-    return graph.affine("mean", [(r, share) for r in refs])
-
-
-def largest_of(graph: Graph, refs: list[Ref]) -> Ref:
-    """max(a, b) = a + relu(b - a), in a balanced tree."""
-    minus = diagonal([-ONE] * (refs[0][2] - refs[0][1]))
-    while len(refs) > 1:
-        gaps = ((a, graph.apply("gain", "relu", graph.affine("gap", [(b, None), (a, minus)]))) for a, b in zip(refs[::2], refs[1::2], strict=False))
-        refs = [graph.affine("maximum", [(a, None), (gap, None)]) for a, gap in gaps] + refs[len(refs) // 2 * 2 :]
-    return refs[0]
-
-
 def last(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
     """Each direction's own final state."""
     frames = read[0].frames
@@ -271,10 +225,12 @@ def flatten(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
 
 
 def add(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
-    if len({(len(v.frames), v.width) for v in read}) > 1:
+    if len({(len(v.frames), v.width, v.picture) for v in read}) > 1:
         raise InvalidError(f"{at}: what it adds does not fit together")
-    frames = zip(*(v.frames for v in read), strict=True)
-    return Value([[graph.affine(at, [(joined(graph, f"{at}, input", parts), None) for parts in each])] for each in frames])
+    frames = [
+        [graph.affine(at, [(joined(graph, f"{at}, input", parts), None) for parts in each])] for each in zip(*(v.frames for v in read), strict=True)
+    ]
+    return Value(frames, picture=read[0].picture)
 
 
 def attention(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
@@ -297,10 +253,31 @@ def attention(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
 
 
 def concat(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
-    return Value([[ref for parts in each for ref in parts] for each in zip(*(v.frames for v in read), strict=True)])
+    pictures, picture = [v.picture for v in read if v.picture is not None], None
+    if len({p[1:] for p in pictures}) == 1 and len(pictures) == len(read):
+        picture = (sum(p[0] for p in pictures), *pictures[0][1:])
+    return Value([[ref for parts in each for ref in parts] for each in zip(*(v.frames for v in read), strict=True)], picture=picture)
 
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus", "hardtanh", "hardsigmoid")
+#: What may read a picture.
+PICTURED = frozenset(
+    {
+        *ACTIVATIONS,
+        "leaky_relu",
+        "none",
+        "dropout",
+        "normalize",
+        "batchnorm",
+        "add",
+        "concat",
+        "conv2d",
+        "avg_pool2d",
+        "max_pool2d",
+        "reshape",
+        "flatten",
+    }
+)
 _POOLED = ("size", "stride")
 #: By word: the layer, and what is said of it.
 LAYERS: Mapping[str, tuple[Layer, tuple[str, ...]]] = MappingProxyType(
@@ -317,6 +294,10 @@ LAYERS: Mapping[str, tuple[Layer, tuple[str, ...]]] = MappingProxyType(
         "normalize": (normalize, ("mean", "std")),
         "batchnorm": (batchnorm, ("eps",)),
         "conv1d": (conv1d, ("stride", "padding", "dilation", "groups")),
+        "reshape": (reshape, ("channels", "height", "width")),
+        "conv2d": (conv2d, ("stride", "padding", "dilation", "groups")),
+        "avg_pool2d": (pool2d(largest=False), _POOLED),
+        "max_pool2d": (pool2d(largest=True), _POOLED),
         "avg_pool": (pool(mean_of), _POOLED),
         "max_pool": (pool(largest_of), _POOLED),
         "last": (last, ()),

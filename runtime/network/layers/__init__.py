@@ -8,6 +8,7 @@ from types import MappingProxyType
 from vlang.runtime.network.cells import CELLS
 from vlang.runtime.network.layers.base import Get, Layer, Value, join
 from vlang.runtime.network.layers.frames import Add, Attention, Concat, Conv1d, Flatten, Pool, Readout
+from vlang.runtime.network.layers.pictures import Conv2d, Pool2d, Reshape
 from vlang.runtime.network.layers.pointwise import Activation, BatchNorm, Identity, LayerNorm, LeakyRelu, Linear, Normalize
 from vlang.runtime.network.layers.recurrent import Recurrent
 from vlang.words.layers import ACTIVATIONS, READOUTS
@@ -20,6 +21,10 @@ LAYERS: Mapping[str, type[Layer]] = MappingProxyType(
         "normalize": Normalize,
         "linear": Linear,
         "conv1d": Conv1d,
+        "reshape": Reshape,
+        "conv2d": Conv2d,
+        "avg_pool2d": Pool2d,
+        "max_pool2d": Pool2d,
         "batchnorm": BatchNorm,
         "layernorm": LayerNorm,
         "leaky_relu": LeakyRelu,

@@ -10,6 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from vlang.picture import Picture
 from vlang.plan import LayerPlan
 from vlang.runtime.graph.nodes import GraphBuilder, Ref
 
@@ -21,11 +22,12 @@ Get = Callable[[str], Tensor | None]
 class Value:
     """Frames, each in parts that stand one after the other; one frame where there is a single vector.
 
-    directions: 2 where the two parts are what a forward and a backward reading say.
+    directions: 2 where the two parts are what a forward and a backward reading say. picture: what the numbers of every frame are, if they are one.
     """
 
     frames: tuple[tuple[Ref, ...], ...]
     directions: int = 1
+    picture: Picture | None = None
 
     @property
     def width(self) -> int:

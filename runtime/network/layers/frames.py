@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vlang.picture import behind
 from vlang.plan import LayerPlan
 from vlang.runtime.graph.nodes import GraphBuilder, Ref
 from vlang.runtime.network.layers.base import Get, Layer, Value, columns, join, largest, needed
@@ -127,7 +128,7 @@ class Add(Layer):
 
     def append(self, graph: GraphBuilder, *read: Value) -> Value:
         frames = zip(*(v.frames for v in read), strict=True)
-        return Value(tuple((graph.affine(*((join(graph, parts), None) for parts in each)),) for each in frames))
+        return Value(tuple((graph.affine(*((join(graph, parts), None) for parts in each)),) for each in frames), picture=read[0].picture)
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,8 @@ class Concat(Layer):
         return cls()
 
     def append(self, graph: GraphBuilder, *read: Value) -> Value:
-        return Value(tuple(tuple(ref for parts in each for ref in parts) for each in zip(*(v.frames for v in read), strict=True)))
+        frames = tuple(tuple(ref for parts in each for ref in parts) for each in zip(*(v.frames for v in read), strict=True))
+        return Value(frames, picture=behind("concat", {}, tuple(v.picture for v in read)))
 
 
 @dataclass(frozen=True)

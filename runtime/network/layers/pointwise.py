@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -70,7 +70,7 @@ class Normalize(Layer):
         return cls(*(torch.as_tensor(plan.setting(k), dtype=torch.float64) for k in ("mean", "std")))
 
     def append(self, graph: GraphBuilder, *read: Value) -> Value:
-        mean, std = (x.to(graph.device, graph.dtype).expand(read[0].width) for x in (self.mean, self.std))
+        mean, std = (_by_channel(read[0], x.to(graph.device, graph.dtype)) for x in (self.mean, self.std))
         factor = Factor(torch.ones_like(std), std)
         return _rescaled(graph, read[0], mean, factor, torch.zeros_like(std), torch.zeros_like(std))
 
@@ -100,13 +100,21 @@ class BatchNorm(Layer):
         )
 
     def append(self, graph: GraphBuilder, *read: Value) -> Value:
-        factor = Factor(self.weight, self.variance, self.eps)
+        mean, variance, weight, bias = (_by_channel(read[0], x) for x in (self.mean, self.variance, self.weight, self.bias))
+        factor = Factor(weight, variance, self.eps)
         # Some frameworks multiply first and add bias - mean factor.
-        return _rescaled(graph, read[0], self.mean, factor, self.bias, (self.mean * factor.rounded).abs())
+        return _rescaled(graph, read[0], mean, factor, bias, (mean * factor.rounded).abs())
 
     def tensors(self) -> Mapping[str, Tensor]:
         own = {"weight": self.weight, "bias": self.bias} if self.affine else {}
         return {"running_mean": self.mean, "running_var": self.variance, **own}
+
+
+def _by_channel(value: Value, x: Tensor) -> Tensor:
+    """One number a channel, of a picture, as one for every number. shape: [n], [channels] or [] -> [n]."""
+    if value.picture is not None and x.dim():
+        return x.repeat_interleave(value.picture.height * value.picture.width)
+    return x.expand(value.width)
 
 
 def _rescaled(graph: GraphBuilder, value: Value, mean: Tensor, factor: Factor, bias: Tensor, beside: Tensor) -> Value:
@@ -120,7 +128,7 @@ def _rescaled(graph: GraphBuilder, value: Value, mean: Tensor, factor: Factor, b
         )
         return (graph.scaled(factor, centred, bias=bias, size=bias.abs() + beside),)
 
-    return Value(tuple(map(of, value.frames)))
+    return replace(value, frames=tuple(map(of, value.frames)), directions=1)
 
 
 @dataclass(frozen=True)

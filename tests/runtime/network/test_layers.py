@@ -76,6 +76,17 @@ class Attention(nn.Module):
         return (torch.softmax(self.scores(x), 1) * x).sum(1)  # type: ignore[no-any-return]
 
 
+class Planes(nn.Module):
+    """Channels of several pictures, side by side."""
+
+    def __init__(self, *branches: nn.Module) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([b(x) for b in self.branches], 1)
+
+
 class Side(nn.Module):
     def __init__(self, *branches: nn.Module) -> None:
         super().__init__()
@@ -186,6 +197,36 @@ MODELS: dict[str, tuple[Callable[[], list[nn.Module]], str]] = {
         "[linear, elu, linear, selu, linear, gelu, linear, silu, linear, softplus, linear, hardtanh, linear, hardsigmoid, mean, linear]",
     ),
     "no recurrence": (lambda: [nn.Flatten(), nn.Linear(M * N, 8), nn.ReLU(), nn.Linear(8, 3)], "[flatten, linear, relu, linear]"),
+    "pictures": (
+        lambda: [
+            Of(lambda x: x.reshape(-1, 1, 6, 6)),
+            nn.Conv2d(1, 3, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(3, 4, 2),
+            nn.Tanh(),
+            nn.Flatten(),
+            nn.Linear(16, 3),
+        ],
+        "[reshape(channels = 1, height = 6, width = 6), conv2d(padding = 1), relu, max_pool2d(size = 2), conv2d, tanh, flatten, linear]",
+    ),
+    "pictures of all kinds": (
+        lambda: [
+            Of(lambda x: (x.reshape(-1, 4, 3, 3) - 0.5) / torch.tensor([1.0, 2, 3, 7], dtype=x.dtype)[:, None, None]),
+            nn.Conv2d(4, 4, (3, 2), stride=(2, 1), padding=(1, 2), dilation=(1, 2), groups=2),
+            nn.BatchNorm2d(4),
+            Residual(nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.Sigmoid())),
+            Planes(nn.Conv2d(4, 2, (1, 2)), nn.AvgPool2d((1, 2), stride=1)),
+            nn.LeakyReLU(0.1),
+            nn.MaxPool2d((2, 1), stride=(1, 2)),
+            nn.Flatten(),
+            nn.Linear(12, 3),
+        ],
+        "[reshape(channels = 4, height = 3, width = 3), normalize(mean = 0.5, std = [1, 2, 3, 7]), "
+        "conv2d(stride = [2, 1], padding = [1, 2], dilation = [1, 2], groups = 2), batchnorm, residual([conv2d(padding = 1), sigmoid]), "
+        "concat([conv2d], [avg_pool2d(size = [1, 2], stride = 1)]), leaky_relu(slope = 0.1), max_pool2d(size = [2, 1], stride = [1, 2]), "
+        "flatten, linear]",
+    ),
     "no head": (lambda: [Rnn(lstm(N, 3)), last_frame()], "[lstm, last]"),
 }
 
@@ -194,7 +235,7 @@ def made(name: str, seed: int = 0) -> nn.Sequential:
     torch.manual_seed(seed)
     model = nn.Sequential(*MODELS[name][0]()).double().eval()
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm1d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             assert module.running_mean is not None
             assert module.running_var is not None
             module.running_mean.normal_()
