@@ -38,8 +38,8 @@ class ExportError(Exception):
 def export(module: torch.nn.Module, path: str | os.PathLike[str], example: torch.Tensor, labels: Sequence[str] = ()) -> None:
     """Write a network to a safetensors file, with the graph of its layers and its outputs for the example in the metadata.
 
-    The module is put into evaluation. example: some samples, [S, m, n], or tokens [S, m]; the module's outputs for them are [S, classes].
-    labels: names of the classes. Raises ExportError.
+    The module is put into evaluation. example: some samples, [S, m, n], pictures [S, channels, rows, columns], or tokens [S, m]; the module's
+    outputs for them are [S, classes]. labels: names of the classes. Raises ExportError.
     """
     import torch
     from safetensors.torch import save_file

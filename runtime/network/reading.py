@@ -22,11 +22,15 @@ def as_saved(values: Tensor, a: Architecture) -> Tensor:
     return torch.softmax(values, 1) if a.layers[-1].word == "softmax" else values
 
 
+def as_frames(samples: Tensor) -> Tensor:
+    """Vectors and pictures as one frame each. shape: [S, n], [S, m, n] or [S, channels, rows, columns] -> [S, m, n]."""
+    return samples if samples.dim() == 3 else samples.flatten(1)[:, None]
+
+
 def outputs(a: Architecture, tensors: Mapping[str, Tensor], samples: Tensor) -> Tensor:
     """In float64. shape: samples [S, m, n], or tokens [S, m] -> [S, classes]."""
     network = assemble(tensors, a, torch.float64, torch.device("cpu"))
-    x = samples if network.embedding is None else network.embedding[samples]
-    x = x[:, None] if x.dim() == 2 else x
+    x = as_frames(samples if network.embedding is None else network.embedding[samples])
     return as_saved(logits(network.unroll(x.shape[1]), x.double()), a)
 
 
@@ -37,7 +41,7 @@ def compare_with_example(network: Network, plan: NetworkPlan, metadata: Mapping[
     try:
         held = json.loads(metadata["example"])
         x, said = (torch.tensor(held[k], dtype=network.dtype, device=network.device) for k in ("inputs", "outputs"))
-        x = x[:, None] if x.dim() == 2 else x
+        x = as_frames(x)
         ours = as_saved(logits(network.unroll(x.shape[1]), x), plan.architecture)
         apart, spread = (ours - said).abs().amax(1), float(said.max() - said.min())
     except (ValueError, KeyError, TypeError, RuntimeError, IndexError, RecursionError) as e:
