@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vlang.numbers import exactly
 from vlang.plan import Architecture, LayerPlan, NetworkPlan
 from vlang.words.cells import CELLS
@@ -26,7 +28,7 @@ def layer_in_words(a: Architecture, k: int) -> str:
         both = ", both directions" if directions == 2 else ""
         started = f", started at {', '.join(initial)}" if initial else ""
         return f"{x.word}{of} ({_named(x)}{depth} layer{'s' if depth > 1 else ''}{both}, {x.hidden} units{started})"
-    said = [f"{key} = {', '.join(map(_value, v)) if isinstance(v, tuple) else _value(v)}" for key, v in x.settings]
+    said = [f"{key} = {_list(v) if isinstance(v, tuple) else _value(v)}" for key, v in x.settings]
     inside = [*([x.prefix.removesuffix(".")] if x.roles else []), *([f"{x.width} numbers"] if x.roles else []), *said]
     return f"{x.word}{of}" + (f" ({', '.join(inside)})" if inside else "")
 
@@ -41,3 +43,7 @@ def _short(x: LayerPlan) -> str:
 
 def _value(x: float | str) -> str:
     return x if isinstance(x, str) else f"{x:.12g}"
+
+
+def _list(values: Sequence[float | str]) -> str:
+    return f"[{', '.join(map(_value, values))}]"

@@ -42,7 +42,7 @@ def parser(command: str) -> argparse.ArgumentParser:
         return top
     if command == "describe":
         top.add_argument("--say", metavar="KEYS", help="what a spec would say of the network: --say 'layers = [lstm, last, linear]'")
-        top.add_argument("--frames", type=_count, default=10, metavar="N", help="frames of a sequence (10)")
+        top.add_argument("--frames", type=_count, metavar="N", help="frames of a sequence (10; one, where all are flattened first)")
         top.add_argument("--input", metavar="FILE", help="a .npy file of samples [samples, frames, numbers], in place of a random one")
         return top
     top.add_argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="set a param of the spec")

@@ -25,8 +25,8 @@ from vlang.typed.module import load
 
 #: Tensors that are listed.
 MOST_TENSORS = 200
-#: Outputs that are shown of a sample.
-MOST_OUTPUTS = 12
+#: Frames of a sequence where nobody says how many, and outputs that are shown of it.
+FRAMES, MOST_OUTPUTS = 10, 12
 
 
 def describe(args: argparse.Namespace) -> int:
@@ -42,9 +42,10 @@ def _one(path: str, args: argparse.Namespace) -> int:
         for line in _held(path):
             print(printable(line))
         plan = _read(source)
-        for line in _layers(plan, args.frames):
+        frames = args.frames or (FRAMES if plan.architecture.input_size else 1)
+        for line in _layers(plan, frames):
             print(printable(line))
-        for line in _passed(plan, args.frames, args.input):
+        for line in _passed(plan, frames, args.input):
             print(printable(line))
     except SpecError as e:
         for x in e.diagnostics:
@@ -99,7 +100,7 @@ def _layers(plan: NetworkPlan, frames: int) -> Iterator[str]:
     a = plan.architecture
     yield f"read as {read_as(plan)}"
     counts = a.frames(frames)
-    yield f"  of {frames} frames of {a.input_size or a.flattened // frames} numbers:"
+    yield f"  of {frames} frame{'s' * (frames > 1)} of {a.input_size or a.flattened // frames} numbers:"
     for k, (layer, given) in enumerate(zip(a.layers, counts, strict=True)):
         shape = f"{given} x {layer.width}" if given != 1 else str(layer.width)
         yield f"  {k:3} {shape:>12}  {layer_in_words(a, k)}"
@@ -129,7 +130,10 @@ def _passed(plan: NetworkPlan, frames: int, given: str | None) -> Iterator[str]:
             x, of = np.asarray(np.load(given, allow_pickle=False), dtype=np.float64), given
         except (OSError, ValueError) as e:
             raise CallError(f"--input {given}: {e}") from None
-        x = x[None] if x.ndim == 2 else x
+        if a.input_size:
+            x = x[None] if x.ndim == 2 else x
+        elif x.size % a.flattened == 0:
+            x = x.reshape(-1, frames, numbers)  # pictures, or vectors
         if x.ndim != 3 or x.shape[2] != numbers:
             raise CallError(f"--input {given} has shape {list(x.shape)}; expected [samples, frames, {numbers}], or one sample of it")
     if a.frames(x.shape[1])[-1] != 1 or 0 in a.frames(x.shape[1]):

@@ -169,6 +169,7 @@ def conv(r: Reader, node: Any) -> None:
 
 def _in_picture(r: Reader, node: Any, value: Value, word: str, settings: Mapping[str, Setting], held: Mapping[str, Array]) -> None:
     """A layer over rows and columns."""
+    settings = {k: v[0] if isinstance(v, tuple) and v[0] == v[1] else v for k, v in settings.items()}
     before = Picture(value.size("C"), value.size("H"), value.size("W"))
     found = behind(word, settings, (before,), held["weight"].shape if held else ())
     assert found is not None
