@@ -11,7 +11,9 @@ The module is traced by torch's ONNX exporter (extra `onnx`), read layer by laye
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import io
 import json
 import os
 import sys
@@ -70,7 +72,10 @@ def export(module: torch.nn.Module, path: str | os.PathLike[str], example: torch
 def _converted(module: torch.nn.Module, example: torch.Tensor) -> Converted:
     import torch
 
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    for name, part in module.named_modules():
+        if getattr(part, "proj_size", 0):
+            raise ExportError(f"{name}: torch cannot trace an LSTM with proj_size: save its state dict, and list the layers in the spec")
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         file = str(Path(folder) / "net.onnx")
         try:

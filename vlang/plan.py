@@ -69,6 +69,7 @@ class LayerPlan:
     roles: tuple[str, ...] = ()
     settings: tuple[tuple[str, Setting], ...] = ()
     window: int = 1
+    units: int = 0
 
     def setting(self, name: str) -> Any:
         return dict(self.settings)[name]
@@ -87,7 +88,17 @@ class LayerPlan:
     @property
     def hidden(self) -> int:
         """Units of a cell."""
-        return self.width // int(self.setting("directions"))
+        return self.units or self.width // int(self.setting("directions"))
+
+    @property
+    def projected(self) -> bool:
+        """Whether what a cell gives is projected."""
+        return bool(self.units)
+
+    @property
+    def state_widths(self) -> tuple[int, ...]:
+        """Numbers of each of a cell's states, in one direction of one layer."""
+        return (self.width // int(self.setting("directions")), *[self.hidden] * (len(CELLS[self.word].states) - 1))
 
     def windows(self, frames: int) -> int:
         """How many windows fit into so many frames."""

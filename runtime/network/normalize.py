@@ -21,12 +21,10 @@ def normalized(network: Network, radius: float) -> Network:
     """
 
     def scaled(w: CellWeights) -> CellWeights:
-        blocks = torch.split(w.hh, w.hidden)
-        found = [float(torch.linalg.eigvals(b).abs().max()) for b in blocks]
-        return replace(
-            w,
-            hh=torch.cat([b * (radius / r) if r > NILPOTENT * float(torch.linalg.matrix_norm(b)) else b for b, r in zip(blocks, found, strict=True)]),
-        )
+        blocks, seen = (torch.split(x, w.hidden) for x in (w.hh, w.recurrent))
+        found = [float(torch.linalg.eigvals(x).abs().max()) for x in seen]
+        proper = [r > NILPOTENT * float(torch.linalg.matrix_norm(x)) for r, x in zip(found, seen, strict=True)]
+        return replace(w, hh=torch.cat([b * (radius / r) if scale else b for b, r, scale in zip(blocks, found, proper, strict=True)]))
 
     def of(layer: Layer) -> Layer:
         return replace(layer, stack=tuple(tuple(map(scaled, ways)) for ways in layer.stack)) if isinstance(layer, Recurrent) else layer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -17,16 +18,19 @@ from vlang.words.cells import CELLS as WORDS
 
 
 def recurrent(network: Network, layer: int, reverse: bool, gate: int) -> Tensor:
-    """A gate's rows of weight_hh; the whole of it for gate 0 of a cell with one. layer: counted through all stacks. shape: [s, s]."""
+    """A gate's rows of weight_hh, behind the projection if there is one; all of them for gate 0 of a cell with one. shape: [s, s].
+
+    layer: counted through all stacks.
+    """
     stack, at = _located(network, layer)
     weights = stack.stack[at][int(reverse)]
-    return weights.hh[gate * weights.hidden : (gate + 1) * weights.hidden]
+    return weights.recurrent[gate * weights.hidden : (gate + 1) * weights.hidden]
 
 
 def jacobians(network: Network, x: Tensor, layer: int, reverse: bool, frame: int) -> list[Matrix]:
     """Of the step from a state to the next, for every frame up to this one in the order in which they are read. The state of an LSTM is (h, c).
 
-    shape: x [m, n]; each [states s, states s].
+    shape: x [m, n]; each [S, S], S numbers of all states.
     """
     stack, at = _located(network, layer)
     below = network.unroll(len(x), upto=stack)
@@ -53,14 +57,14 @@ def _located(network: Network, layer: int) -> tuple[Recurrent, int]:
 
 
 class _Step:
-    """One frame of a layer as a function of its state. shape: y [n], state [states s] -> [states s]."""
+    """One frame of a layer as a function of its state. shape: y [n], state [S] -> [S]."""
 
     def __init__(self, stack: Recurrent, weights: CellWeights) -> None:
-        cell, n, s = CELLS[stack.cell], weights.ih.shape[1], weights.hidden
-        states = len(WORDS[stack.cell].states)
+        cell, n = CELLS[stack.cell], weights.ih.shape[1]
+        ends = list(accumulate([weights.outputs] + [weights.hidden] * (len(WORDS[stack.cell].states) - 1), initial=n))
         builder = GraphBuilder(weights.ih.dtype, weights.ih.device)
-        whole = builder.input(0, n + states * s)
-        state = tuple(Ref(whole.node, n + k * s, n + (k + 1) * s) for k in range(states))
+        whole = builder.input(0, ends[-1])
+        state = tuple(Ref(whole.node, a, b) for a, b in pairwise(ends))
         self.ends = cell.step(builder, Ref(whole.node, 0, n), state, weights)
         self.graph = builder.build(self.ends[0])
 
@@ -76,5 +80,5 @@ def _walk(
     step, state = _Step(stack, weights), torch.cat(initial)
     for y in sequence.flip(0) if reverse else sequence:
         after = step(y, state)
-        yield y, state, after[: weights.hidden]
+        yield y, state, after[: weights.outputs]
         state = after

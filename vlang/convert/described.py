@@ -81,7 +81,8 @@ def _layer(said: Mapping[str, Any], widths: list[int], shapes: Mapping[str, Shap
     else:
         width = sum(widths) if word == "concat" else widths[0] if leading is None else leading[0]
     window = 1 if cell or LAYERS[word].gives != "windows" else said.get("size") or (leading[2] if leading else 1)
-    return LayerPlan(word, of, width, prefix, roles, settings, window)
+    units = shapes[f"{prefix}{CELLS[word].projection}_l0"][1] if cell and f"{prefix}{CELLS[word].projection}_l0" in shapes else 0
+    return LayerPlan(word, of, width, prefix, roles, settings, window, units)
 
 
 def _of_layer(said: Mapping[str, Any], width: int, shapes: Mapping[str, Shape]) -> Iterator[tuple[str, Shape]]:
@@ -108,14 +109,17 @@ def _of_cell(said: Mapping[str, Any], width: int, shapes: Mapping[str, Shape]) -
     layers, directions, initial = said["layers"], said["directions"], said["initial"]
     if type(layers) is not int or layers < 1 or directions not in (1, 2) or len(initial) not in (0, len(cell.states)):
         raise ValueError(f"{said['layer']} of {layers} layers in {directions} directions, started at {initial}")
+    units = shapes.get(f"{said['prefix']}{cell.projection}_l0", (s, s))[1]
     for layer in range(layers):
         for d in range(directions):
             end = f"_l{layer}" + "_reverse" * d
-            yield f"weight_ih{end}", (cell.rows * s, width if layer == 0 else s * directions)
-            yield f"weight_hh{end}", (cell.rows * s, s)
-            yield f"bias_ih{end}", (cell.rows * s,)
-            yield f"bias_hh{end}", (cell.rows * s,)
+            yield f"weight_ih{end}", (cell.rows * units, width if layer == 0 else s * directions)
+            yield f"weight_hh{end}", (cell.rows * units, s)
+            yield f"bias_ih{end}", (cell.rows * units,)
+            yield f"bias_hh{end}", (cell.rows * units,)
             for role, k in cell.more:
                 yield f"{role}{end}", (k * s,)
-    for name in initial:
-        yield name, (layers * directions, s)
+            if units != s:
+                yield f"{cell.projection}{end}", (s, units)
+    for name, state in zip(initial, cell.states, strict=False):  # all of them, or none
+        yield name, (layers * directions, s if state == cell.states[0] else units)

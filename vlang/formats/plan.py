@@ -24,7 +24,6 @@ from vlang.plan import (
     VerifyVariant,
 )
 from vlang.text.printable import shown
-from vlang.words.cells import CELLS
 
 UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -64,7 +63,7 @@ def _spectrum(query: SpectrumQuery) -> list[str]:
     lines = [f"\nspectrum {query.name}"]
     for v in query.variants:
         stack = v.network.architecture.stacks[v.layer]
-        size = stack.hidden * (1 if v.input is None else len(CELLS[stack.word].states))
+        size = stack.hidden if v.input is None else sum(stack.state_widths)
         lines.append(f"    {v.of}, {size} x {size}, eps {', '.join(exactly(e) for e in v.eps)}")
     return [*lines, *(f"  {e.kind} {e.text}" for e in query.expectations)]
 

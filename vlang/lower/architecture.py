@@ -202,7 +202,7 @@ def _initial(rest: dict[str, TensorHeader], stack: Stack, others: list[Stack], r
         if name is None:
             continue
         shape = rest.pop(name).shape
-        wanted = (stack.layers * stack.directions, stack.hidden)
+        wanted = (stack.layers * stack.directions, stack.projected if stack.projected and state == states[0] else stack.hidden)
         if shape not in (wanted, (wanted[0], 1, wanted[1])):
             raise refuse(f"initial state {name} has shape {list(shape)}, expected {list(wanted)}")
         names.append(name)

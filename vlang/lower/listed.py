@@ -340,4 +340,4 @@ def _whole(found: tuple[Slot, ...], given: Given) -> list[int]:
 def stacked(stack: Stack, cell: str, of: tuple[int, ...], initial: tuple[str, ...]) -> LayerPlan:
     """The plan of a recurrent stack."""
     said: tuple[tuple[str, Setting], ...] = (("layers", stack.layers), ("directions", stack.directions), ("initial", initial))
-    return LayerPlan(cell, of, stack.outputs, stack.prefix, stack.roles, said)
+    return LayerPlan(cell, of, stack.outputs, stack.prefix, stack.roles, said, units=stack.hidden if stack.projected else 0)

@@ -15,7 +15,7 @@ from vlang.words.layers import LAYERS
 Refuse = Callable[..., SpecError]
 OWN_CELL = "torch.nn.RNN, LSTM and GRU are read (rnn.weight_ih_l0, ...): copy the weights of a cell of your own into one of the same equations"
 
-_RECURRENT = re.compile(r"(?P<prefix>.*?)(?P<part>weight_ih|weight_hh|bias_ih|bias_hh)_l(?P<layer>[0-9]{1,6})(?P<reverse>_reverse)?")
+_RECURRENT = re.compile(r"(?P<prefix>.*?)(?P<part>weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)_l(?P<layer>[0-9]{1,6})(?P<reverse>_reverse)?")
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,13 @@ class Module:
 
 @dataclass(frozen=True)
 class Stack(Module):
-    """Recurrent layers of one cell, of one of some families; of `directions`, each of `hidden` units."""
+    """Recurrent layers of one cell, of one of some families; of `directions`, each of `hidden` units, projected to as many numbers, or 0 for not."""
 
     families: tuple[str, ...] = ()
     layers: int = 1
     directions: int = 1
     hidden: int = 1
+    projected: int = 0
 
 
 def natural(name: str) -> list[tuple[int, int | str]]:
@@ -82,19 +83,26 @@ def _stack(prefix: str, found: dict[tuple[int, bool], dict[str, TensorHeader]], 
     first = found[0, False]
     if "weight_hh" not in first or len(first["weight_hh"].shape) != 2:
         raise refuse("weight_hh_l0 is missing or no matrix")
-    rows, hidden = first["weight_hh"].shape
-    found_in = families(rows // hidden) if hidden and rows % hidden == 0 else ()
+    rows, given = first["weight_hh"].shape
+    hidden = given
+    if "weight_hr" in first:  # [given, hidden]
+        if len(first["weight_hr"].shape) != 2 or first["weight_hr"].shape[0] != given:
+            raise refuse(f"weight_hr_l0 has shape {list(first['weight_hr'].shape)}, expected [{given}, hidden]")
+        hidden = first["weight_hr"].shape[1]
+    found_in = families(rows // hidden, projected="weight_hr" in first) if hidden and rows % hidden == 0 else ()
     if not found_in:
         shapes_of = {c.family: f"[{c.rows} hidden, hidden]".replace("[1 ", "[") for c in CELLS.values()}
-        cure = ", ".join(f"of {family} it is {shape}" for family, shape in shapes_of.items()) + "; projections (proj_size) are not supported"
+        cure = ", ".join(f"of {family} it is {shape}" for family, shape in shapes_of.items()) + "; only an LSTM has projections (weight_hr_l0)"
         raise refuse(f"weight_hh_l0 of shape {list(first['weight_hh'].shape)} is that of no known cell", cure)
     if "weight_ih" not in first or len(first["weight_ih"].shape) != 2:
         raise refuse("weight_ih_l0 is missing or no matrix")
     input_size = first["weight_ih"].shape[1]
     roles = []
     for (layer, reverse), parts in sorted(found.items()):
-        width = input_size if layer == 0 else hidden * (2 if bidirectional else 1)
-        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, width), "weight_hh": (rows, hidden)}
+        width = input_size if layer == 0 else given * (2 if bidirectional else 1)
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, width), "weight_hh": (rows, given)}
+        if "weight_hr" in first:
+            shapes["weight_hr"] = (given, hidden)
         if bias:
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
         for part, shape in shapes.items():
@@ -105,11 +113,25 @@ def _stack(prefix: str, found: dict[tuple[int, bool], dict[str, TensorHeader]], 
                 raise refuse(f"{name} has shape {list(parts[part].shape)}, expected {list(shape)}")
             roles.append(name)
         if set(parts) - set(shapes):
-            raise refuse(f"layer {layer} has some biases but not all", "torch.nn adds two biases a layer: store the one that is missing as zeros")
-    if min(hidden, input_size) < 1:
+            raise refuse(
+                f"layer {layer} has some biases or projections but not all",
+                "torch.nn adds two biases a layer: store the one that is missing as zeros",
+            )
+    if min(given, hidden, input_size) < 1:
         raise refuse("it has an empty layer")
     directions = 2 if bidirectional else 1
-    return Stack(None, prefix, tuple(roles), input_size, hidden * directions, families=found_in, layers=layers, directions=directions, hidden=hidden)
+    return Stack(
+        None,
+        prefix,
+        tuple(roles),
+        input_size,
+        given * directions,
+        families=found_in,
+        layers=layers,
+        directions=directions,
+        hidden=hidden,
+        projected=given if "weight_hr" in first else 0,
+    )
 
 
 def embedding(rest: dict[str, TensorHeader], refuse: Refuse) -> tuple[str, int, int] | None:

@@ -70,11 +70,13 @@ def recurrent(graph: Graph, at: str, said: Said, read: list[Value]) -> Value:
 def direction(graph: Graph, at: str, said: Said, layer: int, backwards: int, sequence: Sequence[Sequence[Ref]]) -> Iterator[Ref]:
     """The outputs of one layer in one direction, in the order in which it meets the frames."""
     cell, prefix, end, ways = said["layer"], said["prefix"], f"_l{layer}" + "_reverse" * backwards, said["directions"]
-    s, inside = graph.tensor(f"{prefix}weight_hh{end}").shape[1], sum(r[2] - r[1] for r in sequence[0])
-    step, state = CELLS[cell].step(graph, Weights.of(graph, cell, prefix, end, inside, s)), []
-    for name in said["initial"] or [None] * len(CELLS[cell].states):
-        start = np.zeros(s) if name is None else graph.tensor(name).reshape(said["layers"] * ways, s)[layer * ways + backwards]
-        state.append(graph.add("initial state", s, bias=vector(start)))
+    rows, gives = graph.tensor(f"{prefix}weight_hh{end}").shape
+    s, inside = rows // CELLS[cell].gates, sum(r[2] - r[1] for r in sequence[0])
+    step, state = CELLS[cell].step(graph, Weights.of(graph, cell, prefix, end, inside, s, gives)), []
+    for k, name in enumerate(said["initial"] or [None] * len(CELLS[cell].states)):
+        width = s if k else gives  # the first is what the cell gives
+        start = np.zeros(width) if name is None else graph.tensor(name).reshape(said["layers"] * ways, width)[layer * ways + backwards]
+        state.append(graph.add("initial state", width, bias=vector(start)))
     for t in range(len(sequence))[:: -1 if backwards else 1]:
         here = f"{at}{' reverse' * backwards}, frame {t}, "
         state = step(here, joined(graph, here + "input", sequence[t]), state)

@@ -81,24 +81,31 @@ def spread(refs: Sequence[Ref], weight: Array) -> list[Term]:
 
 @dataclass(frozen=True)
 class Weights:
-    """Of one layer in one direction, as they are stored: rows gate by gate, s a gate. more: what else a cell has, by name."""
+    """Of one layer in one direction, as they are stored: rows gate by gate, s a gate. more: what else a cell has, by name.
+
+    hr: the projection of s numbers to what the cell gives, if there is one.
+    """
 
     ih: Array
     hh: Array
     b_ih: Vector
     b_hh: Vector
     more: Mapping[str, Array]
+    hr: Array | None
 
     @classmethod
-    def of(cls, graph: Graph, cell: str, prefix: str, end: str, inside: int, s: int) -> Weights:
+    def of(cls, graph: Graph, cell: str, prefix: str, end: str, inside: int, s: int, gives: int) -> Weights:
         rows = CELLS[cell].gates * s
-        ih, hh = graph.tensor(f"{prefix}weight_ih{end}", rows, inside), graph.tensor(f"{prefix}weight_hh{end}", rows, s)
+        ih, hh = graph.tensor(f"{prefix}weight_ih{end}", rows, inside), graph.tensor(f"{prefix}weight_hh{end}", rows, gives)
+        hr = graph.tensor(f"{prefix}weight_hr{end}", gives, s) if f"{prefix}weight_hr{end}" in graph.tensors else None
+        if (hr is None and gives != s) or (hr is not None and cell != "lstm"):
+            raise InvalidError(f"{prefix!r}: its projection does not fit")
         more = {name: graph.tensor(f"{prefix}{name}{end}", k * s) for name, k in CELLS[cell].more.items()}
-        return cls(ih, hh, graph.bias(f"{prefix}bias_ih{end}", rows), graph.bias(f"{prefix}bias_hh{end}", rows), more)
+        return cls(ih, hh, graph.bias(f"{prefix}bias_ih{end}", rows), graph.bias(f"{prefix}bias_hh{end}", rows), more, hr)
 
     @property
     def s(self) -> int:
-        return int(self.hh.shape[1])
+        return int(self.hh.shape[1] if self.hr is None else self.hr.shape[1])
 
     @property
     def bias(self) -> Vector:
@@ -110,13 +117,14 @@ Step = Callable[[str, Ref, list[Ref]], list[Ref]]
 
 
 def lstm(graph: Graph, w: Weights) -> Step:
-    by_x, by_h, bias = matrix(w.ih), matrix(w.hh), w.bias
+    by_x, by_h, bias, projection = matrix(w.ih), matrix(w.hh), w.bias, None if w.hr is None else matrix(w.hr)
 
     def step(at: str, x: Ref, state: list[Ref]) -> list[Ref]:
         i, f, g, o = split(graph.affine(at + "gates", [(x, by_x), (state[0], by_h)], bias), 4)
         kept, fresh = graph.apply(at + "forget", "sigmoid_mul", f, state[1]), graph.apply(at + "add", "sigmoid_tanh", i, g)
         c = graph.affine(at + "cell", [(kept, None), (fresh, None)])
-        return [graph.apply(at + "output", "sigmoid_tanh", o, c), c]
+        h = graph.apply(at + "output", "sigmoid_tanh", o, c)
+        return [h if projection is None else graph.affine(at + "projection", [(h, projection)]), c]
 
     return step
 

@@ -13,6 +13,7 @@ class Cell:
 
     gates: in the order of the weights' rows; none where there is one recurrent matrix. states: the names of their initial values, the output's first.
     activation: of a family whose cells differ in it. more: vectors beside matrices and biases, and how many numbers a hidden unit has in each.
+    projection: the matrix by which a file may multiply what the cell gives.
     foreign: whether no module of torch has it, so that only files of other frameworks hold it. Per hidden unit and step: bounded, rows that are
     bounded; products, entries of the quadratic forms' weights (1 for a function of one argument, 3 for one of two). nodes: of the graph, a step.
     """
@@ -26,6 +27,7 @@ class Cell:
     activation: str | None = None
     more: tuple[tuple[str, int], ...] = ()
     foreign: bool = False
+    projection: str | None = None
 
     @property
     def rows(self) -> int:
@@ -37,7 +39,7 @@ CELLS: Mapping[str, Cell] = MappingProxyType(
     {
         "rnn_tanh": Cell("rnn", (), ("h0",), bounded=1, products=1, nodes=2, activation="tanh"),
         "rnn_relu": Cell("rnn", (), ("h0",), bounded=1, products=1, nodes=2, activation="relu"),
-        "lstm": Cell("lstm", ("i", "f", "g", "o"), ("h0", "c0"), bounded=5, products=9, nodes=5),
+        "lstm": Cell("lstm", ("i", "f", "g", "o"), ("h0", "c0"), bounded=5, products=9, nodes=5, projection="weight_hr"),
         "gru": Cell("gru", ("r", "z", "n"), ("h0",), bounded=5, products=9, nodes=6),
         "mgu": Cell("mgu", ("f", "n"), ("h0",), bounded=3, products=6, nodes=5),
         "gru_before": Cell("gru", ("r", "z", "n"), ("h0",), bounded=5, products=9, nodes=6, foreign=True),
@@ -55,6 +57,6 @@ def of_family(family: str) -> dict[str, Cell]:
     return {word: cell for word, cell in CELLS.items() if cell.family == family and not cell.foreign}
 
 
-def families(rows: int) -> tuple[str, ...]:
-    """Those whose weights have so many rows per hidden unit."""
-    return tuple(dict.fromkeys(cell.family for cell in CELLS.values() if cell.rows == rows))
+def families(rows: int, projected: bool = False) -> tuple[str, ...]:
+    """Those whose weights have so many rows per hidden unit. projected: and whose cells may be projected."""
+    return tuple(dict.fromkeys(cell.family for cell in CELLS.values() if cell.rows == rows and (not projected or cell.projection is not None)))

@@ -13,9 +13,9 @@ from vlang.runtime.graph.nodes import GraphBuilder, Ref
 
 @dataclass(frozen=True, eq=False)
 class CellWeights:
-    """One layer, one direction, in torch.nn's layout. shape: ih [gates s, n], hh [gates s, s], biases [gates s].
+    """One layer, one direction, in torch.nn's layout. shape: ih [gates s, n], hh [gates s, p], biases [gates s].
 
-    more: what else a cell has, by role.
+    more: what else a cell has, by role. projection: of s numbers to the p that the cell gives, [p, s]; None where they are the same.
     """
 
     ih: Tensor
@@ -23,10 +23,22 @@ class CellWeights:
     bias_ih: Tensor
     bias_hh: Tensor
     more: Mapping[str, Tensor] = field(default_factory=dict)
+    projection: Tensor | None = None
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that it gives."""
+        return self.hh.shape[1]
 
     @property
     def hidden(self) -> int:
-        return self.hh.shape[1]
+        """Units."""
+        return self.outputs if self.projection is None else self.projection.shape[1]
+
+    @property
+    def recurrent(self) -> Tensor:
+        """What the units before the projection are multiplied by. shape: [gates s, s]."""
+        return self.hh if self.projection is None else self.hh @ self.projection
 
     @property
     def bias_size(self) -> Tensor:

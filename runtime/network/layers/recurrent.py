@@ -39,13 +39,14 @@ class Recurrent(Layer):
             ih, hh = needed(get, f"weight_ih{end}"), needed(get, f"weight_hh{end}")
             biases = [get(f"bias_{part}{end}") for part in ("ih", "hh")]
             more = {role: needed(get, role + end) for role, _ in WORDS[plan.word].more}
+            projection = needed(get, f"{WORDS[plan.word].projection}{end}") if plan.projected else None
             bias_ih, bias_hh = (ih.new_zeros(ih.shape[0]) if b is None else b for b in biases)
-            return CellWeights(ih, hh, bias_ih, bias_hh, more)
+            return CellWeights(ih, hh, bias_ih, bias_hh, more, projection)
 
         stack = tuple(tuple(cell(layer, d) for d in range(directions)) for layer in range(layers))
-        like = stack[0][0].hh
-        start = [needed(get, name).reshape(layers * directions, plan.hidden) for name in given]
-        start = start or [like.new_zeros(layers * directions, plan.hidden)] * len(WORDS[plan.word].states)
+        like, rows, widths = stack[0][0].hh, layers * directions, plan.state_widths
+        start = [needed(get, name).reshape(rows, width) for name, width in zip(given, widths, strict=False)]
+        start = start or [like.new_zeros(rows, width) for width in widths]
         initial = tuple(tuple(tuple(s[layer * directions + d] for s in start) for d in range(directions)) for layer in range(layers))
         return cls(plan.word, stack, initial, given)
 
@@ -67,7 +68,11 @@ class Recurrent(Layer):
             f"{part}_l{layer}{'_reverse' * d}": x
             for layer, ways in enumerate(self.stack)
             for d, w in enumerate(ways)
-            for part, x in (*zip(parts, (w.ih, w.hh, w.bias_ih, w.bias_hh), strict=True), *w.more.items())
+            for part, x in (*zip(parts, (w.ih, w.hh, w.bias_ih, w.bias_hh), strict=True), *w.more.items(), *self._projection(w))
         }
         every = [direction for layer in self.initial for direction in layer]
         return weights | {name: torch.stack([s[k] for s in every]) for k, name in enumerate(self.given)}
+
+    def _projection(self, w: CellWeights) -> list[tuple[str, Tensor]]:
+        role = WORDS[self.cell].projection
+        return [] if role is None or w.projection is None else [(role, w.projection)]

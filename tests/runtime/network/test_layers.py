@@ -197,6 +197,10 @@ MODELS: dict[str, tuple[Callable[[], list[nn.Module]], str]] = {
         "[linear, elu, linear, selu, linear, gelu, linear, silu, linear, softplus, linear, hardtanh, linear, hardsigmoid, mean, linear]",
     ),
     "no recurrence": (lambda: [nn.Flatten(), nn.Linear(M * N, 8), nn.ReLU(), nn.Linear(8, 3)], "[flatten, linear, relu, linear]"),
+    "projections": (
+        lambda: [Rnn(nn.LSTM(N, 6, num_layers=2, proj_size=3, bidirectional=True, batch_first=True), final=True), nn.Linear(6, 3)],
+        "[lstm, last, linear]",
+    ),
     "pictures": (
         lambda: [
             Of(lambda x: x.reshape(-1, 1, 6, 6)),

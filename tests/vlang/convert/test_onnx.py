@@ -33,7 +33,7 @@ def exported(model: nn.Module, path: Path, x: torch.Tensor, **options: object) -
         torch.onnx.export(model, (x,), str(path), dynamo=False, **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", sorted(set(MODELS) - {"projections"}))  # torch cannot write those
 @pytest.mark.parametrize("open_", [False, True])
 def test_torchs_exports_give_onnxruntimes_outputs(name: str, open_: bool, tmp_path: Path) -> None:
     """Of fixed sizes, and with the batch and the number of frames left open (where nothing flattens them)."""
