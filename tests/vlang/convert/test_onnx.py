@@ -171,6 +171,82 @@ def test_what_looks_like_something_else_is_named(nodes: list[tuple[str, list[str
     assert why in str(caught.value) or "neither of the outputs" in str(caught.value)
 
 
+def written_out(path: Path, directions: int, final: bool, change: str = "") -> None:
+    """An nn.RNN of five frames as torch's newer exporter writes it, frame by frame, with a linear layer behind. change: what is another network."""
+    node, rng, nodes, held = onnx.helper.make_node, np.random.default_rng(0), [], {}
+    held |= {f"i{k}": np.array([k]) for k in range(6)} | {"before": np.array([-1]), "least": np.array([-(2**63)]), "last": np.array(-1)}
+    nodes.append(node("Transpose", ["x"], ["t"], perm=[1, 0, 2]))
+    joined = []
+    for d in range(directions):
+        w = {k: rng.standard_normal(s).astype(np.float32) for k, s in (("w", (4, 3)), ("r", (3, 3)), ("b", (3,)), ("c", (3,)))}
+        held |= {f"{k}{d}": v for k, v in w.items()} | {f"first{d}": w["c"][None, None] + (0.5 if change == "first state" else 0)}
+        nodes += [node("MatMul", ["t", f"w{d}"], [f"m{d}"]), node("Add", [f"m{d}", f"b{d}"], [f"z{d}"])]
+        if d:
+            nodes.append(node("Slice", ["z1", "before", "least", "i0", "before"], ["turned"]))
+        source, states = ("turned" if d else f"z{d}"), []
+        for t in range(4 if change == "frames" else 5):
+            nodes += [node("Slice", [source, f"i{t}", f"i{t + 1}", "i0"], [f"s{d}{t}"]), node("Squeeze", [f"s{d}{t}", "i0"], [f"x{d}{t}"])]
+            by = f"r{d}" if not (change == "weight" and t == 3) else "other"
+            if t:
+                nodes += [node("MatMul", [states[-1], by], [f"p{d}{t}"]), node("Add", [f"p{d}{t}", f"c{d}"], [f"q{d}{t}"])]
+            nodes += [node("Add", [f"q{d}{t}" if t else f"first{d}", f"x{d}{t}"], [f"a{d}{t}"]), node("Tanh", [f"a{d}{t}"], [f"h{d}{t}"])]
+            states.append(f"h{d}{t}")
+        nodes.append(node("Concat", states[:: -1 if d else 1], [f"y{d}"], axis=0))
+        joined.append(states[-1] if final else f"y{d}")
+    held |= {"other": held["r0"] + 1, "w_out": rng.standard_normal((3 * directions, 2)).astype(np.float32)}
+    nodes.append(node("Concat", joined, ["both"], axis=2) if directions == 2 else node("Identity", joined, ["both"]))
+    if final:
+        nodes.append(node("Squeeze", ["both", "i0"], ["v"]))
+    else:
+        nodes += [node("Transpose", ["both"], ["u"], perm=[1, 0, 2]), node("Gather", ["u", "last"], ["v"], axis=1)]
+    nodes.append(node("MatMul", ["v", "w_out"], ["y"]))
+    graph(path, nodes, *held.items())
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("final", [False, True])
+def test_what_is_written_out_frame_by_frame_is_one_layer_again(directions: int, final: bool, tmp_path: Path) -> None:
+    written_out(tmp_path / "net.onnx", directions, final)
+    found, x = read(str(tmp_path / "net.onnx")), torch.randn(1, 5, 4)
+    assert [(x.word, x.setting("directions")) for x in found.architecture.recurrent] == [("rnn_tanh", directions)]
+    (expected,) = ort.InferenceSession(tmp_path / "net.onnx").run(None, {"x": x.numpy()})
+    assert np.abs(ours(found, x).numpy() - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize("change", ["first state", "weight", "frames"])
+def test_what_is_written_out_otherwise_is_another_network(change: str, tmp_path: Path) -> None:
+    for final in (False, True):
+        written_out(tmp_path / "net.onnx", 1, final, change)
+        with pytest.raises(ConversionError):
+            read(str(tmp_path / "net.onnx"))
+
+
+class Picture(nn.Sequential):
+    """A small network of pictures, with most of what is read of them."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            *(nn.Conv2d(2, 4, 3, padding=(1, 0)), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, (2, 1), groups=2), nn.SiLU()),
+            *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)),
+        )
+
+
+def test_pictures(tmp_path: Path) -> None:
+    model, x = Picture().eval(), torch.randn(1, 2, 8, 7)
+    exported(model, tmp_path / "net.onnx", x)
+    found = read(str(tmp_path / "net.onnx"))
+    with torch.no_grad():
+        assert np.abs(ours(found, x.flatten(1)[:, None]).numpy() - model(x).numpy()).max() < 1e-6
+    for changed, n, why in (
+        (nn.AvgPool2d(2, padding=1), 40, "Pad|padding"),
+        (nn.ZeroPad2d((0, 1, 0, 0)), 128, "Pad"),
+        (nn.Softmax(2), 112, "softmax"),
+    ):
+        exported(nn.Sequential(changed, nn.Flatten(), nn.Linear(n, 2)).eval(), tmp_path / "net.onnx", x)
+        with pytest.raises(ConversionError, match=why):
+            read(str(tmp_path / "net.onnx"))
+
+
 def test_a_spec_runs_an_onnx_file_and_its_certificates_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from vlang.cli import main
     from vlang.vcheck.cli import main as vcheck

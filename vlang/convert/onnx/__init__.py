@@ -16,6 +16,7 @@ from typing import Any
 from vlang.convert.converted import ConversionError, Converted, MissingLibraryError
 from vlang.convert.onnx import axes, layers, recurrent
 from vlang.convert.onnx.reader import Reader
+from vlang.convert.onnx.unrolled import rolled
 
 OPERATORS: Mapping[str, Callable[[Reader, Any], None]] = MappingProxyType(
     {
@@ -67,4 +68,4 @@ def read(path: str, output: str | None = None) -> Converted:
     except Exception as e:  # a damaged protobuf can raise anything
         raise ConversionError("the file", f"it cannot be parsed ({str(e).splitlines()[0] if str(e) else type(e).__name__})") from None
     named = {e.value for x in bare.graph.initializer if x.data_location == x.EXTERNAL for e in x.external_data if e.key == "location"}
-    return replace(Reader(model, OPERATORS).read(output), beside=tuple(str(Path(path).parent / name) for name in sorted(named)))
+    return replace(Reader(rolled(model), OPERATORS).read(output), beside=tuple(str(Path(path).parent / name) for name in sorted(named)))

@@ -155,6 +155,10 @@ def _picked(r: Reader, node: Any, value: Value, axis: int, index: int, keep: boo
 def concat(r: Reader, node: Any) -> None:
     read = [r.known(r.value(node, k)) for k in range(len(node.input))]
     axis = r.attributes(node)["axis"] % len(read[0].axes)
+    if read[0].axes[axis] == "1" and [v.part for v in read] == [0, 1] and len({(v.layer, v.axes) for v in read}) == 1:
+        joined = [("D", 2) if k == axis else x for k, x in enumerate(zip(read[0].axes, read[0].sizes, strict=True))]
+        r.values[node.output[0]] = Value(read[0].layer, tuple(a for a, _ in joined), tuple(n for _, n in joined))
+        return
     if read[0].axes[axis] != "C" or any(v.axes != read[0].axes for v in read):
         raise r.refused(node, "what it joins is not laid out alike, or not joined by channels")
     channels = sum(v.sizes[axis] for v in read)

@@ -6,6 +6,7 @@ from typing import Any
 
 from vlang.convert.converted import Array
 from vlang.convert.onnx.reader import Reader, Value
+from vlang.convert.onnx.unrolled import FRAMES
 from vlang.plan import Setting
 from vlang.words.cells import CELLS
 
@@ -31,6 +32,8 @@ def recurrent(r: Reader, node: Any) -> None:
             raise r.refused(node, f"{key} = {said[key]} is not read")
     if said["direction"] == b"reverse":
         raise r.refused(node, "a layer that reads backwards alone is not read")
+    if said.get(FRAMES, value.sizes[said["layout"]]) != value.sizes[said["layout"]]:
+        raise r.refused(node, f"{said[FRAMES]} of {value.sizes[said['layout']]} frames are written out")
     directions = 2 if said["direction"] == b"bidirectional" else 1
     names = tuple(x.decode() for x in said.get("activations", [x.encode() for x in DEFAULTS[op]] * directions))
     each = {tuple(x.lower() for x in names[k * len(names) // directions : (k + 1) * len(names) // directions]) for k in range(directions)}
