@@ -15,6 +15,8 @@ from vlang.words.methods import LARGEST_FORM, LARGEST_POLYTOPE, METHODS
 #: Passes of a radius search (measured: 4 for one row, 9 for many).
 SEARCH_PASSES = 9
 LIVE_TENSORS = 6
+#: Layers that leave every number of a frame where it is.
+SCALING = frozenset({"normalize", "batchnorm", "dropout", "none"})
 #: FLOP of a form's eigenvalues per D^3 (the 1-norm needs none).
 EIGENVALUE_FLOP = 25
 
@@ -84,13 +86,25 @@ def form_sizes(variant: Variant, row: tuple[int, ...]) -> list[int]:
     """Coordinates of the quadratic forms at every step after the first perturbed frame; none where no forms are made."""
     a = variant.network.architecture
     l1 = variant.perturbation.norm == 1
-    read_by = [CELLS[x.word].rows * x.width for x in a.recurrent if x.of[0] < 0]
-    width = a.input_size if l1 or not read_by else min(a.input_size, sum(read_by))
+    width = a.input_size if l1 else min(a.input_size, _seen(a))
     if not METHODS[variant.engine.method].forms:
         return []
     first = 0 if a.bidirectional else row[0]
     sizes = [width * (len(row) if a.bidirectional else sum(k <= t for k in row)) for t in range(first, frames_of(variant.input))]
     return [d for d in sizes if d <= (LARGEST_POLYTOPE if l1 else LARGEST_FORM)]
+
+
+def _seen(a: Architecture) -> int:
+    """How many numbers the first layers that do more than scale see of a frame (`coordinates.chart_of`)."""
+    total, as_it_is = 0, {-1}
+    for k, x in enumerate(a.layers):
+        if as_it_is.isdisjoint(x.of):
+            continue
+        if x.word in SCALING:
+            as_it_is.add(k)
+        else:
+            total += CELLS[x.word].rows * x.width if x.word in CELLS else x.width * x.window if x.roles else a.input_size
+    return total or a.input_size
 
 
 def _form_flop(variant: Variant, row: tuple[int, ...]) -> float:

@@ -218,16 +218,9 @@ def chart_of(graph: Graph, ball: Ball, width: int) -> Chart | None:
     count = int((ball.radii > 0).sum(1).max()) if frames else 0
     if not frames or ball.norm == Fraction(1) or (flat and width * count <= LARGEST_FORM):
         return None
-    weights = [
-        t.weight
-        for node in graph.nodes
-        if isinstance(node, Affine)
-        for t in node.terms
-        if t.weight is not None and isinstance(source := graph.nodes[t.ref.node], Input) and source.frame == frames[0]
-    ]
-    if not weights or sum(len(w) for w in weights) >= width:
+    rows = max((_seen(graph, frame) for frame in frames), key=len)
+    if not 0 < len(rows) < width:
         return None
-    rows = torch.cat(weights)
     scale = torch.ones_like(rows[0])
     if flat:
         norms = torch.linalg.vector_norm(rows, dim=0)
@@ -236,3 +229,23 @@ def chart_of(graph: Graph, ball: Ball, width: int) -> Chart | None:
     eye = torch.eye(basis.shape[1], dtype=basis.dtype, device=basis.device)
     defect = float(torch.linalg.matrix_norm(basis.mT @ basis - eye)) + basis.shape[1] * rounding.gamma(len(basis) + 4, basis.dtype)
     return Chart(basis, scale, defect) if defect < WORST_DEFECT else None
+
+
+def _seen(graph: Graph, frame: int) -> Tensor:
+    """What the first nodes that are not linear alone see of a frame: the maps of its numbers to what they read. shape: [rows, n]."""
+    through: dict[int, Tensor] = {}  # linear in the frame alone, and read by nothing that is not
+    found: list[Tensor] = []
+    bounded, like = graph.relaxed_arguments(), next(n.bias for n in graph.nodes if isinstance(n, Affine))
+    for i, node in enumerate(graph.nodes):
+        if isinstance(node, Input) and node.frame == frame:
+            through[i] = torch.eye(node.width, dtype=like.dtype, device=like.device)
+        if not isinstance(node, Affine):
+            continue
+        parts = [(t.weight, through[t.ref.node][t.ref.start : t.ref.stop]) for t in node.terms if t.ref.node in through]
+        if parts:
+            composed = torch.stack([x if w is None else w @ x for w, x in parts]).sum(0)
+            if i in bounded or len(parts) < len(node.terms):
+                found.append(composed)
+            else:
+                through[i] = composed
+    return torch.cat(found) if found else like.new_zeros(0, 1)

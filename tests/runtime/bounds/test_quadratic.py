@@ -11,13 +11,16 @@ import torch
 from torch import Tensor
 
 from tests.helpers import DTYPE, points, quadratic, random_network, walked
+from tests.layers import Growing
 from tests.runtime.bounds.test_soundness import violations
 from vlang.runtime.bounds import coordinates, cushions
+from vlang.runtime.bounds.coordinates import chart_of
 from vlang.runtime.bounds.multipliers import FEW_STEPS, Room, Top, largest, largest_on_cross_polytopes
 from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.bounds.quadratic import Quadratic, _middle
 from vlang.runtime.graph.concrete import trajectory
 from vlang.runtime.graph.nodes import GraphBuilder
+from vlang.runtime.network.unroll import Network
 from vlang.runtime.relaxations import Parabolas, parabolas
 from vlang.runtime.sets.ball import Ball
 
@@ -275,3 +278,18 @@ def test_hardly_looser_than_planes_and_tighter_where_it_counts(cell: str) -> Non
         assert bool((both <= by_planes + 1e-4).all())  # planes on smaller boxes are others, not always better
         if cell != "rnn_relu":
             assert float((by_planes - both).median()) > 0
+
+
+def test_what_is_scaled_in_front_of_the_weights_is_seen_through() -> None:
+    """A frame of 40 numbers that 16 rows read, or 12: as many coordinates, whether it is normalised first or not."""
+    found = []
+    for words in (("gru", "last"), ("normalize", "gru", "last"), ("linear", "normalize", "relu", "last")):
+        grown = Growing(0, 40, 3)
+        for word in words:
+            grown.add(word, width=4 if word == "gru" else 12 if word == "linear" else None)
+        grown.add("linear", width=3)
+        graph = Network(tuple(grown.layers), tuple(x.of for x in grown.plans), 40, 3).unroll(3)
+        chart = chart_of(graph, Ball(torch.ones(1, 3, dtype=DTYPE), Fraction(2)), 40)
+        assert chart is not None
+        found.append(chart.basis.shape[1])
+    assert found == [16, 16, 12]
