@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
+
+from .listing import same
 
 READOUTS = ("last", "last_frame", "mean", "max")
 #: Between linear layers.
@@ -60,7 +61,7 @@ def against_metadata(said: dict[str, Any], metadata: dict[str, str]) -> dict[str
             wrong["head"] = metadata["head"]
     if "layers" in metadata:
         whole = metadata["layers"].lstrip().startswith("{")  # the graph itself, of an exported file
-        if not (json.loads(metadata["layers"])["layers"] == said["layers"] if whole else same(metadata["layers"], words)):
+        if not (json.loads(metadata["layers"])["layers"] == said["layers"] if whole else same(metadata["layers"], said["layers"])):
             wrong["layers"] = metadata["layers"]
     return wrong
 
@@ -73,11 +74,3 @@ def between_linears(words: Sequence[str]) -> list[str]:
         elif word in ACTIVATIONS and found:
             found[-1] = word
     return found[:-1]
-
-
-def same(text: str, words: Sequence[str]) -> bool:
-    """Whether a list in the language names these layers: without names and settings in parentheses, an embedding and what joins branches."""
-    bare = re.sub(r"\([^()\[\]]*\)", "", re.sub(r'"[^"]*"', "", text))
-    listed = [x for x in re.findall(r"[a-z_][a-z0-9_]*", bare) if x not in ("embedding", "residual", "attention", "concat")]
-    read = [x for x in words if x not in ("add", "attention", "concat")]
-    return len(listed) == len(read) and all(x == y or y.startswith(f"{x}_") for x, y in zip(listed, read, strict=True))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlang.words.layers import ACTIVATIONS, BRANCHING, EMBEDDING, JOINING, READOUTS
+from vlang.words.layers import ACTIVATIONS, READOUTS
 
 
 def listed(metadata: Mapping[str, str], key: str) -> tuple[str, ...] | None:
@@ -25,7 +24,7 @@ def listed(metadata: Mapping[str, str], key: str) -> tuple[str, ...] | None:
 
 
 def overridden(reading: Mapping[str, Any], metadata: Mapping[str, str]) -> dict[str, str]:
-    """What the metadata say, where a network is read otherwise because a spec says so."""
+    """What the metadata say, where a network is read otherwise because a spec says so; a list of layers in them leaves the spec nothing to say."""
     words = [x["layer"] for x in reading["layers"]]
     readouts = [k for k, word in enumerate(words) if word in READOUTS]
     wrong = []
@@ -36,11 +35,6 @@ def overridden(reading: Mapping[str, Any], metadata: Mapping[str, str]) -> dict[
     head, between = listed(metadata, "head"), _between(words[readouts[-1] + 1 :] if readouts else words)
     if head is not None and (head * len(between) if len(head) == 1 and len(between) > 1 else head) != between:
         wrong.append("head")
-    if metadata.get("layers", "").lstrip().startswith("{"):
-        if json.loads(metadata["layers"])["layers"] != reading["layers"]:
-            wrong.append("layers")
-    elif "layers" in metadata and not _same(_words_of(metadata["layers"]), [word for word in words if word not in JOINING]):
-        wrong.append("layers")
     return {key: metadata[key] for key in wrong}
 
 
@@ -53,13 +47,3 @@ def _between(words: Sequence[str]) -> tuple[str, ...]:
         elif word in ACTIVATIONS and found:
             found[-1] = word
     return tuple(found[:-1])
-
-
-def _words_of(text: str) -> list[str]:
-    """The layers of a list as the language writes it, without an embedding, names, settings and what joins branches."""
-    bare = re.sub(r"\([^()\[\]]*\)", "", re.sub(r'"[^"]*"', "", text))
-    return [word for word in re.findall(r"[a-z_][a-z0-9_]*", bare) if word not in (EMBEDDING, *BRANCHING)]
-
-
-def _same(said: Sequence[str], read: Sequence[str]) -> bool:
-    return len(said) == len(read) and all(x == y or y.startswith(f"{x}_") for x, y in zip(said, read, strict=True))

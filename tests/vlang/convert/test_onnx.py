@@ -150,6 +150,11 @@ def test_a_slice_of_several_axes_takes_all_of_them(tmp_path: Path) -> None:
         assert np.abs(ours(found, x).numpy() - expected).max() < 1e-6
 
 
+BRANCH = onnx.helper.make_graph(
+    [onnx.helper.make_node("Tanh", ["0"], ["z"])], "branch", [], [onnx.helper.make_tensor_value_info("z", onnx.TensorProto.FLOAT, None)]
+)
+
+
 @pytest.mark.parametrize(
     ("nodes", "why"),
     [
@@ -157,6 +162,8 @@ def test_a_slice_of_several_axes_takes_all_of_them(tmp_path: Path) -> None:
         ([("Relu", ["x"], {"domain": "com.microsoft"})], "com.microsoft"),
         ([("RandomNormal", [], {"shape": [4]}), ("Add", ["x", "0"], {})], "not a constant"),
         ([("Softmax", ["x"], {"axis": 1})], "one vector"),
+        ([("Dropout", ["x", "", "yes"], {})], "trains"),
+        ([("Relu", ["x"], {}), ("Loop", ["", "yes", "0"], {"body": BRANCH})], "of their own"),
         ([("Softmax", ["x"], {}), ("Relu", ["0"], {})], "neither of the outputs"),
     ],
 )
@@ -165,7 +172,7 @@ def test_what_looks_like_something_else_is_named(nodes: list[tuple[str, list[str
         onnx.helper.make_node(op, read_, ["y" if k == len(nodes) - 1 else str(k)], **said)  # type: ignore[arg-type]
         for k, (op, read_, said) in enumerate(nodes)
     ]
-    graph(tmp_path / "net.onnx", made_)
+    graph(tmp_path / "net.onnx", made_, ("yes", np.array(True)))
     with pytest.raises(ConversionError) as caught:
         read(str(tmp_path / "net.onnx"))
     assert why in str(caught.value) or "neither of the outputs" in str(caught.value)
