@@ -88,7 +88,7 @@ def violations(nominal: Nominal, ball: Ball, bounds: Callable[[Nominal, Ball], W
 
 
 @given(problems())
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_points_never_leave_a_bound(problem: tuple[Nominal, Ball, Callable[[Nominal, Ball], Walk]]) -> None:
     assert violations(*problem) <= 0
 

@@ -31,7 +31,9 @@ def records(shared: Path) -> dict[Key, dict[int, float]]:
     return table
 
 
-def radii(shared: Path, tmp_path: Path, model: str, norm: str, method: str, positions: list[int], frames: str, target: str) -> dict[int, float]:
+def radii(
+    shared: Path, tmp_path: Path, model: str, norm: str, method: str, positions: list[int], frames: str, target: str, tolerance: float = 1e-3
+) -> dict[int, float]:
     with np.load(shared / "peers" / f"{model}.npz") as data:
         np.save(tmp_path / "inputs.npy", data["inputs"])
         np.save(tmp_path / "labels.npy", data["labels"])
@@ -44,7 +46,7 @@ def radii(shared: Path, tmp_path: Path, model: str, norm: str, method: str, posi
     ]
     text += [
         f"radius q{i} {{ network = net, input = d[{i}], perturbation = {{ frames = {frames}, norm = {norm} }}, "
-        f"target = {targets[i] if target == 'targeted' else 'any'}, engine = {{ method = {method} }} }}"
+        f"target = {targets[i] if target == 'targeted' else 'any'}, engine = {{ method = {method}, tolerance = {tolerance} }} }}"
         for i in positions
     ]
     results = execute(compile_spec(Source(str(tmp_path / "peers.rspec"), "\n".join(text))), "test")
@@ -57,7 +59,7 @@ def test_all_frames_targeted(model: str, norm: str, shared: Path, tmp_path: Path
     """planes reaches the CROWN column (median of per-sample ratios, to 0.5 %), interval the IBP column; neither exceeds an attack."""
     key = (f"{model}/targeted", norm, "all")
     crown, ibp, attack = (records.get((*key, m), {}) for m in ("CROWN", "IBP", "PGD multi-restart"))
-    positions = sorted(attack)[:6]
+    positions = sorted(attack)[:3]
     planes = radii(shared, tmp_path, model, norm, "planes", positions, "all", "targeted")
     interval = radii(shared, tmp_path, model, norm, "interval", positions, "all", "targeted")
     for i in positions:
@@ -75,7 +77,7 @@ def test_single_frames(model: str, query: str, shared: Path, tmp_path: Path, rec
     for frame in range(4):
         key = (f"{model}/{query}", "2", f"[{frame}]")
         crown, attack = records[(*key, "CROWN")], records[(*key, "PGD multi-restart")]
-        positions = sorted(attack)
+        positions = sorted(attack)[:5]
         planes = radii(shared, tmp_path, model, "2", "planes", positions, f"[{frame}]", query)
         assert all(planes[i] <= attack[i] * (1 + FLOAT32) for i in positions)
         assert statistics.median(planes[i] / crown[i] for i in positions if i in crown) >= 0.995
@@ -90,6 +92,6 @@ def test_quadratic_bounds_go_well_beyond(
     key = (f"{model}/targeted", norm, "all")
     crown, attack = records[(*key, "CROWN")], records[(*key, "PGD multi-restart")]
     positions = sorted(attack)[:1]
-    found = radii(shared, tmp_path, model, norm, "auto", positions, "all", "targeted")
+    found = radii(shared, tmp_path, model, norm, "auto", positions, "all", "targeted", tolerance=0.03)
     assert all(found[i] <= attack[i] * (1 + FLOAT32) for i in positions)
     assert all(found[i] >= crown[i] * gain for i in positions)
