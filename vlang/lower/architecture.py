@@ -113,7 +113,8 @@ def _by_shape(checkpoint: Checkpoint, spec: Network, refuse: Refuse) -> Architec
     found = stacks(rest, refuse)
     if not found:
         bare = next((n for n in rest if n.endswith("weight_ih")), None)
-        cure = f"{OWN_CELL}; of a network without recurrent layers, list them: layers = [flatten, linear, relu, linear]"
+        drafted = _drafted(checkpoint, refuse)
+        cure = f"{OWN_CELL}; of a network without recurrent layers, list them and what stands between: {drafted}"
         raise refuse(
             "it has no tensor called ...weight_ih_l0",
             cure if bare is None else f"a cell's own tensors lack the layer: rename {bare} to {bare}_l0, and so on",
@@ -151,8 +152,10 @@ def _drafted(checkpoint: Checkpoint, refuse: Refuse) -> str:
     places = {name: i for i, name in enumerate(rest)} if checkpoint.format == "torch" else {}
     found: list[Module] = [*stacks(rest, refuse), *pointwise(rest, MODULES, False, refuse)]
     order = sorted(found, key=lambda x: (places.get(x.prefix + x.roles[0], 0), natural(x.name)))
-    words = [(x.families[0] if isinstance(x, Stack) else x.kind, x.name) for x in order]
-    return "layers = [" + ", ".join(f'{word}("{name}")' if name else word for word, name in words) + "]"
+    words = [f'{word}("{x.name}")' if x.name else word for x in order for word in [x.families[0] if isinstance(x, Stack) else x.kind]]
+    if order and order[0].kind == "conv2d":
+        words.insert(0, f"reshape(channels = {order[0].inputs}, height = 28, width = 28)")
+    return f"layers = [{', '.join(words)}]"
 
 
 def _cell(found: tuple[str, ...], spec: Network, said_cell: Located[str] | None, metadata: Mapping[str, str]) -> str:

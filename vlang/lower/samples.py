@@ -160,7 +160,8 @@ def _cut(form: Dataset, arrays: Arrays, architecture: Architecture) -> tuple[int
     elif len(shape) == 3:
         frames = shape[1]
     elif picture is not None and size == picture.size:
-        if len(shape) == 4 and shape[1:] != (picture.channels, picture.height, picture.width):
+        alike = [(picture.channels, picture.height, picture.width), (picture.height, picture.width, 1)]
+        if len(shape) == 4 and shape[1:] not in alike[: 1 + (picture.channels == 1)]:
             cure = "channels come first, as in torch: x.transpose(0, 3, 1, 2) of pictures whose channels come last"
             raise SpecError(d.shapes_do_not_fit(where, f"samples have shape {list(shape[1:])}, the network reads pictures of {picture}", cure))
         frames = 1
