@@ -6,18 +6,18 @@ internal error; 4 inconclusive; 5 nothing was evaluated.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vlang import __version__
-from vlang.report import Report
+from vlang.report import Outcome, Report
 from vlang.shell import commands, output
-from vlang.shell.arguments import COMMANDS, USAGE, CallError, override, parser
+from vlang.shell.arguments import COMMANDS, USAGE, CallError, override, parser, reports
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
-from vlang.words.formats import RUNS
 
 #: If several specs end differently, the first of these is the exit code.
 PRECEDENCE = (3, 2, 1, 4, 5, 0)
@@ -73,13 +73,53 @@ def _main(argv: list[str]) -> int:
         return describe(args)
     _check_files(args.files)
     overrides = dict(override(x) for x in args.param)
-    if command != "run":
-        of_spec = commands.check if command == "check" else commands.plan
-        codes = [commands.told(path, lambda source: of_spec(source, overrides, args.query)) for path in args.files]
+    if command == "plan":
+        codes = [commands.told(path, lambda source: commands.plan(source, overrides, args.query))[0] for path in args.files]
         return next(c for c in PRECEDENCE if c in codes)
-    whole = {word: path for word in RUNS if (path := getattr(args, word)) is not None}
-    for path in whole.values():
+    whole = reports(args)
+    for path in whole:
         output.probe(path)
+        output.reported(path)
+    if command == "run":
+        _folders(args)
+    outcomes: list[Outcome] = []
+    read: set[str] = set()
+
+    def write() -> None:
+        from vlang.formats import FORMATS
+
+        for path, word in whole.items():
+            if (
+                path != "-"
+                and not output.is_kept(path, read)
+                and (path != getattr(args, "json", None) or any(o.report is not None for o in outcomes))
+            ):
+                output.write(path, FORMATS[word](outcomes, len(args.files) > 1))
+
+    def one(path: str) -> int:
+        place = output.place(path)
+
+        def keep(report: Report) -> None:
+            """After every spec, so that what ends the run later does not take with it what was computed."""
+            outcomes.append(Outcome(place, report))
+            write()
+
+        if command == "check":
+            code, problems = commands.told(path, lambda source: commands.check(source, overrides, args.query, whole, read))
+        else:
+            code, problems = commands.told(path, lambda source: commands.run(source, overrides, args, whole, read, keep))
+        if not outcomes or outcomes[-1].place != place:
+            outcomes.append(Outcome(place, None, problems))
+            write()
+        return code
+
+    codes = [one(path) for path in args.files]
+    _told(outcomes, whole, len(args.files) > 1)
+    return next(c for c in PRECEDENCE if c in codes)
+
+
+def _folders(args: argparse.Namespace) -> None:
+    """Make the folders of what is written beside reports."""
     for option in ("certificates", "witnesses"):
         folder = getattr(args, option)
         if folder is not None:
@@ -88,24 +128,21 @@ def _main(argv: list[str]) -> int:
             output.folder(folder)
     if args.journal is not None:
         output.folder(args.journal)
-    reports: list[Report] = []
 
-    def keep(report: Report) -> None:
-        """After every spec, so that what ends the run later does not take with it what was computed."""
-        from vlang.formats import FORMATS
 
-        reports.append(report)
-        for word, path in whole.items():
-            if path != "-":
-                output.write(path, FORMATS[word](reports, len(args.files) > 1))
+def _told(outcomes: Sequence[Outcome], whole: Mapping[str, str], several: bool) -> None:
+    """What standard output is asked for, and what a job of GitHub's actions is told by itself."""
+    from vlang.formats import FORMATS
 
-    codes = [commands.told(path, lambda source: commands.run(source, overrides, args, keep)) for path in args.files]
-    if reports and "-" in whole.values():
-        from vlang.formats import FORMATS
-
-        for word in (w for w, path in whole.items() if path == "-"):
-            output.write("-", FORMATS[word](reports, len(args.files) > 1))
-    return next(c for c in PRECEDENCE if c in codes)
+    word = whole.get("-")
+    if word is not None and (word != "json" or any(o.report is not None or not o.problems for o in outcomes)):
+        output.write("-", FORMATS[word](outcomes, several))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        if word is None:
+            output.write("-", FORMATS["github"](outcomes, several))
+        summary = os.environ.get("GITHUB_STEP_SUMMARY")
+        if summary:
+            output.append(summary, FORMATS["summary"](outcomes, several))
 
 
 def _check_files(paths: Sequence[str]) -> None:

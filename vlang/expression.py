@@ -77,6 +77,11 @@ def fields(expr: Expression) -> Iterator[Field]:
         yield from fields(part)
 
 
+def counts(expr: Expression) -> bool:
+    """Whether it counts rows, so that a row more or less changes it."""
+    return (isinstance(expr, Aggregated) and expr.name == "count") or any(map(counts, parts(expr)))
+
+
 def bare(expr: Expression) -> Iterator[Field]:
     """The fields that have a value a row, and that no aggregate makes one value of."""
     if isinstance(expr, Field) and expr.name != COVERAGE:

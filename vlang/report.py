@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from vlang.plan import NetworkPlan, Swept
 from vlang.results import EngineInfo, QueryResult, SpectrumResult
+from vlang.text.diagnostics import Diagnostic
 
 GateVerdict = Literal["passed", "failed", "unknown", "warned"]
 Overall = Literal["passed", "failed", "inconclusive", "empty"]
@@ -15,7 +16,10 @@ Overall = Literal["passed", "failed", "inconclusive", "empty"]
 
 @dataclass(frozen=True)
 class GateResult:
-    """What an expectation asked and what was found. line, column, end_line, end_column: where it stands, the end exclusive."""
+    """What an expectation asked and what was found. line, column, end_line, end_column: where it stands, the end exclusive.
+
+    rows: by number, those that alone would not have held it.
+    """
 
     kind: Literal["expect", "warn"]
     text: str
@@ -26,6 +30,7 @@ class GateResult:
     column: int
     end_line: int
     end_column: int
+    rows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,3 +127,12 @@ class Report:
     spectra: tuple[JudgedSpectrum, ...] = ()
     networks: tuple[ReadNetwork, ...] = ()
     data: tuple[tuple[str, str], ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one spec: its report, or why there is none. place: its path as other tools know it, from the root of the repository."""
+
+    place: str
+    report: Report | None = None
+    problems: tuple[Diagnostic, ...] = ()

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 
-from vlang.formats import csv, html, json, latex, markdown, svg, text
-from vlang.report import Page, Report
+from vlang.formats import csv, github, gitlab, html, json, junit, latex, markdown, metrics, rows, sarif, summary, svg, text
+from vlang.report import Outcome, Page
 from vlang.text.printable import shown
 
 
@@ -16,7 +16,18 @@ def _printable(render: Callable[[Page], str], page: Page) -> str:
 
 
 #: Of all that a run computed.
-FORMATS: Mapping[str, Callable[[Sequence[Report], bool], str]] = MappingProxyType({"json": json.render})
+FORMATS: Mapping[str, Callable[[Sequence[Outcome], bool], str]] = MappingProxyType(
+    {
+        "json": json.render,
+        "junit": junit.render,
+        "sarif": sarif.render,
+        "gitlab": gitlab.render,
+        "github": github.render,
+        "summary": summary.render,
+        "metrics": metrics.render,
+        "csv": rows.render,
+    }
+)
 #: Of one of a spec's own reports.
 _PAGES = {"text": text.render, "markdown": markdown.render, "latex": latex.render, "csv": csv.render, "html": html.render, "svg": svg.render}
 #: The same, with nothing in a text that a reader would not see.

@@ -12,11 +12,11 @@ def render(page: Page) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(page.records.head)
-    writer.writerows([_inert(cell) for cell in line] for line in page.records.lines)
+    writer.writerows([inert(cell) for cell in line] for line in page.records.lines)
     return text.getvalue()
 
 
-def _inert(cell: str) -> str:
+def inert(cell: str) -> str:
     """A cell that no spreadsheet takes for a formula."""
     if not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
         return cell

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from vlang.report import GateResult, JudgedQuery, JudgedSpectrum, Page, ReadNetwork, Report
+from vlang.report import GateResult, JudgedQuery, JudgedSpectrum, Outcome, Page, ReadNetwork, Report
 from vlang.results import AttackRow, Row, SpectrumRow
 from vlang.words.matrices import QUANTITIES
 
 SCHEMA = "rspec-report/1"
 
 
-def render(reports: Sequence[Report], several: bool = False) -> str:
-    """One report, or a list where several specs were given."""
-    values = [as_json(r) for r in reports]
+def render(outcomes: Sequence[Outcome], several: bool = False) -> str:
+    """One report, or a list where several specs were given; of specs that were not run, what is wrong with them."""
+    values = [_unrun(o) if o.report is None else as_json(o.report) for o in outcomes]
     return json.dumps(values if several else values[0], indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -37,6 +37,14 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
+def _unrun(outcome: Outcome) -> dict[str, Any]:
+    errors = [
+        _present(code=x.code, message=x.message, hint=x.hint or None, line=x.span and x.span.line, column=x.span and x.span.column)
+        for x in outcome.problems
+    ]
+    return {"schema": SCHEMA, "verdict": "error" if errors else "checked", "spec": {"path": _text(outcome.place)}, "errors": errors}
+
+
 def _text(path: str) -> str:
     """A path that may not be UTF-8."""
     return path.encode("utf-8", "backslashreplace").decode()
@@ -50,7 +58,7 @@ def _network(network: ReadNetwork) -> dict[str, Any]:
 
 def _gates(gates: Sequence[GateResult]) -> list[dict[str, Any]]:
     names = ("kind", "text", "verdict", "actual", "because", "line", "column", "end_line", "end_column")
-    return [_present(**{name: getattr(g, name) for name in names}) for g in gates]
+    return [_present(**{name: getattr(g, name) for name in names}, rows=list(g.rows) or None) for g in gates]
 
 
 def _page(page: Page) -> dict[str, Any]:

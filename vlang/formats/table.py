@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vlang.formats import PAGES
+from vlang.formats.findings import Gate, named_rows
 from vlang.formats.reading import read_as
 from vlang.judge.join import frames_of_row
 from vlang.numbers import ROUNDED, down, near, up
@@ -162,7 +163,10 @@ def _query(query: JudgedQuery, plain: bool) -> RenderableType:
             parts.append(Text(f"the {len(rows)} most fragile of {len(result.rows)} rows:", "dim"))
         parts.append(_table(rows, _marked(result.rows), result.kind, plain, any(r.sample for r in result.rows)))
     parts += [Text(f"  {x}", "yellow") for x in about_samples(result)]
-    parts += [_gate(g) for g in query.expectations]
+    for g in query.expectations:
+        parts.append(_gate(g))
+        named = named_rows(Gate(result.name, g, rows=result.rows, kind=result.kind)) if len(result.rows) > 1 else ""
+        parts += [Text(f"      {named}", "dim")] if named else []
     parts.append(Text(""))
     return Group(*parts)
 

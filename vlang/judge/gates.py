@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vlang.expression import fields
+from vlang.expression import counts, fields
 from vlang.judge.values import Answers, evaluate, found
 from vlang.plan import Expectation
 from vlang.report import GateResult, GateVerdict
@@ -14,8 +14,8 @@ from vlang.words.queries import Rounding
 def judge_over(gate: Expectation, rows: Sequence[Answers], shown: Mapping[str, Rounding]) -> GateResult:
     """Over unfinished rows a condition is decided only if it has one value whatever their final radii would be. shown: how fields are rounded."""
 
-    def outcome(verdict: GateVerdict, actual: str) -> GateResult:
-        return GateResult(gate.kind, gate.text, verdict, actual, gate.because, gate.line, gate.column, gate.end_line, gate.end_column)
+    def outcome(verdict: GateVerdict, actual: str, wrong: tuple[int, ...] = ()) -> GateResult:
+        return GateResult(gate.kind, gate.text, verdict, actual, gate.because, gate.line, gate.column, gate.end_line, gate.end_column, wrong)
 
     if not rows:
         return outcome("unknown", "there are no rows")
@@ -29,4 +29,6 @@ def judge_over(gate: Expectation, rows: Sequence[Answers], shown: Mapping[str, R
         return outcome("unknown", f"{actual}; that leaves it undecided")
     if surely:
         return outcome("passed", actual)
-    return outcome("warned" if gate.kind == "warn" else "failed", actual)
+    alone = tuple(i for i, row in enumerate(rows) if names <= row.fields.keys() and not evaluate(gate.condition, [row])[1])
+    too_few = counts(gate.condition) and len(alone) == len(whole) > 1  # of a count every row alone is too few
+    return outcome("warned" if gate.kind == "warn" else "failed", actual, () if too_few else alone)

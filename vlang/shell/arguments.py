@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import PurePath
 from typing import NoReturn
 
 from vlang.text import syntax as s
@@ -49,6 +50,10 @@ def parser(command: str) -> argparse.ArgumentParser:
     top.add_argument(
         "-q", "--query", action="append", default=[], metavar="NAME", help="only this query, or report and its queries (several times: only these)"
     )
+    if command in ("run", "check"):
+        top.add_argument(
+            "--report", action="append", default=[], metavar="[FORMAT:]FILE", help=f"also write a report ({', '.join(RUNS)}; several times: several)"
+        )
     if command == "run":
         for word, run in RUNS.items():
             top.add_argument(f"--{word}", metavar="FILE", help=run.doc)
@@ -65,6 +70,28 @@ def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 10**6:
         raise argparse.ArgumentTypeError("a whole number from 1")
     return int(text)
+
+
+def reports(args: argparse.Namespace) -> dict[str, str]:
+    """The files that are written of the whole run, and the format of each. Raises CallError."""
+    asked = [(path, word) for word in RUNS if (path := getattr(args, word, None)) is not None]
+    asked += map(_report, args.report)
+    twice = next((path for k, (path, _) in enumerate(asked) if path in [x for x, _ in asked[:k]]), None)
+    if twice is not None:
+        raise CallError(f"two reports would be written to {twice}")
+    return dict(asked)
+
+
+def _report(text: str) -> tuple[str, str]:
+    word, colon, path = text.partition(":")
+    if colon and word in RUNS:
+        return path, word
+    named = {run.name: word for word, run in RUNS.items() if run.name is not None}
+    suffixes = {run.suffix: word for word, run in RUNS.items() if run.suffix is not None}
+    found = named.get(PurePath(text).name) or suffixes.get(PurePath(text).suffix)
+    if found is None:
+        raise CallError(f"--report {text}: its name does not say the format; write FORMAT:FILE with one of {', '.join(RUNS)}")
+    return text, found
 
 
 def override(text: str) -> tuple[str, s.Given]:

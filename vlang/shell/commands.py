@@ -23,7 +23,7 @@ from vlang.text.diagnostics import Diagnostic, SpecError
 from vlang.text.printable import printable, shown
 from vlang.text.read import read_source
 from vlang.text.source import Source
-from vlang.words.formats import PAGES, RUNS
+from vlang.words.formats import PAGES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,20 +35,24 @@ def say(diagnostic: Diagnostic, source: Source | None) -> None:
     print(d.render(diagnostic, source), file=sys.stderr)
 
 
-def told(path: str, command: Callable[[Source], int]) -> int:
-    """The command's exit code on a spec; 2 after telling every error."""
+def told(path: str, command: Callable[[Source], int]) -> tuple[int, tuple[Diagnostic, ...]]:
+    """The command's exit code on a spec, 2 after telling every error; and the errors."""
     source: Source | None = None
     try:
         source = read_source(path)
-        return command(source)
+        return command(source), ()
     except SpecError as e:
         for x in e.diagnostics:
             say(x, source or Source(path, ""))
-        return 2
+        return 2, e.diagnostics
 
 
-def check(source: Source, overrides: Overrides, only: Collection[str]) -> int:
+def check(source: Source, overrides: Overrides, only: Collection[str], whole: Collection[str], read: set[str]) -> int:
+    """whole: files for what is wrong with all specs; read: to which the files that this one reads are added."""
     found = compile_spec(source, overrides, only)
+    read |= found.reads
+    for path in whole:
+        output.clear(path, found.reads)
     queries = len(found.queries) + len(found.spectra)
     rows = sum(cost(q).rows for q in found.queries) + sum(len(x.variants) for x in found.spectra)
     print(f"{printable(source.path)}: ok, {queries} quer{'y' if queries == 1 else 'ies'}, {rows} row{'' if rows == 1 else 's'}")
@@ -64,10 +68,15 @@ def plan(source: Source, overrides: Overrides, only: Collection[str]) -> int:
     return 0
 
 
-def run(source: Source, overrides: Overrides, args: argparse.Namespace, keep: Callable[[Report], None]) -> int:
-    """keep: takes the report and writes what was asked for of the whole run; called before any page is drawn."""
+def run(
+    source: Source, overrides: Overrides, args: argparse.Namespace, whole: Collection[str], read: set[str], keep: Callable[[Report], None]
+) -> int:
+    """whole: files for the whole run; read: to which the files that this spec reads are added.
+
+    keep: takes the report and writes those; called before any page is drawn.
+    """
     found = compile_spec(source, overrides, args.query)
-    whole = [path for word in RUNS if (path := getattr(args, word)) is not None]
+    read |= found.reads
     for path in whole:
         output.clear(path, found.reads)
     if not found.queries and not found.spectra:

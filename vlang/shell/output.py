@@ -11,6 +11,9 @@ from pathlib import Path
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
 
+#: How reports of the whole run begin, in each of their formats.
+BEGINNINGS = (b"{", b"[", b"<?xml", b"## ", b"::", b"spec,query,kind")
+
 
 def probe(path: str) -> None:
     """Refuse an unwritable report path before hours of work."""
@@ -31,18 +34,32 @@ def clear(path: str, kept: Collection[str]) -> None:
     """Take an earlier run's report away, which must not be taken for this one's. kept: files that a spec reads. Raises SpecError."""
     if path == "-":
         return
-    if str(Path(path).resolve()) in kept:
+    if is_kept(path, kept):
         raise SpecError(d.cannot_write(path, "the spec reads it"))
-    if not Path(path).is_file():
+    reported(path)
+    try:
+        if Path(path).is_file():
+            Path(path).unlink()
+    except OSError as e:
+        raise SpecError(d.cannot_write(path, (e.strerror or str(e)).lower())) from None
+
+
+def is_kept(path: str, kept: Collection[str]) -> bool:
+    """Whether a spec reads what would be written over."""
+    return path != "-" and str(Path(path).resolve()) in kept
+
+
+def reported(path: str) -> None:
+    """Refuse to write over what is no report. Raises SpecError."""
+    if path == "-" or not Path(path).is_file():
         return
     try:
         with open(path, "rb") as f:
-            begin = f.read(1)
-        if begin not in (b"", b"{", b"["):
-            raise SpecError(d.cannot_write(path, "it is there already, and is no report"))
-        Path(path).unlink()
+            begin = f.read(len(max(BEGINNINGS, key=len)))
     except OSError as e:
         raise SpecError(d.cannot_write(path, (e.strerror or str(e)).lower())) from None
+    if begin and not begin.startswith(BEGINNINGS):
+        raise SpecError(d.cannot_write(path, "it is there already, and is no report"))
 
 
 def write(path: str, content: str | bytes) -> None:
@@ -76,6 +93,22 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def place(path: str) -> str:
+    """A file as others know it: from the root of its repository, else from here, with slashes."""
+    whole = Path(path).resolve()
+    root = next((x for x in whole.parents if (x / ".git").exists()), Path.cwd())
+    return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else Path(path).as_posix()
+
+
+def append(path: str, content: str) -> None:
+    """Raises SpecError."""
+    try:
+        with open(path, "a", encoding="utf-8") as f:
+            f.write(content)
+    except OSError as e:
+        raise SpecError(d.cannot_write(path, e.strerror or str(e))) from None
 
 
 def folder(path: str) -> None:
