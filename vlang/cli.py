@@ -88,12 +88,9 @@ def _main(argv: list[str]) -> int:
     def write() -> None:
         from vlang.formats import FORMATS
 
+        ran = any(o.report is not None for o in outcomes)
         for path, word in whole.items():
-            if (
-                path != "-"
-                and not output.is_kept(path, read)
-                and (path != getattr(args, "json", None) or any(o.report is not None for o in outcomes))
-            ):
+            if path != "-" and not output.is_kept(path, read) and (ran or path != getattr(args, "json", None)):
                 output.write(path, FORMATS[word](outcomes, len(args.files) > 1))
 
     def one(path: str) -> int:
