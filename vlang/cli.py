@@ -86,6 +86,8 @@ def _main(argv: list[str]) -> int:
     read: set[str] = set()
 
     def write() -> None:
+        if not whole:
+            return
         from vlang.formats import FORMATS
 
         ran = any(o.report is not None for o in outcomes)
@@ -129,12 +131,14 @@ def _folders(args: argparse.Namespace) -> None:
 
 def _told(outcomes: Sequence[Outcome], whole: Mapping[str, str], several: bool) -> None:
     """What standard output is asked for, and what a job of GitHub's actions is told by itself."""
+    word, by_itself = whole.get("-"), os.environ.get("GITHUB_ACTIONS") == "true"
+    if word is None and not by_itself:
+        return
     from vlang.formats import FORMATS
 
-    word = whole.get("-")
     if word is not None and (word != "json" or any(o.report is not None or not o.problems for o in outcomes)):
         output.write("-", FORMATS[word](outcomes, several))
-    if os.environ.get("GITHUB_ACTIONS") == "true":
+    if by_itself:
         if word is None:
             output.write("-", FORMATS["github"](outcomes, several))
         summary = os.environ.get("GITHUB_STEP_SUMMARY")
