@@ -116,8 +116,8 @@ def test_a_total_is_not_below_the_sum(rule: str, at_most: int | None) -> None:
 
 def test_a_piece_around_the_centre_is_seen_from_there() -> None:
     for norm in NORMS:
-        g = torch.ones(1, 1, 1, 3, dtype=DTYPE)
-        piece = Piece.between(Ball(torch.ones(1, 1, dtype=DTYPE), norm), g, tensor(-0.1)[:, None], tensor(0.1)[:, None])
+        g = torch.ones(1, 1, 2, 3, dtype=DTYPE)
+        piece = Piece.between(Ball(tensor(0.0, 1.0)[None], norm), g, tensor(-0.1)[:, None], tensor(0.1)[:, None])
         assert float(piece.offset.abs().max()) == 0.0
 
 
