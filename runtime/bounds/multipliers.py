@@ -264,7 +264,7 @@ def _proved(form: Tensor, error: Tensor, room: Room, multipliers: Tensor, linear
     norm_u, norm_m = (torch.linalg.vector_norm(x, dim=-1) + rounding.vanished(n) for x in (u, m.flatten(-2)))
     at_u = (slope * u).sum(-1) - (u * image).sum(-1) / 2
     lost = rounding.gamma(2 * n + 16, dtype) * (norm_g + norm_m * norm_u)
-    residual = torch.linalg.vector_norm(slope - image, dim=-1) + lost
+    residual = torch.linalg.vector_norm(slope - image, dim=-1) + rounding.vanished(n) + lost  # whatever u is: its squares may underflow too
     further = reach + norm_u
     total = dual + at_u.clamp(min=0) + residual * further + 2 * lost * norm_u + below * further**2 / 2 + error * reach**2 / 2
     total = rounding.up(total, total.abs() + size, 4 * n + 64)
