@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -37,20 +38,18 @@ MOVES = frozenset({"_unsafe_view", "detach", "copy_", "fill_", "zero_", "clone",
 
 def grid(x: Tensor, rule: str = "inward", bits: int = BITS, tiny: float = TINY) -> Tensor:
     """x as numbers of so many bits."""
-    dropped = 53 - bits
-    raw = x.contiguous().view(torch.int64)
-    low = (1 << dropped) - 1
-    toward, away = (raw & ~low).view(torch.float64), ((raw + low) & ~low).view(torch.float64)
-    small = (x.abs() < tiny) & (x != 0)
-    if bool(small.any()):  # the spacing is that of the smallest normal numbers
-        units = x.abs() / (tiny * 2.0 ** (1 - bits))
+    values = np.ascontiguousarray(x.detach().numpy())  # small arrays: numpy is several times faster than torch
+    away, low = _outward(values, rule), (1 << (53 - bits)) - 1
+    found = ((values.view(np.int64) + away * low) & ~low).view(np.float64)
+    small = (np.abs(values) < tiny) & (values != 0)
+    if small.any():  # the spacing is that of the smallest normal numbers
         step = tiny * 2.0 ** (1 - bits)
-        toward = torch.where(small, torch.copysign(units.floor() * step, x), toward)
-        away = torch.where(small, torch.copysign(units.ceil() * step, x), away)
-    return torch.where(_outward(x, rule), away, toward)
+        units = np.abs(values) / step
+        found = np.where(small, np.copysign(np.where(away, np.ceil(units), np.floor(units)) * step, values), found)
+    return torch.from_numpy(found.reshape(x.shape))
 
 
-def _outward(x: Tensor, rule: str) -> Tensor:
+def _outward(x: np.ndarray, rule: str) -> np.ndarray:
     """Where a result is rounded away from zero."""
     match rule.split():
         case ["down"]:
@@ -58,12 +57,12 @@ def _outward(x: Tensor, rule: str) -> Tensor:
         case ["up"]:
             return x > 0
         case ["inward"]:
-            return torch.zeros_like(x, dtype=torch.bool)
+            return np.zeros(x.shape, dtype=bool)
         case ["outward"]:
-            return torch.ones_like(x, dtype=torch.bool)
+            return np.isfinite(x)
         case ["mixed", seed]:
-            mixed = (x.contiguous().view(torch.int64) >> 3) * 0x2545F4914F6CDD1D + int(seed) * 0x1B873593CC9E2D51
-            return ((mixed >> 37) & 1).bool()
+            mixed = (x.view(np.uint64) >> np.uint64(3)) * np.uint64(0x2545F4914F6CDD1D) + np.uint64(int(seed) * 0x1B873593CC9E2D51)
+            return ((mixed >> np.uint64(37)) & np.uint64(1)).astype(bool)
     raise ValueError(rule)
 
 
@@ -190,7 +189,8 @@ class Coarse(TorchDispatchMode):
     def _off(self, x: Tensor) -> Tensor:
         """As wrong as an elementary function may be."""
         wrong = (self.ulps - 1) * 2.0 ** (1 - self.bits)
-        return self._rounded(torch.where(_outward(x, self.rule), x * (1 + wrong), x * (1 - wrong)))
+        away = torch.from_numpy(np.asarray(_outward(np.ascontiguousarray(x.numpy()), self.rule)).reshape(x.shape))
+        return self._rounded(torch.where(away, x * (1 + wrong), x * (1 - wrong)))
 
     def _linalg_cholesky_ex(self, a: Tensor, upper: bool = False, check_errors: bool = False) -> tuple[Tensor, Tensor]:
         """Column by column. Where a pivot is not positive, its place is told."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from flint import arb
 from torch import Tensor
 
 from tests.coarse import RULES, coarse, grid, numbers
@@ -14,6 +15,7 @@ from vlang.runtime.relaxations import RELAXATIONS, Args, Nonlinearity, curvature
 from vlang.runtime.relaxations.curves import Curve
 from vlang.runtime.relaxations.parabola import offset
 from vlang.runtime.relaxations.scalar import Sigmoid
+from vlang.vcheck.parabolas import is_under
 
 UNARY = [op for op, f in RELAXATIONS.items() if f.arity == 1]
 BINARY = [op for op, f in RELAXATIONS.items() if f.arity == 2]
@@ -51,6 +53,8 @@ def slopes_of(f: Nonlinearity, lo: Args, hi: Args, seed: int) -> tuple[Args, Arg
     """Slopes that are f's derivatives at points of the boxes: the gap is smallest there. shape: slopes, points [COUNT] each."""
     share = numbers(seed + 77, COUNT).abs() % 1
     here = tuple(torch.minimum(x + share * (h - x), h) for x, h in zip(lo, hi, strict=True))
+    if f is RELAXATIONS["relu"]:  # whose derivatives are exact everywhere
+        return (numbers(seed + 78, COUNT),), here
     return tuple(grid(s) for s in f.gradient(*here)), here
 
 
@@ -116,15 +120,12 @@ def test_what_a_function_is_reflected_at_is_added_downwards(rule: str) -> None:
     assert bool((found <= 1 - given[1]).all())
 
 
-def test_sigmoids_that_vanish_are_numbers() -> None:
+@pytest.mark.parametrize("wide", [0.0, 1.0])
+def test_sigmoids_that_vanish_are_numbers(wide: float) -> None:
     """sigmoid(v) is computed as 0 there, and times a large z is none."""
-    f = RELAXATIONS["sigmoid_mul"]
-    lo, hi = (torch.tensor([x], dtype=DTYPE) for x in (-208.5, 2.0**200)), (torch.tensor([x], dtype=DTYPE) for x in (-208.25, 2.0**201))
-    lo, hi = tuple(lo), tuple(hi)
-    zero = torch.zeros(2, 1, dtype=DTYPE)
-    for sign in (1, -1):
-        if sign < 0:
-            lo, hi = (lo[0], -hi[1]), (hi[0], -lo[1])
+    f, far, zero = RELAXATIONS["sigmoid_mul"], 2.0**200, torch.zeros(2, 1, dtype=DTYPE)
+    for z in ((far, far * (1 + wide)), (-far * (1 + wide), -far)):
+        lo, hi = (torch.tensor([[-208.5], [z[0]]], dtype=DTYPE).unbind(), torch.tensor([[-208.5 + wide / 4], [z[1]]], dtype=DTYPE).unbind())
         with coarse("down"), torch.no_grad():
             low, high = f.range(lo, hi)
             both = f.both(lo, hi)
@@ -175,7 +176,9 @@ def _sigmoid_second(y: Tensor) -> Tensor:
         *((RELAXATIONS[op].bend, None) for op in CURVES),  # type: ignore[attr-defined]
     ],
 )
-def test_ranges_of_derivatives_hold(found: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], true: Callable[[Tensor], Tensor] | None, rule: str) -> None:
+def test_ranges_of_derivatives_hold(
+    found: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], true: Callable[[Tensor], Tensor] | None, rule: str
+) -> None:
     curve = getattr(found, "__self__", None)
     (lo,), (hi,) = boxes("rsqrt" if true is None else "tanh", 3)
     if true is None:
@@ -199,3 +202,17 @@ def test_products_of_intervals_hold(rule: str) -> None:
         for y in (b, d):
             assert bool((low <= x * y).all())
             assert bool((x * y <= high).all())
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_checker_finds_the_same_of_wide_boxes(rule: str) -> None:
+    """Cells so wide that what a parabola may miss inside them is far more than the function itself: a checker with the same cells sees no more."""
+    lo, hi, zero = (torch.tensor([x], dtype=DTYPE) for x in (-1e5, 1e5, 0.0))
+    f = RELAXATIONS["tanh"]
+    with coarse(rule), torch.no_grad():
+        (lower, upper) = f.both((lo,), (hi,))
+        (top,) = offset(f, lower, upper, (torch.stack([zero, zero]),), (torch.zeros(2, 1, dtype=DTYPE),), (torch.zeros(2, 1, dtype=DTYPE),))[
+            0
+        ].tolist()
+    assert is_under("tanh", [(arb(-1e5), arb(1e5))], [arb(0)], [arb(0), arb(top), arb(0)], 1)
+    assert not is_under("tanh", [(arb(-1e5), arb(1e5))], [arb(0)], [arb(0), arb(top) * 0.99, arb(0)], 1)
