@@ -255,7 +255,7 @@ def _proved(form: Tensor, error: Tensor, room: Room, multipliers: Tensor, linear
         slabs = rows[..., n:]
         norm_g = norm_g + torch.linalg.vector_norm(rows[..., :n] * shift[..., :n], dim=-1) + (slabs * shift[..., n:].abs() * lengths).sum(-1)
         below = below + rounding.gamma(2 * n + 16, dtype) * (slabs * lengths**2).sum(-1)  # the slabs' part of M, not symmetric either
-    reach = reach * (1 + rounding.gamma(n + 8, dtype)) + rounding.vanished(n)
+    reach = reach + rounding.vanished(n)  # its n + 8 roundings, twice in its square, are among those of the total, to which it only adds
     if bool(failed.any()):
         factor = torch.where((failed == 0)[..., None, None], factor, torch.eye(n, dtype=dtype, device=form.device))
     u = torch.cholesky_solve(slope[..., None], factor)[..., 0]

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.coarse import RULES, Coarse, coarse, exact, grid, numbers
+from tests.coarse import RULES, TINY, Coarse, coarse, exact, grid, numbers
 from tests.helpers import DTYPE
 from vlang.runtime.bounds.coordinates import Chart, Coordinates, Cut, chart_of
 from vlang.runtime.bounds.cushions import Cushion, Motion
@@ -58,6 +58,15 @@ class Bare(Ball):
     def total(self, gains: list[Tensor]) -> Tensor:
         (found,) = gains
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class Still(Ball):
+    """A ball that says of every coordinate that it stays where it is: what remains is rounding."""
+
+    def support(self, coefficients: Mapping[int, Tensor]) -> Tensor:
+        a = next(iter(coefficients.values()))
+        return torch.zeros(len(self.radii), a.shape[1], dtype=DTYPE)
 
 
 # -- coordinates ------------------------------------------------------------------------------------------------------------
@@ -208,10 +217,20 @@ def test_rows_over_a_box_are_not_below_their_largest_value(rule: str) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
+def test_rows_over_numbers_that_nearly_vanish_are_not_below_the_truth(rule: str) -> None:
+    """On a set of one point: products with the centre lose less than the smallest normal number, and errors relative to it are 0."""
+    for seed in SEEDS:
+        graph, bias, rows = GraphBuilder(), numbers(seed, 3) * TINY, numbers(seed + 1, 2, 3) * 2.0**-20
+        out = graph.affine((graph.input(0, 3), torch.eye(3, dtype=DTYPE)), bias=bias)
+        with coarse(rule), torch.no_grad():
+            found = Interval(Nominal.at(graph.build(out), zeros(1, 1, 3)), Still(ONE * 2.0**-290, None)).run().upper(out.node, rows)
+        assert all(f >= dot(row, exact(bias)) for f, row in zip(exact(found), table(rows), strict=True))
+
+
+@pytest.mark.parametrize("rule", RULES)
 def test_a_middle_and_its_half_hold_the_box(rule: str) -> None:
     for seed in SEEDS:
-        lo = numbers(seed, 20)
-        hi = grid(lo + numbers(seed + 1, 20).abs() * 1e-4, "up")
+        lo, hi = -numbers(seed, 40).abs() / 64, numbers(seed + 1, 40).abs()
         with coarse(rule):
             middle, half = _middle(lo, hi)
         for a, b, m, h in zip(*map(exact, (lo, hi, middle, half)), strict=True):
@@ -376,6 +395,22 @@ def test_values_at_rest_are_as_far_as_they_may_be(rule: str, op: str) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
+def test_a_relu_at_rest_may_be_anywhere_in_its_box(rule: str) -> None:
+    """Its argument is known to a unit, and its own value is far smaller."""
+    for seed in SEEDS:
+        graph, x = two_frames(seed, "relu"), numbers(seed + 20, 1, 2, 3)
+        values = list(Nominal.at(graph, x).values)
+        argument = next(i for i, n in enumerate(graph.nodes) if isinstance(n, Affine))
+        values[argument] = numbers(seed + 21, 1, 3).abs() * 1e-3
+        values[argument + 1] = values[argument]
+        with coarse(rule):
+            nominal = replace(Nominal.at(graph, x), values=tuple(values), blur={argument: 1 + numbers(seed + 22, 1, 3).abs()})
+            walk = Interval(nominal, Ball(tensor(0.0, 0.1)[None], None)).run()
+        high = walk.boxes[argument][1]
+        assert all(b >= h - v for b, h, v in zip(*map(exact, (walk.blur[argument + 1], high, values[argument])), strict=True))
+
+
+@pytest.mark.parametrize("rule", RULES)
 def test_what_is_not_known_of_values_at_rest_is_summed_upwards(rule: str) -> None:
     """As if nothing were known of them but that they are near 0."""
     for seed in SEEDS:
@@ -391,15 +426,6 @@ def test_what_is_not_known_of_values_at_rest_is_summed_upwards(rule: str) -> Non
             walk = Interval(replace(nominal, blur=fixed), Ball(tensor(0.0, 2.0**-60)[None], None)).run()
         for found, row in zip(exact(walk._error[out.node]), table(weight), strict=True):
             assert found >= dot([abs(v) for v in row], exact(blur))
-
-
-@dataclass(frozen=True, eq=False)
-class Still(Ball):
-    """A ball that says of every coordinate that it stays where it is: what remains is rounding."""
-
-    def support(self, coefficients: Mapping[int, Tensor]) -> Tensor:
-        a = next(iter(coefficients.values()))
-        return torch.zeros(len(self.radii), a.shape[1], dtype=DTYPE)
 
 
 MADE: Mapping[str, Callable[[Nominal, Ball], Walk]] = {
@@ -486,14 +512,12 @@ def test_steps_of_quadratic_bounds_are_rounded_outward(rule: str) -> None:
             off = sum(abs(x - sign * y - z) for x, y, z in zip(exact(a[0, k]), exact(linear[0][0, k % 3]), exact(rest[0][0, k]), strict=True))
             assert exact(lost[0, k])[0] >= off / 8
 
-        beside = torch.cat([numbers(seed + 1, 1, 3) + 2, -numbers(seed + 2, 1, 3) - 1], 1)  # above, below: the centre is off
-        beside = grid(beside / 64)
+        above, below = numbers(seed + 1, 1, 99).abs(), numbers(seed + 2, 1, 99).abs() / 64
         with coarse(rule), torch.no_grad():
-            walk.boxes[1] = (-100 + zeros(1, 3), 100 + zeros(1, 3))
-            walk._settle(1, {0: numbers(seed + 3, 1, 3, 3)}, beside)
+            walk.boxes[1] = (-100 + zeros(1, 99), 100 + zeros(1, 99))
+            walk._settle(1, {0: numbers(seed + 3, 1, 99, 3)}, torch.cat([above, below], 1))
         moved = walk.motions[1]
-        above, below = exact(beside[:, :3]), exact(beside[:, 3:])
-        for c, r, high, low in zip(exact(moved.centre), exact(moved.residual), above, below, strict=True):
+        for c, r, high, low in zip(*map(exact, (moved.centre, moved.residual, above, below)), strict=True):
             assert r < 50
             assert c - r <= -low
             assert high <= c + r
