@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.coarse import RULES, TINY, Coarse, coarse, exact, grid, numbers
+from tests.coarse import RULES, TINY, UNIT, Coarse, coarse, exact, grid, numbers
 from tests.helpers import DTYPE
 from vlang.runtime.bounds.coordinates import Chart, Coordinates, Cut, chart_of
 from vlang.runtime.bounds.cushions import Cushion, Motion
@@ -23,8 +23,8 @@ from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.bounds.quadratic import Quadratic, _middle
 from vlang.runtime.bounds.walk import Reached, Walk
 from vlang.runtime.graph.concrete import trajectory
-from vlang.runtime.graph.nodes import Affine, Graph, GraphBuilder, Node
-from vlang.runtime.relaxations import Parabola, Parabolas
+from vlang.runtime.graph.nodes import Affine, Graph, GraphBuilder, Node, Nonlinear
+from vlang.runtime.relaxations import Parabola, Parabolas, Plane, Planes
 from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.piece import Piece
 
@@ -489,6 +489,68 @@ def test_a_fixed_node_is_known_up_to_its_products(rule: str) -> None:
             found = Linear(Nominal.at(graph, x), Still(tensor(0.0, 2.0**-100)[None], None), by_rule("plane")).run().upper(graph.output, rows)
         true = (trajectory(graph, x)[graph.output] @ rows.T)[0]
         assert bool((found[0] >= true).all())
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_halves_of_planes_that_vanish_are_paid_for(rule: str) -> None:
+    """Slopes of a few of the smallest numbers there are, whose halves are none, and an argument so large that they count."""
+    least, far = TINY * UNIT, 2.0**200
+    slopes, flat = tensor(1.0, 3.0, 5.0)[None] * least, zeros(1, 3)
+    with coarse(rule), torch.no_grad():
+        walk = MADE["linear"](Nominal.at(chain(0), numbers(9, 1, 1, 3)), Ball(ONE, None)).run()
+        node = walk.nominal.graph.nodes[2]
+        assert isinstance(node, Nonlinear)
+        walk.boxes[1] = (zeros(1, 3) - far, zeros(1, 3) + far)
+        planes = Planes(Plane((flat,), flat), Plane((slopes,), flat))
+        error = walk._rounding_of(2, node, planes)
+        halves = (planes.middle.slopes[0], planes.gap.slopes[0])
+    for half in halves:
+        for e, s, h in zip(*map(exact, (error, slopes, half)), strict=True):
+            assert e >= abs(s / 2 - h) * Fraction(far)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_offsets_of_planes_that_cancel_are_paid_for(rule: str) -> None:
+    """A function of a function, each exactly a line here: what the first adds the second takes away, so that no value beside them is large."""
+    for seed in SEEDS:
+        graph = GraphBuilder()
+        inner = graph.affine((graph.input(0, 3), numbers(seed, 3, 3)))
+        one = graph.apply("tanh", inner)
+        two = graph.apply("tanh", one)
+        out = graph.affine((two, numbers(seed + 1, 2, 3)))
+        rows, slopes = numbers(seed + 2, 2, 2), (numbers(seed + 3, 1, 3), numbers(seed + 4, 1, 3))
+        first = numbers(seed + 5, 1, 3, size=1e6)
+        second = grid(-slopes[1] * first)
+        with coarse(rule), torch.no_grad():
+            walk = MADE["linear"](Nominal.at(graph.build(out), zeros(1, 1, 3)), Still(ONE * 2.0**-100, None)).run()
+            for ref, slope, offset in ((one, slopes[0], first), (two, slopes[1], second)):
+                node = walk.nominal.graph.nodes[ref.node]
+                assert isinstance(node, Nonlinear)
+                line = Plane((slope,), offset)
+                walk.planes[ref.node] = Planes(line, line)
+                walk._error[ref.node] = walk._rounding_of(ref.node, node, walk.planes[ref.node])
+                walk.boxes[ref.node] = (first, first) if ref is one else (zeros(1, 3) - 2.0**-9, zeros(1, 3) + 2.0**-9)
+            end = walk.nominal.graph.nodes[out.node]
+            assert isinstance(end, Affine)
+            walk._fix_affine(out.node, end)
+            found = walk.upper(out.node, rows)
+        value = [b * c + d for b, c, d in zip(*map(exact, (slopes[1], first, second)), strict=True)]
+        values = [dot(row, value) for row in table(numbers(seed + 1, 2, 3))]
+        assert all(f >= dot(row, values) for f, row in zip(exact(found), table(rows), strict=True))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rows_over_values_at_rest_are_not_below_the_truth(rule: str) -> None:
+    """Of values that are known exactly: what is lost is that of the product alone."""
+    for seed in SEEDS:
+        graph, x, rows = two_frames(seed, "relu"), numbers(seed + 20, 1, 2, 3), numbers(seed + 21, 2, 3)
+        nominal = Nominal.at(graph, x)
+        node = next(i for i, n in enumerate(graph.nodes) if isinstance(n, Affine))
+        values = tuple(grid(v) for v in nominal.values)
+        with coarse(rule), torch.no_grad():
+            known = replace(nominal, values=values, blur={node: zeros(1, 3)})
+            found = MADE["linear"](known, Ball(tensor(0.0, 0.1)[None], None)).run().upper(node, rows)
+        assert all(f >= dot(row, exact(values[node])) for f, row in zip(exact(found), table(rows), strict=True))
 
 
 # -- quadratic bounds ---------------------------------------------------------------------------------------------------------
