@@ -26,7 +26,7 @@ from vlang.runtime.evidence import certificate
 from vlang.runtime.execute import execute
 from vlang.runtime.graph.enclosure import distances
 from vlang.runtime.methods import pieces
-from vlang.runtime.methods.search import _point
+from vlang.runtime.methods.search import _point, certified_radii
 from vlang.runtime.network import load
 from vlang.runtime.queries import bounds, verify
 from vlang.runtime.queries.batches import Loaded, Samples, prepare
@@ -122,6 +122,19 @@ def test_every_eps_that_is_tried_is_made_of_few_bits() -> None:
             eps = _point(aim, low, high, torch.zeros(50, dtype=torch.bool), torch.zeros(50, dtype=DTYPE), 1e-3, 1e9)
             assert torch.equal(grid(eps, bits=rounding.FINER + 10), eps)
             assert bool((eps > low * (1 - 1e-3)).all())
+
+
+def test_a_search_ends_where_numbers_do() -> None:
+    """Nothing is certified, however small: below about 1e-278 nothing is tried any more."""
+    tried: list[float] = []
+
+    def never(_index: Tensor, eps: Tensor) -> Tensor:
+        tried.extend(eps.tolist())
+        return -torch.ones_like(eps)
+
+    found = certified_radii(never, torch.tensor([1e-280], dtype=DTYPE), torch.ones(1, dtype=DTYPE), 1e-3, 1e9)
+    assert len(tried) == 1
+    assert bool(found.complete.all())
 
 
 def test_pieces_overlap() -> None:
