@@ -114,11 +114,10 @@ def offset(f: Nonlinearity, lo: Args, hi: Args, centre: Args, slopes: Args, curv
     bends = f.second(tuple(e[0] for e in ends), tuple(e[1] for e in ends))
     for axis in range(arity):
         gap = torch.maximum(gap.narrow(axis, 0, gap.shape[axis] - 1), gap.narrow(axis, 1, gap.shape[axis] - 1))
-    eighth = 0.125 * (1 + rounding.LITTLE_ROOM)
     square = [k for k, (i, j) in zip(curvature, pairs, strict=True) if i == j]
     for (start, end), bend, k in zip(ends, bends, square, strict=True):
-        width = rounding.enlarged(end - start, rounding.LITTLE_ROOM)
-        gap = gap + (k - bend[0]).clamp(min=0) * width * width * eighth  # in this order: the square alone may underflow
+        width = rounding.enlarged(end - start, rounding.LITTLE_ROOM)  # by more than all that this line and the next round
+        gap = gap + (k - bend[0]).clamp(min=0) * width * width / 8  # in this order: the square alone may underflow
     low, high = f.range(lo, hi)
     size = torch.maximum(low.abs(), high.abs())
     reach = [torch.maximum((h - c).abs(), (x - c).abs()) for x, h, c in zip(lo, hi, centre, strict=True)]
