@@ -101,14 +101,14 @@ def test_guesses_are_made_of_few_bits() -> None:
 # -- what is known of computed values -----------------------------------------------------------------------------------------
 
 
-def test_a_number_and_its_distance_computed_hold_the_enclosed_one() -> None:
-    g = torch.Generator().manual_seed(0)
-    computed = torch.randn(300, generator=g, dtype=DTYPE)
-    away = [Fraction(v) * 10 ** (-k % 20) for k, v in enumerate(torch.randn(300, generator=g, dtype=DTYPE).tolist())]
-    true = [Fraction(c) + a / 10**12 for c, a in zip(computed.tolist(), away, strict=True)]
-    found = distances([arb(t.numerator) / arb(t.denominator) for t in true], computed)
-    for low, value, high in zip(exact(computed - found), true, exact(computed + found), strict=True):
-        assert low <= value <= high
+@pytest.mark.parametrize("rule", RULES)
+def test_a_number_and_its_distance_computed_hold_the_enclosed_one(rule: str) -> None:
+    computed, away = numbers(0, 100), exact(numbers(1, 100))
+    true = [c + a * Fraction(1, 1000) ** (k % 5) for k, (c, a) in enumerate(zip(exact(computed), away, strict=True))]
+    with coarse(rule):
+        found = distances([arb(t.numerator) / arb(t.denominator) for t in true], computed)
+        low, high = computed - found, computed + found
+    assert all(a <= value <= b for a, value, b in zip(exact(low), true, exact(high), strict=True))
 
 
 # -- methods --------------------------------------------------------------------------------------------------------------------
