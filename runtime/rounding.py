@@ -63,7 +63,7 @@ def gamma(n: int, dtype: torch.dtype) -> float:
 
 def pad(magnitude: Tensor, roundings: int = OFFSET_ROUNDINGS) -> Tensor:
     """The widening for a value built from terms of total size `magnitude` with so many roundings; never zero, so that underflow is covered."""
-    return magnitude * gamma(roundings, magnitude.dtype) + torch.finfo(magnitude.dtype).tiny
+    return magnitude * gamma(roundings, magnitude.dtype) + tiny(magnitude)
 
 
 def up(value: Tensor, magnitude: Tensor, roundings: int = OFFSET_ROUNDINGS) -> Tensor:
@@ -76,9 +76,9 @@ def down(value: Tensor, magnitude: Tensor, roundings: int = OFFSET_ROUNDINGS) ->
     return value - 2 * pad(magnitude, roundings)
 
 
-def enlarged(value: Tensor, room: float = ROOM) -> Tensor:
-    """At least a sum of products of terms >= 0 that `value` is, computed in any order."""
-    return value * (1 + room)
+def enlarged(value: Tensor, room: float | None = None) -> Tensor:
+    """At least a sum of products of terms >= 0 that `value` is, computed in any order. room: ROOM, where it is not given."""
+    return value * (1 + (ROOM if room is None else room))
 
 
 def moved_out(end: Tensor, sign: int) -> Tensor:
@@ -88,22 +88,23 @@ def moved_out(end: Tensor, sign: int) -> Tensor:
 
 def product_up(a: Tensor, b: Tensor | float) -> Tensor:
     """At least a b of numbers >= 0, and never 0 by underflow."""
-    return (a * b * (1 + 2**-52)).clamp(min=torch.finfo(a.dtype).tiny)
+    return (a * b * (1 + 2 * unit_roundoff(torch.float64))).clamp(min=tiny(a))
 
 
 def exponent_down(q: float) -> float:
     """At most a real exponent that q approximates, and at least 1: a smaller exponent gives a larger norm. 2 is exact."""
-    return q if q == 2.0 else max(1.0, q * (1 - 2**-50))
+    return q if q == 2.0 else max(1.0, q * (1 - 8 * unit_roundoff(torch.float64)))
 
 
 def around(distance: Tensor, number: Tensor) -> Tensor:
     """How far number -+ distance, computed, must reach to hold what is within `distance` of the number."""
-    return distance * (1 + 2**-50) + number.abs() * 2**-52 + torch.finfo(number.dtype).tiny
+    u = unit_roundoff(torch.float64)
+    return distance * (1 + 8 * u) + number.abs() * (2 * u) + tiny(number)
 
 
-def lost_sigmoid(dtype: torch.dtype) -> float:
+def lost_sigmoid(like: Tensor) -> float:
     """What a computed sigmoid that underflows to 0 may be less than the true one, once for each of a few uses."""
-    return 4 * torch.finfo(dtype).tiny
+    return 4 * tiny(like)
 
 
 def vanished(count: int) -> float:
@@ -124,7 +125,7 @@ def at_most(exact: Fraction) -> float:
 
 def spacing(lo: float, hi: float, dtype: torch.dtype) -> float:
     """More than the distance between a number in [lo, hi] and one that rounding made of it, an end's own rounding included."""
-    return torch.finfo(dtype).eps * (abs(lo) + abs(hi))
+    return 2 * unit_roundoff(dtype) * (abs(lo) + abs(hi))
 
 
 def reported(value: Tensor, sign: int) -> Tensor:

@@ -148,7 +148,7 @@ def frame_norms(delta: Tensor, ball: Ball) -> Tensor:
 def linear_distance(margin: Tensor, gradient: Tensor, ball: Ball) -> Tensor:
     """How far the boundary would be were the margin linear. shape: [B]."""
     gain = ball.support({k: gradient[:, k : k + 1] for k in ball.frames})[:, 0]
-    found = torch.where(gain > 0, margin.clamp(min=0) / gain.clamp(min=rounding.tiny(gain)), torch.inf)
+    found = torch.where(gain > 0, margin.clamp(min=0) / gain, torch.inf)
     return rounding.reported(found, 1)  # a support's last bits depend on the frames of others in the batch
 
 
@@ -183,7 +183,7 @@ def project(delta: Tensor, ball: Ball) -> Tensor:
         if ball.norm == 1:
             delta = _soften(delta, radii)
         norm = frame_norms(delta, ball)[..., None]
-        delta = delta * torch.where(norm > radii, radii / norm.clamp(min=rounding.tiny(delta)), torch.ones_like(norm))
+        delta = delta * torch.where(norm > radii, radii / norm, torch.ones_like(norm))
     if ball.clip is not None:
         delta = torch.minimum(torch.maximum(delta, -ball.clip[0]), ball.clip[1])
     return delta

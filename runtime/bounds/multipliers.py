@@ -255,7 +255,7 @@ def _proved(form: Tensor, error: Tensor, room: Room, multipliers: Tensor, linear
         slabs = rows[..., n:]
         norm_g = norm_g + torch.linalg.vector_norm(rows[..., :n] * shift[..., :n], dim=-1) + (slabs * shift[..., n:].abs() * lengths).sum(-1)
         below = below + rounding.gamma(2 * n + 16, dtype) * (slabs * lengths**2).sum(-1)  # the slabs' part of M, not symmetric either
-    reach = reach * (1 + rounding.gamma(n + 8, dtype)) + rounding.vanished(n)
+    reach = reach + rounding.vanished(n)  # its n + 8 roundings, twice in its square, are among those of the total, to which it only adds
     if bool(failed.any()):
         factor = torch.where((failed == 0)[..., None, None], factor, torch.eye(n, dtype=dtype, device=form.device))
     u = torch.cholesky_solve(slope[..., None], factor)[..., 0]
@@ -264,7 +264,7 @@ def _proved(form: Tensor, error: Tensor, room: Room, multipliers: Tensor, linear
     norm_u, norm_m = (torch.linalg.vector_norm(x, dim=-1) + rounding.vanished(n) for x in (u, m.flatten(-2)))
     at_u = (slope * u).sum(-1) - (u * image).sum(-1) / 2
     lost = rounding.gamma(2 * n + 16, dtype) * (norm_g + norm_m * norm_u)
-    residual = torch.linalg.vector_norm(slope - image, dim=-1) + lost
+    residual = torch.linalg.vector_norm(slope - image, dim=-1) + rounding.vanished(n) + lost  # whatever u is: its squares may underflow too
     further = reach + norm_u
     total = dual + at_u.clamp(min=0) + residual * further + 2 * lost * norm_u + below * further**2 / 2 + error * reach**2 / 2
     total = rounding.up(total, total.abs() + size, 4 * n + 64)

@@ -269,8 +269,8 @@ def _correlation(motions: list[Motion]) -> Tensor:
     one, other = motions[0].linear, motions[-1].linear
     d = min(one.shape[-1], other.shape[-1])
     norms = torch.linalg.vector_norm(one, dim=-1) * torch.linalg.vector_norm(other, dim=-1)
-    cosine: Tensor = (one[..., :d] * other[..., :d]).sum(-1) / norms.clamp(min=rounding.tiny(norms))
-    return cosine.nan_to_num(0.0, 0.0, 0.0).clamp(-1, 1)
+    cosine: Tensor = (one[..., :d] * other[..., :d]).sum(-1) / norms
+    return cosine.nan_to_num(0.0, 0.0, 0.0).clamp(-1, 1)  # no number where one of them does not move
 
 
 def _unpacking(d: int, device: torch.device) -> Tensor:

@@ -160,7 +160,7 @@ class Walk(ABC):
                     if term.ref.node in self.blur:  # else it moves in every row, and so does this node
                         blur = self.blur[term.ref.node][:, term.ref.start : term.ref.stop]
                         spread = spread + (blur if term.weight is None else by_row(blur, term.weight.abs()))
-                return rounding.up(spread, spread + size, width + 8) + rounding.tiny(value)
+                return rounding.up(spread, spread + size, width + 8)
             case Nonlinear():
                 low, high = RELAXATIONS[node.op].range(*self._argument_box(node))
                 return rounding.up(torch.maximum(high - value, value - low).clamp(min=0), value.abs() + low.abs() + high.abs(), 8)

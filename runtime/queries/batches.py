@@ -137,8 +137,8 @@ class Loaded(Generic[V]):
         clip = None
         if p.clip is not None:
             at = x[[c.position for c in cases]]
-            lo, hi = at_most(p.clip[0]), at_least(p.clip[1])
-            spread = spacing(lo, hi, x.dtype)
+            lo, hi = float(p.clip[0]), float(p.clip[1])
+            spread = spacing(lo, hi, x.dtype)  # the ends' own rounding is in it
             clip = ((at - lo).clamp(min=0) + spread, (hi - at).clamp(min=0) + spread)
         return Ball(radii, p.norm, p.frames.at_most, clip)
 

@@ -35,8 +35,6 @@ VERTICES = {1: 65, 2: 17}
 NARROW = 1e-60
 #: Where an argument or a function varies by less than this share of its size over a box there is no curvature: it would be noise.
 FLAT = 1e-9
-#: 1/8, rounded up.
-EIGHTH = 0.125 * (1 + rounding.LITTLE_ROOM)
 #: Boxes at once.
 CHUNK = 4096
 
@@ -118,8 +116,8 @@ def offset(f: Nonlinearity, lo: Args, hi: Args, centre: Args, slopes: Args, curv
         gap = torch.maximum(gap.narrow(axis, 0, gap.shape[axis] - 1), gap.narrow(axis, 1, gap.shape[axis] - 1))
     square = [k for k, (i, j) in zip(curvature, pairs, strict=True) if i == j]
     for (start, end), bend, k in zip(ends, bends, square, strict=True):
-        width = rounding.enlarged(end - start, rounding.LITTLE_ROOM)
-        gap = gap + (k - bend[0]).clamp(min=0) * width * width * EIGHTH  # in this order: the square alone may underflow
+        width = rounding.enlarged(end - start, rounding.LITTLE_ROOM)  # by more than all that this line and the next round
+        gap = gap + (k - bend[0]).clamp(min=0) * width * width / 8  # in this order: the square alone may underflow
     low, high = f.range(lo, hi)
     size = torch.maximum(low.abs(), high.abs())
     reach = [torch.maximum((h - c).abs(), (x - c).abs()) for x, h, c in zip(lo, hi, centre, strict=True)]
@@ -128,7 +126,7 @@ def offset(f: Nonlinearity, lo: Args, hi: Args, centre: Args, slopes: Args, curv
     for k, (i, j) in zip(curvature, pairs, strict=True):
         size = size + k.abs() * reach[i] * reach[j]
     # A computed sigmoid is 0 where the true one is smaller than any number, and so is its product with the other argument.
-    lost = torch.stack([torch.maximum(x.abs(), h.abs()) for x, h in zip(lo, hi, strict=True)]).sum(0) * rounding.lost_sigmoid(size.dtype)
+    lost = torch.stack([torch.maximum(x.abs(), h.abs()) for x, h in zip(lo, hi, strict=True)]).sum(0) * rounding.lost_sigmoid(size)
     return rounding.up(gap.flatten(0, arity - 1).amax(0), size) + lost + rounding.UNDERFLOWN  # all the room there is where a box is a point
 
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vlang.runtime import elementary, rounding
+from vlang.runtime import elementary
 
 
 def sigmoid_edge(k: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
     """argmax over v of k sigma(v) - a v: sigma (1 - sigma) = a / k. Returns (v, sigma(v)), NaN where there is none."""
     q = a / k
-    q = torch.where((q > 0) & (q <= 0.25), q.clamp(min=rounding.tiny(q)), torch.nan)
+    q = torch.where((q > 0) & (q <= 0.25), q, torch.nan)
     small = 2 * q / (1 + (1 - 4 * q).sqrt())
     v = elementary.log((1 - small) / small)
     positive = k > 0
@@ -27,7 +27,7 @@ def sigmoid_edge(k: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
 def tanh_edge(k: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """argmax over z of k tanh(z) - b z with k >= 0: tanh^2 = 1 - b / k. Returns (z, tanh(z)), NaN where there is none."""
     q = b / k
-    q = torch.where((q > 0) & (q <= 1), q.clamp(min=rounding.tiny(q)), torch.nan)
+    q = torch.where((q > 0) & (q <= 1), q, torch.nan)
     root = (1 - q).sqrt()
     return _atanh(root, q), root
 

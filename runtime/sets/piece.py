@@ -147,8 +147,7 @@ class _Slab:
     def golden(self, coefficients: Mapping[int, Tensor]) -> Tensor:
         """Any norm: golden section on lam, around 0."""
         bare = replace(self.ball, clip=None)
-        support = bare.support(self.unit)
-        limit = 4 * bare.support(coefficients) / support.clamp(min=rounding.tiny(support))
+        limit = 4 * bare.support(coefficients) / bare.support(self.unit)  # which is never 0
 
         def value(lam: Tensor) -> Tensor:
             return self.ball.support(self.shifted(coefficients, lam)) + torch.maximum(lam * self.low, lam * self.high)

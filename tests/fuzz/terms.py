@@ -1,8 +1,9 @@
 """Drops every error term once: each use of runtime/rounding.py is replaced by what it would be without rounding, and the tests must notice.
 
-    python tests/fuzz/terms.py [--only walk.py] [--tests tests/runtime/test_terms.py ...]
+    python tests/fuzz/terms.py [--only walk.py] [--rooms] [--tests tests/runtime/test_terms.py ...]
 
 Works on a copy of the tree in a temporary folder. Prints a line a term: where it stands, what was dropped, the first test that failed, or SURVIVED.
+The tests are those in coarse arithmetic (tests/coarse.py), which need seconds a term; with --rooms what survives them meets all of its room's.
 The terms of runtime/rounding.py itself are tests/runtime/test_rounding.py's.
 """
 
@@ -42,8 +43,8 @@ WITHOUT = {
     "spacing": "0.0",
 }
 CONSTANTS = ("LITTLE_ROOM", "UNDERFLOWN")
-#: Tests of error terms alone; those of the term's own room come after them.
-FIRST = "tests/runtime/test_terms.py"
+#: Tests of error terms, after those of the same name in the term's own room.
+COARSE, OTHERS = "test_coarse.py", ("tests/runtime/test_coarse.py", "tests/runtime/test_terms.py")
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,10 @@ def _word(node: ast.expr, bare: set[str]) -> str | None:
     return node.id if isinstance(node, ast.Name) and node.id in bare else None
 
 
-def tests_of(term: Term) -> list[str]:
-    return [FIRST, f"tests/runtime/{term.path.relative_to(ROOT / 'runtime').parts[0]}"]
+def tests_of(term: Term, rooms: bool) -> list[str]:
+    room = f"tests/runtime/{term.path.relative_to(ROOT / 'runtime').parts[0]}"
+    own = [f"{room}/{COARSE}"] if (ROOT / room / COARSE).exists() else []
+    return [*own, *OTHERS, *([room] if rooms else [])]
 
 
 def notice(term: Term | None, copy: Path, tests: list[str]) -> str | None:
@@ -119,7 +122,8 @@ def failure(copy: Path, tests: list[str]) -> str | None:
 def main() -> int:
     top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     top.add_argument("--only", default="", help="terms of files whose path holds this, or of a place: walk.py:160")
-    top.add_argument("--tests", nargs="*", help="in place of tests/runtime/test_terms.py and those of the term's room")
+    top.add_argument("--rooms", action="store_true", help="for what survives, all tests of the term's room too")
+    top.add_argument("--tests", nargs="*", help="in place of all these")
     args = top.parse_args()
     files = sorted(x for x in (ROOT / "runtime").rglob("*.py") if x.name != "rounding.py")
     found = [x for path in files for x in sorted(terms(path), key=lambda x: x.start) if args.only in f"{x.path}:{x.line}"]
@@ -127,12 +131,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "tree"
         shutil.copytree(ROOT, copy, symlinks=True, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".hypothesis"))
-        broken = notice(None, copy, args.tests or sorted({test for term in found for test in tests_of(term)}))
+        broken = notice(None, copy, args.tests or sorted({test for term in found for test in tests_of(term, args.rooms)}))
         if broken is not None:
             print(f"with every term in its place: {broken}")
             return 2
         for term in found:
-            noticed = notice(term, copy, args.tests or tests_of(term))
+            noticed = notice(term, copy, args.tests or tests_of(term, args.rooms))
             survived += noticed is None
             print(f"{term.path.relative_to(ROOT)}:{term.line}: {' '.join(term.text.split())}: {noticed or 'SURVIVED'}", flush=True)
     print(f"{len(found)} terms, {survived} survived")
