@@ -22,6 +22,7 @@ LANGUAGE = (
     "expression",
     "typed",
     "picture",
+    "known",
     "plan",
     "results",
     "cost",

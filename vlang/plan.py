@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from vlang.expression import Expression
+from vlang.known import Known
 from vlang.picture import Picture, reshaped
 from vlang.text.source import Span
 from vlang.words.cells import CELLS
@@ -411,13 +412,23 @@ class Expectation:
 
 
 @dataclass(frozen=True)
+class BaselinePlan:
+    """Answers of an earlier run, by question."""
+
+    name: str
+    path: str
+    answers: Mapping[str, Known]
+
+
+@dataclass(frozen=True)
 class QueryPlan:
-    """kind: a key of words.queries.QUERIES; every variant is of its type."""
+    """kind: a key of words.queries.QUERIES; every variant is of its type. baselines: what its conditions may compare rows with."""
 
     name: str
     kind: str
     variants: tuple[Variant, ...]
     expectations: tuple[Expectation, ...]
+    baselines: tuple[BaselinePlan, ...] = ()
 
 
 @dataclass(frozen=True)

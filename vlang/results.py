@@ -21,7 +21,8 @@ class Row(ABC):
     """One answer: the question, and what became of it. Fields that do not apply are None.
 
     norm: p, or 'inf'. tokens: of the frames. at_most: of any(k). complete: False where a budget or an interruption ended the search early.
-    values: the sample's own frames, where every frame is asked about alone.
+    values: the sample's own frames, where every frame is asked about alone. question: the same for the same input, perturbation, classes and eps,
+    whatever network answers.
     """
 
     sample: int
@@ -37,6 +38,7 @@ class Row(ABC):
     values: Frames | None = None
     swept: Swept = ()
     complete: bool = True
+    question: str = ""
 
     @property
     def correct(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -9,9 +11,13 @@ from typing import Any
 
 from torch import Tensor
 
+from vlang.plan import TextInput
 from vlang.results import Frames
 from vlang.runtime.device import batch_rows
 from vlang.runtime.queries.batches import Case, Loaded, tokens
+
+#: Of a question's key: hexadecimal ones.
+KEY_DIGITS = 24
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,30 @@ def question_of(loaded: Loaded[Any], case: Case) -> dict[str, Any]:
         "norm": variant.perturbation.norm_value,
         "swept": variant.swept,
         "values": listed(loaded.inputs[case.position]) if len(variant.perturbation.frames.rows) > 1 else None,
+        "question": key(loaded, case),
     }
+
+
+def key(loaded: Loaded[Any], case: Case) -> str:
+    """What is asked, whoever answers: input, perturbation, classes and eps, without weights, paths and names."""
+    variant, limits = loaded.variant, loaded.limits(case)
+    text = isinstance(variant.input, TextInput)
+    asked = {
+        "input": list(variant.input.tokens) if isinstance(variant.input, TextInput) else _digest(loaded.inputs[case.position]),
+        "space": "embedding" if text else "input",
+        "norm": "inf" if limits.norm is None else str(limits.norm),
+        "weights": [str(w) for w in limits.weights],
+        "at_most": limits.at_most,
+        "clip": None if limits.clip is None else [str(c) for c in limits.clip],
+        "label": case.label,
+        "against": list(case.classes),
+        "eps": str(getattr(variant, "eps", None)),
+    }
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode("utf-8", "backslashreplace")).hexdigest()[:KEY_DIGITS]
+
+
+def _digest(sample: Tensor) -> str:
+    return hashlib.sha256(sample.double().cpu().contiguous().numpy().tobytes()).hexdigest()
 
 
 def unfinished(context: Context) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def row_as_json(row: Row) -> dict[str, Any]:
     del held["values"]
     if isinstance(row, AttackRow):
         del held["witness"]
-    held |= {"complete": None if row.complete else False, "capped": held.get("capped") or None}
+    held |= {"complete": None if row.complete else False, "capped": held.get("capped") or None, "question": row.question or None}
     held |= {name: _finite(held[name]) for name in ("lower", "upper") if held.get(name) is not None}
     sweep = dict(held.pop("swept")) or None
     return _present(**held, sweep=sweep)

@@ -12,8 +12,10 @@ from fractions import Fraction
 from types import MappingProxyType
 
 from vlang.expression import Aggregated, Binary, Constant, Expression, Field, Unary, about, fields, written
+from vlang.known import Known
 from vlang.numbers import ROUNDED
 from vlang.results import AttackRow, BoundsRow, EstimateRow, RadiusRow, Row, SpectrumRow, VerifyRow
+from vlang.words.baselines import ATTACK, BETTER, RADIUS, WORSE
 from vlang.words.matrices import QUANTITIES
 from vlang.words.queries import CORRECT, Rounding
 
@@ -90,6 +92,20 @@ def _answered(row: Row) -> Fields:
                 fields |= {v: (row.complete and row.verdict == v, not row.complete or row.verdict == v) for v in verdicts}
             return fields
     raise AssertionError(f"a row of no kind: {row}")
+
+
+def beside(row: Row, old: Known) -> Fields:
+    """An earlier answer to a row's question, and what the two prove. An earlier radius that nobody asked for is missing, as one in no baseline is."""
+    fields: dict[str, Interval] = {RADIUS: (old.certified, old.certified)} if old.asked else {}
+    if not math.isinf(old.attacked):
+        fields[ATTACK] = old.attacked, old.attacked
+    if isinstance(row, RadiusRow):
+        proved = row.radius > old.attacked
+        fields[BETTER] = proved, proved or not row.complete or row.capped
+    if isinstance(row, AttackRow):
+        proved = row.radius is not None and row.radius < old.certified
+        fields[WORSE] = proved, proved or not row.complete
+    return fields
 
 
 def of_matrix(row: SpectrumRow) -> Fields:

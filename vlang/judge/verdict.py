@@ -6,10 +6,10 @@ from fractions import Fraction
 
 from vlang.judge.gates import judge_over
 from vlang.judge.pages import make
-from vlang.judge.values import Answers, of_matrix, of_row
+from vlang.judge.values import Answers, Fields, Interval, beside, of_matrix, of_row
 from vlang.plan import DatasetInput, Plan, QueryPlan, SpectrumPlan, SpectrumQuery, Variant
 from vlang.report import JudgedQuery, JudgedSpectrum, Overall, Page, ReadNetwork, Report
-from vlang.results import QueryResult, Results, SpectrumResult
+from vlang.results import QueryResult, Results, Row, SpectrumResult
 from vlang.words.queries import COVERAGE, QUERIES
 
 #: The overall verdict's exit code.
@@ -43,8 +43,21 @@ def judge_query(plan: QueryPlan, result: QueryResult) -> JudgedQuery:
     semantics = ", ".join(dict.fromkeys(v.engine.semantics for v in plan.variants))
     word = QUERIES[plan.kind]
     coverage = min((x.share for x in result.coverage), default=Fraction(1))
-    rows = [Answers({**of_row(r), COVERAGE: (coverage, coverage)}) for r in result.rows]
+    rows = [
+        Answers({**of_row(r), COVERAGE: (coverage, coverage), **_earlier(plan, r)}, {b.name: i for b in plan.baselines})  # each beside its own
+        for i, r in enumerate(result.rows)
+    ]
     return JudgedQuery(result, methods, semantics, tuple(judge_over(e, rows, {word.number: word.shown}) for e in plan.expectations))
+
+
+def _earlier(plan: QueryPlan, row: Row) -> Fields:
+    """What conditions see of earlier answers to a row's question; nothing where there are none."""
+    found: dict[str, Interval] = {}
+    for baseline in plan.baselines:
+        old = baseline.answers.get(row.question)
+        if old is not None:
+            found |= {f"{baseline.name}.{word}": value for word, value in beside(row, old).items()}
+    return found
 
 
 def _overall(queries: tuple[JudgedQuery, ...], spectra: tuple[JudgedSpectrum, ...], pages: tuple[Page, ...]) -> Overall:

@@ -13,6 +13,7 @@ from vlang.lower.once import Once, refuse
 from vlang.plan import (
     AttackPlan,
     AttackVariant,
+    BaselinePlan,
     BoundsVariant,
     EnginePlan,
     EstimatePlan,
@@ -44,7 +45,7 @@ def network(once: Once, form: Network, name: str, folder: Path) -> LoweredNetwor
     return once(networks.derive, form, form.name or name, base)
 
 
-def query(once: Once, typed: Query, folder: Path) -> QueryPlan:
+def query(once: Once, typed: Query, folder: Path, baselines: tuple[BaselinePlan, ...] = ()) -> QueryPlan:
     """Raises SpecError after reporting what is wrong with any point, and with the conditions as far as there are rows."""
     variants: list[Variant] = []
     several = False
@@ -58,7 +59,7 @@ def query(once: Once, typed: Query, folder: Path) -> QueryPlan:
         once.report(*(x for gate in typed.gates if several for x in conditions.single(gate.condition)))
     if len(variants) < len(typed.points):
         raise SpecError()
-    return QueryPlan(typed.name, typed.kind, tuple(variants), expectations(typed.gates))
+    return QueryPlan(typed.name, typed.kind, tuple(variants), expectations(typed.gates), baselines)
 
 
 def spectrum(once: Once, typed: Query, folder: Path) -> SpectrumQuery:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from vlang.lower import queries, reports, samples
+from vlang.lower import baselines, queries, reports, samples
 from vlang.lower.once import Once
 from vlang.plan import Plan, ReportPlan, SpectrumQuery
 from vlang.text import diagnostics as d
@@ -76,7 +76,8 @@ def _lowered(source: Source, module: Module, spec: Spec) -> Plan:
         once.attempt(partial(queries.network, once, net, net.name, folder))
     for data in spec.data:
         once.attempt(partial(once, samples.open_arrays, data, folder) if isinstance(data, Dataset) else partial(once, samples.check_input, data))
-    asked = _right(once.attempt(partial(queries.query, once, q, folder)) for q in spec.queries)
+    known = tuple(_right(once.attempt(partial(once, baselines.plan, x, folder)) for x in spec.baselines))
+    asked = _right(once.attempt(partial(queries.query, once, q, folder, known)) for q in spec.queries)
     matrices = _right(once.attempt(partial(queries.spectrum, once, q, folder)) for q in spec.spectra)
     plans: dict[str, reports.Asked] = {p.name: p for p in asked} | {p.name: p for p in matrices}
     pages = _right(once.attempt(partial(reports.report, once, r, plans, folder)) for r in spec.reports)
@@ -102,6 +103,7 @@ def _named_files(spec: Spec) -> Iterator[str]:
     for form in forms:
         keys = ("checkpoint", "vocabulary", "reference", "inputs", "labels", "source")
         yield from (x.value for key in keys if isinstance(x := vars(form).get(key), Located) and isinstance(x.value, str))
+    yield from (x.file.value for x in spec.baselines)
     yield from (x.value.path for r in spec.reports for x in r.of.value if x.value.path is not None)
 
 

@@ -17,6 +17,8 @@ COMMANDS = {
     "plan": "print what would be computed, and what it costs",
     "replay": "test counterexamples that a run has saved once more",
     "describe": "what a checkpoint holds, how it is read, and what the network says of an input",
+    "diff": "two runs (reports, journals or baselines) question by question: what is better or worse, and what of it is proved",
+    "baseline": "update FILE REPORT...: keep answers to compare later runs with; show FILE",
 }
 USAGE = (
     "usage: vrun [COMMAND] FILE... [options]\n\n"
@@ -36,10 +38,17 @@ class _Arguments(argparse.ArgumentParser):
 
 def parser(command: str) -> argparse.ArgumentParser:
     top = _Arguments(prog=f"vrun {command}", description=COMMANDS[command])
-    top.add_argument("files", nargs="+", metavar={"replay": "WITNESS", "describe": "CHECKPOINT"}.get(command, "FILE"))
+    names = {"replay": "WITNESS", "describe": "CHECKPOINT", "diff": "RUN", "baseline": "update|show FILE ..."}
+    top.add_argument("files", nargs="+", metavar=names.get(command, "FILE"))
     top.add_argument("--debug", action="store_true", help="show a traceback on internal errors")
     if command == "replay":
         top.add_argument("--network", action="append", default=[], metavar="FILE", help="a checkpoint that is not where it was (may be given again)")
+        return top
+    if command == "baseline":
+        return top
+    if command == "diff":
+        top.add_argument("--fail-on", choices=("worse", "proved-worse"), help="exit 1 where a row is worse, or proved worse, or missing on one side")
+        top.add_argument("--markdown", metavar="FILE", help="also write a comment for a pull request")
         return top
     if command == "describe":
         top.add_argument("--say", metavar="KEYS", help="what a spec would say of the network: --say 'layers = [lstm, last, linear]'")

@@ -394,6 +394,12 @@ def cannot_write(path: str, reason: str) -> Diagnostic:
     return Diagnostic("R308", f"cannot write {path}: {reason}", "choose a path in an existing folder that may be written", None)
 
 
+def no_answers(span: Span | None, path: str, reason: str) -> Diagnostic:
+    return Diagnostic(
+        "R317", f"{path} holds no answers of an earlier run: {reason}", "write one: vrun FILE --json report.json, or vrun baseline update", span
+    )
+
+
 def missing_array(span: Span | None, path: str, key: str, known: Iterable[str]) -> Diagnostic:
     return Diagnostic("R309", f"{path} holds no array '{key}'", _suggest(key, known), span)
 

@@ -19,7 +19,7 @@ from vlang.typed.module import Module
 from vlang.typed.signatures import KINDS
 from vlang.typed.sources import REPORTED, Source
 from vlang.typed.sweeps import Sweep, combined, put, shown_value, swept
-from vlang.typed.tree import Cell, Data, Dataset, Gate, Input, Matrix, Network, Point, Query, Report, Spec, Spectrum, Stack
+from vlang.typed.tree import Baseline, Cell, Data, Dataset, Gate, Input, Matrix, Network, Point, Query, Report, Spec, Spectrum, Stack
 from vlang.typed.types import Located, Reference, article
 
 #: Keys of a record by which a sweep sets something in it, by the outer key; none for one that sets the key itself.
@@ -42,6 +42,7 @@ def check(module: Module) -> Spec:
         tuple(q for q in sound if q.kind != "spectrum"),
         tuple(q for q in sound if q.kind == "spectrum"),
         tuple(x for x in reports if x is not None),
+        tuple(x for x in referred if isinstance(x, Baseline)),
     )
 
 
@@ -170,7 +171,7 @@ class _Checker:
         points: list[Point] = []
         if form is not None and all(len(values) == len(sweep.values) for sweep, values in typed):
             points = [Point(at, put(form, values)) for at, values in combined(typed)]
-        scope = Scope.of_query(declaration.kind)
+        scope = Scope.of_query(declaration.kind, self.module.names(("baseline",)))
         if any(isinstance(p.form, Spectrum) and p.form.of.value.frame is None for p in points):  # a weight has no trajectory
             scope = replace(scope, fields={k: v for k, v in scope.fields.items() if k != "product_growth"})
         gates = self._gates(declaration, scope)

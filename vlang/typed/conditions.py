@@ -5,8 +5,8 @@ Over several rows a bare field has no single value; how many rows a query has is
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from vlang.expression import Aggregated, Binary, Constant, Expression, Field, Unary, bare, fields, is_share, written
@@ -17,6 +17,8 @@ from vlang.text.constants import Params, describe, fold
 from vlang.text.diagnostics import Diagnostic, SpecError
 from vlang.typed.types import article
 from vlang.words.aggregates import AGGREGATES
+from vlang.words.baselines import BARE
+from vlang.words.baselines import FIELDS as BASELINE
 from vlang.words.matrices import QUANTITIES
 from vlang.words.queries import COVERAGE, QUERIES, Type
 
@@ -30,16 +32,22 @@ FIELDS: Mapping[str, Mapping[str, Type]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Scope:
-    """What a condition may mention. fields: types by name; what: whose they are. open: a source whose fields are numbers, whatever their names."""
+    """What a condition may mention. fields: types by name; what: whose they are. open: a source whose fields are numbers, whatever their names.
+
+    short: names that stand for longer ones.
+    """
 
     fields: Mapping[str, Type]
     what: str
     open: str | None = None
+    short: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of_query(cls, kind: str) -> Scope:
+    def of_query(cls, kind: str, baselines: Sequence[str] = ()) -> Scope:
         whole: dict[str, Type] = {COVERAGE: "number"} if kind in QUERIES else {}
-        return cls({**FIELDS[kind], **whole}, f"{article(kind)} query")
+        earlier = {f"{name}.{word}": of for name in baselines for word, of in BASELINE.get(kind, {}).items()}
+        short = {word: f"{baselines[0]}.{word}" for word in BARE if len(baselines) == 1 and word in BASELINE.get(kind, {})}
+        return cls({**FIELDS[kind], **whole, **earlier}, f"{article(kind)} query", short=short)
 
     def type_of(self, name: str) -> Type | None:
         if self.open is not None and name.startswith(f"{self.open}."):
@@ -114,6 +122,7 @@ def _typed(expr: s.Expr, scope: Scope, inside: bool) -> tuple[Expression, Type]:
         case s.Number(value=value, unit=unit):
             return Constant(value, unit == "%"), "number"
         case s.Name(span=span, name=name):
+            name = scope.short.get(name, name)
             kind = scope.type_of(name)
             if kind is None:
                 raise SpecError(d.unknown_field(span, name, scope.what, scope.fields))

@@ -14,6 +14,7 @@ from vlang.text.source import Span
 from vlang.typed.signatures import KINDS
 from vlang.typed.types import DurationType, IntegerType, NormType, NumberType, TextType, Type
 from vlang.words.aggregates import AGGREGATES
+from vlang.words.baselines import BARE
 from vlang.words.matrices import QUANTITIES
 from vlang.words.queries import QUERIES
 
@@ -26,7 +27,7 @@ PARAM_TYPES: Mapping[str, Type[Any]] = {
     "duration": DurationType(),
 }
 #: Names that mean something as values, which a param would hide.
-RESERVED = frozenset({"all", "any", "each", "inf", "runner_up", *(f for q in QUERIES.values() for f in q.fields), *QUANTITIES, *AGGREGATES})
+RESERVED = frozenset({"all", "any", "each", "inf", "runner_up", *(f for q in QUERIES.values() for f in q.fields), *BARE, *QUANTITIES, *AGGREGATES})
 
 
 @dataclass

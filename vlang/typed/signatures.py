@@ -141,6 +141,9 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
                 "reference_tolerance": _APART,
             },
         ),
+        "baseline": Signature(
+            tree.Baseline, {"file": Key(TextType(), "answers of an earlier run: vrun baseline update FILE, or a JSON report", required=True)}
+        ),
         "perturbation": Signature(
             tree.Perturbation,
             {

@@ -227,6 +227,13 @@ class Report(Form):
 
 
 @dataclass(frozen=True)
+class Baseline(Form):
+    """Answers of an earlier run, by question."""
+
+    file: Located[str]
+
+
+@dataclass(frozen=True)
 class Spec:
     """Every declaration that is sound by itself, in the spec's order. params: the values they had, as text."""
 
@@ -236,3 +243,4 @@ class Spec:
     queries: tuple[Query, ...]
     spectra: tuple[Query, ...]
     reports: tuple[Report, ...]
+    baselines: tuple[Baseline, ...] = ()
