@@ -187,7 +187,7 @@ def _executed(plan: Plan, args: argparse.Namespace, saver: Saver, screen: Consol
         try:
             results = execute(plan, __version__, args.device, progress, stopped, *saves, answered=answered)
         except DataError as e:
-            raise SpecError(*(_data_problem(p) for p in e.problems)) from None
+            raise SpecError(*(data_problem(p) for p in e.problems)) from None
     if first and screen is not None:
         begin(list(dict.fromkeys(networks)), screen)
     return results
@@ -247,7 +247,7 @@ DATA_PROBLEMS = {
 }
 
 
-def _data_problem(problem: Problem) -> Diagnostic:
+def data_problem(problem: Problem) -> Diagnostic:
     constructor = DATA_PROBLEMS[problem.kind]
     diagnostic: Diagnostic = constructor(problem.span, *problem.details)  # type: ignore[operator]
     return diagnostic
