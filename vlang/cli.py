@@ -76,6 +76,7 @@ def _main(argv: list[str]) -> int:
 
         return comparing.diff(args) if command == "diff" else comparing.baseline(args)
     _check_files(args.files)
+    args.files = [x for path in args.files for x in _specs(path)]
     overrides = dict(override(x) for x in args.param)
     if command == "plan":
         codes = [commands.told(path, lambda source: commands.plan(source, overrides, args.query))[0] for path in args.files]
@@ -148,6 +149,16 @@ def _told(outcomes: Sequence[Outcome], whole: Mapping[str, str], several: bool) 
         summary = os.environ.get("GITHUB_STEP_SUMMARY")
         if summary:
             output.append(summary, FORMATS["summary"](outcomes, several))
+
+
+def _specs(path: str) -> list[str]:
+    """The specs in a folder, at any depth; a file is itself."""
+    if not Path(path).is_dir():
+        return [path]
+    found = sorted(str(x) for x in Path(path).rglob("*.rspec") if x.name != ".rspec" and x.is_file())
+    if not found:
+        raise CallError(f"there is no .rspec file in the folder '{path}'")
+    return found
 
 
 def _check_files(paths: Sequence[str]) -> None:

@@ -48,9 +48,11 @@ class Output(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def console() -> Console:
-    """Standard output: rich on a terminal, plain text in a pipe."""
-    output = Output(highlight=False, markup=False)
+def console(color: str = "auto") -> Console:
+    """Standard output: rich on a terminal, plain text in a pipe. color: auto, or always or never whatever it is."""
+    if color == "always":
+        return Output(highlight=False, markup=False, force_terminal=True)
+    output = Output(highlight=False, markup=False, no_color=color == "never" or None)
     return output if output.is_terminal else Output(highlight=False, markup=False, no_color=True, width=160, soft_wrap=True)
 
 

@@ -64,6 +64,8 @@ def parser(command: str) -> argparse.ArgumentParser:
             "--report", action="append", default=[], metavar="[FORMAT:]FILE", help=f"also write a report ({', '.join(RUNS)}; several times: several)"
         )
     if command == "run":
+        top.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="whether tables are coloured (auto: on a terminal)")
+        top.add_argument("--quiet", action="store_true", help="no tables: errors, what is written and the exit code alone")
         for word, run in RUNS.items():
             top.add_argument(f"--{word}", metavar="FILE", help=run.doc)
         top.add_argument("--certificates", metavar="DIR", help="also write a certificate of every certified row, for vcheck")

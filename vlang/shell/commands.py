@@ -90,7 +90,7 @@ def run(
     from vlang.judge.verdict import EXIT_CODES, judge
     from vlang.shell.interrupt import interruptible
 
-    screen, saver = None if "-" in whole else console(), Saver()
+    screen, saver = None if "-" in whole or args.quiet else console(args.color), Saver()
     with interruptible() as stopped:  # until everything is written
         results = _executed(found, args, saver, screen, stopped)
         report = judge(found, results)

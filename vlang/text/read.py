@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import sys
 from pathlib import Path
 
 from vlang.text import diagnostics as d
@@ -15,20 +16,30 @@ from vlang.text.source import Source
 LARGEST_SPEC = 16 * 2**20
 
 
+#: What standard input is called; its paths are relative to here.
+STDIN = "<stdin>"
+
+
+def _decoded(path: str, raw: bytes) -> Source:
+    if len(raw) > LARGEST_SPEC:
+        raise SpecError(d.not_text(f"it is larger than {LARGEST_SPEC >> 20} MiB"))
+    return Source(path, raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n"), hashlib.sha256(raw).hexdigest())
+
+
 def read_source(path: str) -> Source:
-    """The text of a spec. Raises SpecError."""
+    """The text of a spec; of standard input for '-'. Raises SpecError."""
     try:
         if not path:
             raise SpecError(d.empty_path(None))
+        if path == "-":
+            return _decoded(STDIN, sys.stdin.buffer.read(LARGEST_SPEC + 1))
         if os.path.isdir(path):
             raise SpecError(d.is_directory(None, path))
         if stat.S_ISFIFO(os.stat(path).st_mode) and not os.path.realpath(path).startswith("/proc/"):
             raise SpecError(d.unreadable(None, path, "it is a pipe, which may never be written to"))
         with open(path, "rb") as f:
             raw = f.read(LARGEST_SPEC + 1)
-        if len(raw) > LARGEST_SPEC:
-            raise SpecError(d.not_text(f"it is larger than {LARGEST_SPEC >> 20} MiB"))
-        return Source(path, raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n"), hashlib.sha256(raw).hexdigest())
+        return _decoded(path, raw)
     except FileNotFoundError:
         folder = Path(path).parent
         siblings = [p.name for p in folder.iterdir()] if folder.is_dir() else []

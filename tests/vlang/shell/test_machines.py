@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -150,3 +151,24 @@ def test_limits_are_kept() -> None:
     assert len(sarif["runs"]) <= 20
     assert len(FORMATS["summary"](many, True).encode()) < 2**20
     assert len({x["fingerprint"] for x in json.loads(FORMATS["gitlab"](many, True))}) == 10_040
+
+
+def test_folders_standard_input_and_silence(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "deep").mkdir()
+    spec(tmp_path, world, "a.rspec", "")
+    spec(tmp_path / "deep", world, "b.rspec", "")
+    (tmp_path / ".rspec").write_text("--color\n")  # another tool's
+    assert main(["check", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.count(": ok, ") == 2
+    (tmp_path / "empty").mkdir()
+    assert main(["check", str(tmp_path / "empty")]) == 2
+    assert main([str(tmp_path), "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
+    for color, coloured in (("always", True), ("never", False), ("auto", False)):
+        assert main([str(tmp_path / "a.rspec"), "--color", color]) == 0
+        assert ("\x1b[" in capsys.readouterr().out) == coloured
+    text = (tmp_path / "a.rspec").read_bytes()
+    for given, code in ((text, 0), (b"rspec 1\nradis q { }\n", 2), (b"\xff", 2)):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given)))
+        assert main(["check", "-"]) == code
+    assert "<stdin>:2:1: error[R201]" in capsys.readouterr().err
