@@ -244,7 +244,7 @@ def _seen(graph: Graph, frame: int) -> Tensor:
         parts = [(t.weight, through[t.ref.node][t.ref.start : t.ref.stop]) for t in node.terms if t.ref.node in through]
         if parts:
             composed = torch.stack([x if w is None else w @ x for w, x in parts]).sum(0)
-            if i in bounded or len(parts) < len(node.terms):
+            if i in bounded or i == graph.output or len(parts) < len(node.terms):
                 found.append(composed)
             else:
                 through[i] = composed
