@@ -87,7 +87,10 @@ def behind(word: str, settings: Mapping[str, Any], read: tuple[Picture | None, .
         if weight[1] * settings["groups"] != first.channels:
             raise ValueError(f"conv2d reads {weight[1] * settings['groups']} channels, it is given a picture of {first}")
         return first.through(weight[0], Window.said(settings, (weight[2], weight[3])))
-    if word == "concat":
-        one = all(x is not None and first is not None and (x.height, x.width) == (first.height, first.width) for x in read)
-        return Picture(sum(x.channels for x in read if x), first.height, first.width) if one and first else None
+    if word in ("concat", "add") and any(x is not None for x in read):
+        pictures = [x for x in read if x is not None]
+        alike = {(x.height, x.width, *([x.channels] if word == "add" else [])) for x in pictures}
+        if len(pictures) < len(read) or len(alike) > 1:
+            raise ValueError(f"{word} joins {' and '.join('no picture' if x is None else str(x) for x in read)}")
+        return pictures[0] if word == "add" else Picture(sum(x.channels for x in pictures), pictures[0].height, pictures[0].width)
     return first if word in LAYERS and LAYERS[word].picture == "keeps" else None

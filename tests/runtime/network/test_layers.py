@@ -298,3 +298,25 @@ def test_nothing_stands_behind_a_softmax(tmp_path: Path) -> None:
     assert [x.code for x in caught.value.diagnostics] == ["R429"]
     with pytest.raises(ValueError, match="softmax"):
         Architecture((LayerPlan("softmax", (-1,), 3), LayerPlan("relu", (0,), 3)), 3)
+
+
+@pytest.mark.parametrize(
+    ("layers", "why"),
+    [
+        ("[conv2d, relu, flatten, linear]", "reshape"),
+        ("[reshape(channels = 1, height = 6, width = 5), conv2d, relu, flatten, linear]", "24 numbers"),
+        ("[reshape(channels = 2, height = 6, width = 3), conv2d, relu, flatten, linear]", "1 channels"),
+        ("[reshape(channels = 1, height = 12, width = 3), conv2d(stride = 3), relu, avg_pool2d(size = 2), flatten, linear]", "no window of 2 x 2"),
+        ("[reshape(channels = 1, height = 6, width = 6), conv2d, relu, linear]", "flatten between"),
+        ("[reshape(channels = 1, height = 6, width = 6), conv2d, lstm, linear]", "cannot stand here"),
+        ("[reshape(channels = 1, height = 6, width = 6), concat([conv2d, avg_pool2d(size = 2)], []), flatten, linear]", "joins"),
+    ],
+)
+def test_pictures_that_do_not_fit_are_told_so(layers: str, why: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32, 3))
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, tmp_path / "net.safetensors")
+    assert read(tmp_path, "[reshape(channels = 1, height = 6, width = 6), conv2d, relu, flatten, linear]").classes == 3
+    with pytest.raises(SpecError) as caught:
+        read(tmp_path, layers)
+    assert any(why in x.message for x in caught.value.diagnostics), [x.message for x in caught.value.diagnostics]
