@@ -1,4 +1,4 @@
-"""The command line: vrun [run | check | plan | replay | describe | diff | baseline] FILE... Results on stdout, diagnostics and progress on stderr.
+"""The command line: vrun [COMMAND] FILE... Results on stdout, diagnostics and progress on stderr.
 
 Exit codes (if several: 3, then 2, 1, 4, 5): 0 every expectation held; 1 one failed; 2 the spec, a file or the call is wrong; 3 an
 internal error; 4 inconclusive; 5 nothing was evaluated.
@@ -71,6 +71,10 @@ def _main(argv: list[str]) -> int:
         from vlang.shell.describe import describe
 
         return describe(args)
+    if command == "init":
+        from vlang.shell.init import init
+
+        return init(args)
     if command in ("diff", "baseline"):
         from vlang.shell import comparing
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "plan": "print what would be computed, and what it costs",
     "replay": "test counterexamples that a run has saved once more",
     "describe": "what a checkpoint holds, how it is read, and what the network says of an input",
+    "init": "MODEL [DATA]: a spec to begin with, that runs, with comments",
     "diff": "two runs (reports, journals or baselines) question by question: what is better or worse, and what of it is proved",
     "baseline": "update FILE REPORT...: keep answers to compare later runs with; show FILE",
 }
@@ -38,11 +39,15 @@ class _Arguments(argparse.ArgumentParser):
 
 def parser(command: str) -> argparse.ArgumentParser:
     top = _Arguments(prog=f"vrun {command}", description=COMMANDS[command])
-    names = {"replay": "WITNESS", "describe": "CHECKPOINT", "diff": "RUN", "baseline": "update|show FILE ..."}
+    names = {"replay": "WITNESS", "describe": "CHECKPOINT", "init": "MODEL [DATA]", "diff": "RUN", "baseline": "update|show FILE ..."}
     top.add_argument("files", nargs="+", metavar=names.get(command, "FILE"))
     top.add_argument("--debug", action="store_true", help="show a traceback on internal errors")
     if command == "replay":
         top.add_argument("--network", action="append", default=[], metavar="FILE", help="a checkpoint that is not where it was (may be given again)")
+        return top
+    if command == "init":
+        top.add_argument("--say", metavar="KEYS", help="what the spec says of the network: --say 'layers = [lstm, last, linear]'")
+        top.add_argument("--output", metavar="FILE", help="the spec ('-' for standard output; MODEL.rspec)")
         return top
     if command == "baseline":
         return top

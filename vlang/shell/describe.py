@@ -41,7 +41,7 @@ def _one(path: str, args: argparse.Namespace) -> int:
     try:
         for line in _held(path):
             print(printable(line))
-        plan = _read(source)
+        plan = read_network(source)
         frames = args.frames or (FRAMES if plan.architecture.input_size else 1)
         for line in _layers(plan, frames):
             print(printable(line))
@@ -85,7 +85,7 @@ def _size(x: TensorHeader) -> int:
     return math.prod(x.shape)
 
 
-def _read(source: Source) -> NetworkPlan:
+def read_network(source: Source) -> NetworkPlan:
     """Raises SpecError."""
     tree, errors = parse(source)
     module = load(tree, {})

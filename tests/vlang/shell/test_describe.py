@@ -61,3 +61,20 @@ def test_files_that_are_no_networks(tmp_path: Path, capsys: pytest.CaptureFixtur
         code, out = told(capsys, str(tmp_path / name))
         assert code == 2
         assert "not read as a network" in out
+
+
+def test_a_spec_to_begin_with_runs(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    for model, data in (("lstm.safetensors", "data.npz"), ("gru.pt", None), ("text.safetensors", None)):
+        said = [str(world / model), *([] if data is None else [str(world / data)])]
+        assert main(["init", *said]) == 0
+        spec = Path(model).stem + ".rspec"
+        assert main([spec]) in (0, 4)
+        assert "\n# Read as " in Path(spec).read_text()
+        assert main(["init", *said]) == 2  # it is there already
+    capsys.readouterr()
+    assert main(["init", str(world / "lstm.safetensors"), "--output", "-"]) == 0
+    assert capsys.readouterr().out.startswith("# Certified robustness of lstm.safetensors")
+    for wrong in ([str(world / "nothing.pt")], [str(world / "lstm.safetensors"), "nothing.npy"], ["a", "b", "c"]):
+        assert main(["init", *wrong, "--output", "new.rspec"]) == 2
+        assert not Path("new.rspec").exists()
