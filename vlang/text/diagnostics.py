@@ -291,16 +291,16 @@ def different_rows(span: Span, one: str, other: str) -> Diagnostic:
 
 def same_rows(span: Span, name: str, one: str, other: str) -> Diagnostic:
     return Diagnostic(
-        "R232", f"'{one}' and '{other}' ask the same question, and '{name}' is both", "give each a name of its own: rows are told apart by it", span
+        "R243", f"'{one}' and '{other}' ask the same question, and '{name}' is both", "give each a name of its own: rows are told apart by it", span
     )
 
 
 def different_kinds(span: Span, name: str, one: str, other: str) -> Diagnostic:
-    return Diagnostic("R232", f"'{name}' holds rows of {one} and of {other}", "put queries of one kind under a name", span)
+    return Diagnostic("R244", f"'{name}' holds rows of {one} and of {other}", "put queries of one kind under a name", span)
 
 
 def misnamed_figures(span: Span, name: str) -> Diagnostic:
-    return Diagnostic("R237", f"figures from elsewhere stand under '{name}'", 'write reported = reported("figures.csv")', span)
+    return Diagnostic("R247", f"figures from elsewhere stand under '{name}'", 'write reported = reported("figures.csv")', span)
 
 
 def unknown_attribute(span: Span, name: str, known: Iterable[str]) -> Diagnostic:
@@ -320,16 +320,16 @@ def does_not_apply(span: Span, key: str, why: str) -> Diagnostic:
 
 
 def derived_from_itself(span: Span, name: str) -> Diagnostic:
-    return Diagnostic("R231", f"network '{name}' is derived from itself", "derive it from a network with a checkpoint", span)
+    return Diagnostic("R242", f"network '{name}' is derived from itself", "derive it from a network with a checkpoint", span)
 
 
 def gate_needed(span: Span, cell: str, gates: Sequence[str]) -> Diagnostic:
     cure = " or ".join(f"net.gate({g}).weight_hh" for g in gates)
-    return Diagnostic("R232", f"{cell} has {len(gates)} recurrent matrices, one a gate", f"write {cure}", span)
+    return Diagnostic("R245", f"{cell} has {len(gates)} recurrent matrices, one a gate", f"write {cure}", span)
 
 
 def one_sample_needed(span: Span, count: str) -> Diagnostic:
-    return Diagnostic("R233", f"a Jacobian is taken along one input, not {count}", "name an input, or one sample of a dataset: data[0]", span)
+    return Diagnostic("R246", f"a Jacobian is taken along one input, not {count}", "name an input, or one sample of a dataset: data[0]", span)
 
 
 # -- R3xx files -----------------------------------------------------------------------------------------------------------
