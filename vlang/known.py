@@ -22,7 +22,7 @@ VERDICTS: tuple[Verdict, ...] = ("proved worse", "worse", "vanished", "undecided
 class Known:
     """What is known of a question. of: the question in words; certified: its radius is at least that; attacked: at most that (infinite: not known).
 
-    method: which certified it. asked: whether a certificate was asked for; complete: whether its search came to its end.
+    method: which certified it. asked: whether a certificate was asked for; complete: whether its search came to its end. queries: those that asked.
     """
 
     question: str
@@ -32,12 +32,14 @@ class Known:
     method: str | None = None
     asked: bool = False
     complete: bool = True
+    queries: tuple[str, ...] = ()
 
     def joined(self, other: Known) -> Known:
         """Both answers to the one question."""
         best = self if self.certified >= other.certified else other
         attacked, asked, complete = min(self.attacked, other.attacked), self.asked or other.asked, self.complete and other.complete
-        return Known(self.question, self.of, best.certified, attacked, best.method, asked, complete)
+        queries = tuple(dict.fromkeys([*self.queries, *other.queries]))
+        return Known(self.question, self.of, best.certified, attacked, best.method, asked, complete, queries)
 
 
 @dataclass(frozen=True)

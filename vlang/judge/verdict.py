@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
+from vlang.expression import fields
 from vlang.judge.gates import judge_over
 from vlang.judge.pages import make
 from vlang.judge.values import Answers, Fields, Interval, beside, of_matrix, of_row
-from vlang.plan import DatasetInput, Plan, QueryPlan, SpectrumPlan, SpectrumQuery, Variant
-from vlang.report import JudgedQuery, JudgedSpectrum, Overall, Page, ReadNetwork, Report
+from vlang.plan import DatasetInput, Expectation, Plan, QueryPlan, SpectrumPlan, SpectrumQuery, Variant
+from vlang.report import GateResult, JudgedQuery, JudgedSpectrum, Overall, Page, ReadNetwork, Report
 from vlang.results import QueryResult, Results, Row, SpectrumResult
 from vlang.words.queries import COVERAGE, QUERIES
 
@@ -47,7 +49,23 @@ def judge_query(plan: QueryPlan, result: QueryResult) -> JudgedQuery:
         Answers({**of_row(r), COVERAGE: (coverage, coverage), **_earlier(plan, r)}, {b.name: i for b in plan.baselines})  # each beside its own
         for i, r in enumerate(result.rows)
     ]
-    return JudgedQuery(result, methods, semantics, tuple(judge_over(e, rows, {word.number: word.shown}) for e in plan.expectations))
+    gates = (judge_over(e, rows, {word.number: word.shown}) for e in plan.expectations)
+    return JudgedQuery(result, methods, semantics, tuple(_whole(g, e, plan, result) for g, e in zip(gates, plan.expectations, strict=True)))
+
+
+def _whole(gate: GateResult, asked: Expectation, plan: QueryPlan, result: QueryResult) -> GateResult:
+    """A gate about earlier answers passes only where all of them are answered again: what is misclassified now, and left out, is not better."""
+    if gate.verdict != "passed":
+        return gate
+    here = {row.question for row in result.rows}
+    mentioned = {f.name.partition(".")[0] for f in fields(asked.condition)}
+    for baseline in (b for b in plan.baselines if b.name in mentioned):
+        lacking = [x.of for x in baseline.answers.values() if result.name in x.queries and x.question not in here]
+        if lacking:
+            more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+            said = f"{gate.actual}; of {baseline.name} there is no answer now to: {lacking[0]}{more}"
+            return replace(gate, verdict="unknown", actual=said)
+    return gate
 
 
 def _earlier(plan: QueryPlan, row: Row) -> Fields:

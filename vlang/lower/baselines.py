@@ -1,7 +1,8 @@
 """Answers of earlier runs, by question: from JSON reports, journals and baselines.
 
-A baseline is a file of JSON lines, one a question, sorted, so that its changes can be reviewed: `question` (the key), `of` (in words), `certified`
-(the radius is at least that), `attacked` (at most that; absent where no attack was made or found) and `method`.
+A baseline is a file of JSON lines, one a question, sorted, so that its changes can be reviewed: `question` (the key), `of` (in words), `queries` (the
+names of those that asked), `certified` (the radius is at least that), `attacked` (at most that; absent where no attack was made, or none was found)
+and `method`.
 """
 
 from __future__ import annotations
@@ -54,16 +55,16 @@ def _answers(text: str) -> Iterator[Known]:
     if isinstance(whole, list):
         for report in whole:
             for query in report.get("queries", ()):
-                yield from (x for row in query["rows"] if (x := of_row(query["kind"], row)) is not None)
+                yield from (x for row in query["rows"] if (x := of_row(query["kind"], row, query["name"])) is not None)
         return
     for line in text.splitlines():
         said = json.loads(line)
-        known = _of_line(said) if "row" not in said else of_row(said["kind"], said["row"])
+        known = _of_line(said) if "row" not in said else of_row(said["kind"], said["row"], said["query"])
         if known is not None:
             yield known
 
 
-def of_row(kind: str, row: Mapping[str, Any]) -> Known | None:
+def of_row(kind: str, row: Mapping[str, Any], query: str) -> Known | None:
     """A report's row; None of kinds that say nothing of radii, and of rows of earlier releases, which have no question."""
     if kind not in ("radius", "attack", "verify") or "question" not in row:
         return None
@@ -79,7 +80,7 @@ def of_row(kind: str, row: Mapping[str, Any]) -> Known | None:
     elif row["verdict"] == "falsified":
         attacked = float(row["eps"])
     method = row.get("method") if kind != "attack" else None
-    return Known(row["question"], in_words(row), certified, attacked, method, kind != "attack", complete if kind == "radius" else True)
+    return Known(row["question"], in_words(row), certified, attacked, method, kind != "attack", complete if kind == "radius" else True, (query,))
 
 
 def in_words(row: Mapping[str, Any]) -> str:
@@ -111,6 +112,7 @@ def _of_line(said: Mapping[str, Any]) -> Known:
         said.get("method"),
         asked,
         said.get("complete", True),
+        tuple(map(str, said.get("queries", ()))),
     )
 
 
@@ -120,7 +122,7 @@ def written(answers: Iterable[Known]) -> str:
 
 
 def _line(x: Known) -> dict[str, Any]:
-    said: dict[str, Any] = {"of": x.of, "question": x.question}
+    said: dict[str, Any] = {"of": x.of, "question": x.question, "queries": list(x.queries)}
     said |= {"certified": x.certified} if x.asked else {}
     said |= {"attacked": x.attacked} if math.isfinite(x.attacked) else {}
     said |= {"method": x.method} if x.method is not None else {}

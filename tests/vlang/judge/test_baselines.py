@@ -48,6 +48,13 @@ def rewritten(folder: Path, lines: list[dict[str, Any]]) -> None:
 def test_rows_are_compared_with_their_own(earlier: list[dict[str, Any]], world: Path, tmp_path: Path) -> None:
     same = RADIUS.format(gates="expect all(radius >= 0.95 * released.radius)\n  expect count(proved_better) == 0")
     assert run(tmp_path, world, same, said=BASELINE)[0] == 0
+    more = {"question": "gone", "of": "another sample", "queries": ["q"], "certified": 0.1}
+    rewritten(tmp_path, [*earlier, more])  # that was answered then, and is not now
+    code, report = run(tmp_path, world, same, said=BASELINE)
+    assert code == 4
+    assert "no answer now to: another sample" in report["queries"][0]["expectations"][0]["actual"]
+    rewritten(tmp_path, [*earlier, more | {"queries": ["elsewhere"]}])
+    assert run(tmp_path, world, same, said=BASELINE)[0] == 0
     best = max(range(3), key=lambda k: earlier[k]["certified"])
     for k in range(3):  # whichever it is, it is seen
         changed = [x | {"certified": x["certified"] * 2 + 1} if j == k else x for j, x in enumerate(earlier)]
