@@ -238,11 +238,11 @@ def test_every_example_in_the_documents_checks(document: str, number: int, tmp_p
 SMALLER = {
     "table5.rspec": ["check"],
     "planes_lines_full.rspec": ["check"],
-    "table5_quick.rspec": ["run", "-p", "samples=1", "-p", "steps=20"],
+    "table5_quick.rspec": ["run", "-p", "samples=1", "-p", "steps=10"],
     "planes_lines.rspec": ["run", "-p", "samples=1", "-q", "four_frames"],
-    "strokes.rspec": ["run", "-p", "digit=39", "-p", "tolerance=0.5", "-p", "restarts=3"],
-    "digits_table.rspec": ["run", "-p", "samples=4"],
-    "questions.rspec": ["run", "-p", "batches=10", "-p", "restarts=6"],
+    "strokes.rspec": ["run", "-p", "digit=39", "-p", "tolerance=1", "-p", "restarts=1"],
+    "digits_table.rspec": ["run", "-p", "samples=2"],
+    "questions.rspec": ["run", "-p", "batches=10", "-p", "restarts=3"],
     "spectra.rspec": ["run", "-p", "samples=2", "-q", "digits_matrix", "-q", "digits_certified", "-q", "digits_attacked"],
     "news.rspec": ["run", "-q", "cert"],
 }

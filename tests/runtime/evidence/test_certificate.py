@@ -32,7 +32,7 @@ METHODS = ("interval", "lines", "planes", "quadratic", "sliced", "optimized")
 def test_every_method_is_proved_again(cell: str, norm: str, tmp_path: Path) -> None:
     metadata = {"activation": "relu"} if cell == "relu" else {}
     make_network(tmp_path / "net.safetensors", "rnn" if cell == "relu" else cell, seed=len(norm), **metadata)
-    for method in METHODS if norm == "2" else METHODS[2:5] if cell != "lstm" else METHODS[2:4]:
+    for method in METHODS if norm == "2" else METHODS[2:5] if cell != "lstm" and norm in ("1", "inf") else METHODS[2:4]:
         row = certify(tmp_path, f"frames = all, norm = {norm}", method, seed=METHODS.index(method))
         assert re.fullmatch("q-[0-9a-f]{12}.cert", row.certificate or ""), row.reason
         assert row.radius

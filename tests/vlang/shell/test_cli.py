@@ -31,7 +31,7 @@ def spec(world: Path, body: str, name: str = "cli.rspec") -> str:
 
 
 def ask(extra: str = "", kind: str = "radius", p: str = "{ frames = all, norm = 2 }", of: str = "network = net, input = data") -> str:
-    engine = "" if "engine" in extra else ", engine = { method = planes }"
+    engine = "" if "engine" in extra else ", engine = { method = interval, tolerance = 0.05 }"
     return f"{kind} q {{ {of}, perturbation = {p}{engine}\n {extra} }}\n"
 
 
@@ -134,7 +134,7 @@ def test_samples_left_out_are_told(world: Path, capsys: pytest.CaptureFixture[st
     """Networks that are compared may have lost other samples."""
     body = """network scaled { from = net, normalize = spectral_radius(5) }
 dataset right { source = "data.npz", where = correct }
-radius q { network = net, input = right, perturbation = { frames = all, norm = 2 }, engine = { method = planes }, sweep network in [net, scaled] }
+radius q { network = net, input = right, perturbation = { frames = all, norm = 2 }, engine = { method = interval }, sweep network in [net, scaled] }
 report page { of = q, rows = network }
 """
     path = spec(world, body)
@@ -317,7 +317,7 @@ def test_several_specs_give_a_list_and_no_query_gives_an_empty_report(world: Pat
 
 
 def test_the_report_says_which_params_it_was_about(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = spec(world, ask("expect min(radius) >= floor\n sweep engine.tolerance in [1/100, 1e-3]"))
+    path = spec(world, ask("engine = { method = interval }\n expect min(radius) >= floor\n sweep engine.tolerance in [1/100, 1e-3]"))
     assert main([path, "-p", "floor=1/1000", "--json", str(world / "p.json")]) in (0, 1)
     report = json.loads((world / "p.json").read_text())
     assert report["spec"]["params"] == {"floor": "0.001"}
