@@ -113,3 +113,21 @@ def test_words(tmp_path: Path) -> None:
     spec = 'rspec 1\nnetwork net { checkpoint = "net.safetensors", vocabulary = "words.txt" }\ninput d { text = "a c b" }\n'
     (tmp_path / "q.rspec").write_text(spec + ASK)
     assert main(["run", str(tmp_path / "q.rspec")]) in (0, 4)
+
+
+def test_pictures_are_samples_of_four_axes(tmp_path: Path) -> None:
+    """Convolutions, batch normalisation and pooling on [samples, channels, rows, columns]; certified and proved again."""
+    from tests.vlang.convert.test_onnx import Picture
+    from vlang.vcheck.cli import main as vcheck
+
+    torch.manual_seed(0)
+    model, x = Picture().eval(), torch.rand(2, 2, 8, 7)
+    export(model, tmp_path / "net.safetensors", x)
+    with torch.no_grad():
+        assert run(tmp_path, x.numpy(), model(x).numpy()) == 0
+    assert main(["run", str(tmp_path / "q.rspec"), "--certificates", str(tmp_path / "proofs")]) == 0
+    proofs = list(map(str, (tmp_path / "proofs").glob("*.cert")))
+    assert len(proofs) == 2
+    assert vcheck([*proofs, "--network", str(tmp_path / "net.safetensors")]) == 0
+    np.save(tmp_path / "x.npy", x.movedim(1, 3).numpy())  # channels last: another network's
+    assert main(["check", str(tmp_path / "q.rspec")]) == 2
