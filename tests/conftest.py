@@ -17,6 +17,8 @@ from torch import nn
 # Every worker of pytest-xdist has a core; so have the processes that it starts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
+# A job of GitHub's actions is told more than a person is (tests/vlang/shell/test_machines.py).
+os.environ.pop("GITHUB_ACTIONS", None)
 
 #: Files whose tests take longest: begun first, so that no worker is left alone with them at the end.
 LONG = frozenset({"test_contract.py", "test_house.py", "test_certificate.py"})

@@ -82,8 +82,9 @@ def _main(argv: list[str]) -> int:
     _check_files(args.files)
     args.files = [x for path in args.files for x in _specs(path)]
     overrides = dict(override(x) for x in args.param)
-    if command == "plan":
-        codes = [commands.told(path, lambda source: commands.plan(source, overrides, args.query))[0] for path in args.files]
+    if command in ("plan", "lint"):
+        of_spec = commands.plan if command == "plan" else commands.lint
+        codes = [commands.told(path, lambda source: of_spec(source, overrides, args.query))[0] for path in args.files]
         return next(c for c in PRECEDENCE if c in codes)
     whole = reports(args)
     for path in whole:

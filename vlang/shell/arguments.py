@@ -14,6 +14,7 @@ from vlang.words.formats import RUNS
 COMMANDS = {
     "run": "compute, and judge every expectation (vrun FILE... is vrun run FILE...)",
     "check": "check the spec against the files' headers; computes nothing",
+    "lint": "what is no error and surely not meant: gates without a reason, or that no search can reach; exit 1 where there is some",
     "plan": "print what would be computed, and what it costs",
     "replay": "test counterexamples that a run has saved once more",
     "describe": "what a checkpoint holds, how it is read, and what the network says of an input",

@@ -59,6 +59,17 @@ def check(source: Source, overrides: Overrides, only: Collection[str], whole: Co
     return 0
 
 
+def lint(source: Source, overrides: Overrides, only: Collection[str]) -> int:
+    """1 where something is surely not meant."""
+    from vlang.shell.lint import found
+
+    told = list(found(compile_spec(source, overrides, only)))
+    for x in told:
+        say(x, source)
+    print(f"{printable(source.path)}: {f'{len(told)} found' if told else 'ok'}")
+    return int(bool(told))
+
+
 def plan(source: Source, overrides: Overrides, only: Collection[str]) -> int:
     from vlang.formats.plan import show_plan
     from vlang.shell.ranges import ranges

@@ -32,8 +32,8 @@ class SpecError(Exception):
 
 
 def render(diagnostic: Diagnostic, source: Source | None) -> str:
-    """`file:line:col: error[R203]: message`, the source line with a caret, a hint."""
-    head = f"error[{diagnostic.code}]: {printable(diagnostic.message)}"
+    """`file:line:col: error[R203]: message`, the source line with a caret, a hint. Codes L... are no errors."""
+    head = f"{'warning' if diagnostic.code.startswith('L') else 'error'}[{diagnostic.code}]: {printable(diagnostic.message)}"
     hint = [f"  hint: {printable(diagnostic.hint)}"] if diagnostic.hint else []
     path = "" if source is None else printable(source.path)
     if source is None or diagnostic.span is None:

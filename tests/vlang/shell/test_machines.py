@@ -172,3 +172,22 @@ def test_folders_standard_input_and_silence(world: Path, tmp_path: Path, monkeyp
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given)))
         assert main(["check", "-"]) == code
     assert "<stdin>:2:1: error[R201]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("gates", "codes"),
+    [
+        ('expect min(radius) > 0.1 because "so"\n  warn median(radius) > 1', []),
+        ("expect min(radius) > 0.1", ["L101"]),
+        ('expect min(radius) >= 4 because "so"', ["L102"]),
+        ('expect all(5 < radius) and count(radius > 100) < 3 because "so"', ["L102", "L102"]),
+        ('expect min(radius) > 5% because "so"', ["L103"]),
+        ('expect rate(radius > 1) > 5% and max(radius) < 100 because "so"', []),
+    ],
+)
+def test_what_is_surely_not_meant_is_said(gates: str, codes: list[str], world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(spec(tmp_path, world, gates=f"  {gates}\n"))
+    path.write_text(path.read_text().replace("tolerance = 0.5", "max_radius = 4"))
+    assert main(["lint", str(path)]) == bool(codes)
+    err = capsys.readouterr().err
+    assert [line.split("[")[1][:4] for line in err.splitlines() if ": warning[" in line] == codes

@@ -1,0 +1,59 @@
+"""vrun lint: what is no error in a spec, and surely not meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vlang.expression import Aggregated, Binary, Constant, Expression, Field, parts, written
+from vlang.plan import Expectation, Plan, QueryPlan, RadiusVariant, ReportPlan, SpectrumQuery
+from vlang.text.diagnostics import Diagnostic
+from vlang.text.source import Span
+
+#: Comparisons that ask for a large left side, and for a large right side.
+ABOVE, BELOW = (">", ">="), ("<", "<=")
+
+
+def found(plan: Plan) -> Iterator[Diagnostic]:
+    """In the order of the queries."""
+    asked: list[QueryPlan | SpectrumQuery | ReportPlan] = [*plan.queries, *plan.spectra, *plan.reports]
+    for name, gate in ((q.name, g) for q in asked for g in q.expectations):
+        if gate.kind == "expect" and gate.because is None:
+            cure = 'add because "...": whoever sees it fail reads that'
+            yield Diagnostic("L101", f"the gate of '{name}' does not say why it is there", cure, _span(gate))
+    for query in plan.queries:
+        yield from _of_radii(query)
+
+
+def _of_radii(query: QueryPlan) -> Iterator[Diagnostic]:
+    most = max((v.engine.max_radius for v in query.variants if isinstance(v, RadiusVariant)), default=None)
+    for gate in query.expectations:
+        for number, side in _wanted(gate.condition):
+            if not _is_radius(side):
+                continue
+            if most is not None and number.value >= most:
+                what = f"{written(side)} cannot be {written(number)}: the search ends at max_radius = {written(Constant(most))}"
+                yield Diagnostic("L102", what, "raise max_radius of the engine, or lower the gate", _span(gate))
+            if number.percent:
+                what = f"{written(side)} is a distance, and is compared with the percentage {written(number)}"
+                yield Diagnostic("L103", what, f"write {written(Constant(number.value))} where that is meant", _span(gate))
+
+
+def _wanted(expr: Expression) -> Iterator[tuple[Constant, Expression]]:
+    """Numbers that something is wanted to be above, and that something."""
+    match expr:
+        case Binary(op=op, left=left, right=Constant() as number) if op in ABOVE:
+            yield number, left
+        case Binary(op=op, left=Constant() as number, right=right) if op in BELOW:
+            yield number, right
+    for part in parts(expr):
+        yield from _wanted(part)
+
+
+def _is_radius(expr: Expression) -> bool:
+    """Whether it is a radius, or one of several."""
+    of = expr.of if isinstance(expr, Aggregated) else expr
+    return isinstance(of, Field) and of.name == "radius"
+
+
+def _span(gate: Expectation) -> Span:
+    return Span(gate.line, gate.column, max(1, gate.end_column - gate.column) if gate.end_line == gate.line else 1)
