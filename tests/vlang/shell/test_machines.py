@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from junitparser import Error, Failure, JUnitXml
 
@@ -18,6 +19,9 @@ from vlang.report import Outcome
 from vlang.text.diagnostics import Diagnostic
 from vlang.text.source import Span
 from vlang.words.formats import RUNS
+from vlang.words.queries import QUERIES
+
+ROOT = Path(__file__).parents[3]
 
 GATES = """  expect min(radius) > 1000 because "100% of it, or: nothing"
   expect max(radius) > 0
@@ -191,3 +195,38 @@ def test_what_is_surely_not_meant_is_said(gates: str, codes: list[str], world: P
     assert main(["lint", str(path)]) == bool(codes)
     err = capsys.readouterr().err
     assert [line.split("[")[1][:4] for line in err.splitlines() if ": warning[" in line] == codes
+
+
+def test_the_schema_of_reports_holds(world: Path, tmp_path: Path) -> None:
+    """docs/report.schema.json, of every kind of query and what else a report holds."""
+    schema = json.loads((ROOT / "docs/report.schema.json").read_text())
+    valid = jsonschema.Draft202012Validator(schema)
+    valid.check_schema(schema)
+    bad, good = tmp_path / "bad.rspec", tmp_path / "good.rspec"
+    bad.write_text("rspec 1\nradis q { }\n")
+    ask = "network = net, input = data, perturbation = p"
+    good.write_text(f"""rspec 1
+param floor: number = 0
+network net {{ checkpoint = "{world}/lstm.safetensors" }}
+network text {{ checkpoint = "{world}/text.safetensors" }}
+dataset data {{ source = "{world}/data.npz", pick = first(3) }}
+input words {{ text = "what is the name" }}
+perturbation p {{ frames = any(1), norm = 2 }}
+radius r {{ {ask}, engine = {{ method = interval, max_radius = 1 }}, sweep perturbation.norm in [1, inf]
+  expect min(radius) > floor because "so" }}
+verify v {{ {ask}, eps = 0.5 }}
+bounds b {{ {ask}, eps = 1e9, engine = {{ method = interval }} }}
+attack a {{ network = text, input = words, perturbation = {{ frames = each, norm = 2 }}, restarts = 2, steps = 5 }}
+estimate e {{ {ask}, samples = 8, batches = 10 }}
+spectrum s {{ of = net.gate(i).weight_hh }}
+report page {{ of = r, format = csv, path = "page.csv" }}
+""")
+    _, said = reported(tmp_path, str(good), str(bad))
+    both = json.loads(said["json"])
+    valid.validate(both)
+    assert {q["kind"] for q in both[0]["queries"]} == set(QUERIES)
+    for one in both:
+        valid.validate(one)
+    valid.validate(json.loads(reported(tmp_path, str(good), command="check")[1]["json"]))
+    for change in ({"verdict": "fine"}, {"more": 1}, {"queries": [{}]}):
+        assert not valid.is_valid(both[0] | change)
