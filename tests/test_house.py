@@ -242,7 +242,7 @@ SMALLER = {
     "planes_lines.rspec": ["run", "-p", "samples=1", "-q", "four_frames"],
     "strokes.rspec": ["run", "-p", "digit=39", "-p", "tolerance=1", "-p", "restarts=1"],
     "digits_table.rspec": ["run", "-p", "samples=2"],
-    "questions.rspec": ["run", "-p", "batches=10", "-p", "restarts=3"],
+    "questions.rspec": ["run", "-p", "batches=10", "-p", "restarts=2", "-p", "tolerance=0.2"],
     "spectra.rspec": ["run", "-p", "samples=2", "-q", "digits_matrix", "-q", "digits_certified", "-q", "digits_attacked"],
     "news.rspec": ["run", "-q", "cert"],
 }
