@@ -121,6 +121,13 @@ def written(answers: Iterable[Known]) -> str:
     return "".join(json.dumps(_line(x), ensure_ascii=False) + "\n" for x in sorted(answers, key=lambda x: (x.of, x.question)))
 
 
+def is_baseline(path: str) -> bool:
+    """Whether a file holds nothing, or what `written` makes. Raises OSError."""
+    with open(path, "rb") as f:
+        begin = f.read(6)
+    return begin in (b"", b'{"of":')
+
+
 def _line(x: Known) -> dict[str, Any]:
     said: dict[str, Any] = {"of": x.of, "question": x.question, "queries": list(x.queries)}
     said |= {"certified": x.certified} if x.asked else {}

@@ -59,6 +59,8 @@ def baseline(args: argparse.Namespace) -> int:
         raise CallError("write vrun baseline update FILE REPORT..., or vrun baseline show FILE")
     path, *reports = files
     output.probe(path)
+    if Path(path).exists() and not baselines.is_baseline(path):
+        raise CallError(f"{path} is there already, and is no baseline; the file that is written comes first, then the reports")
     old = baselines.read(path) if Path(path).exists() else {}
     new = collected(x for report in reports for x in baselines.read(report).values())
     if not new:

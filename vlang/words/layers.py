@@ -83,6 +83,7 @@ LAYERS: Mapping[str, Layer] = MappingProxyType(
             tensors={"weight": 3},
             optional={"bias": 1},
             settings=_STEPS | {"groups": _GROUPS},
+            real=True,  # by FFT or Winograd's products, where a library chooses them
         ),
         "reshape": Layer(
             "all numbers, frame by frame, as one picture: channel by channel, each row by row",
@@ -96,6 +97,7 @@ LAYERS: Mapping[str, Layer] = MappingProxyType(
             tensors={"weight": 4},
             optional={"bias": 1},
             settings=_PLACES | {"groups": _GROUPS},
+            real=True,
         ),
         "avg_pool2d": Layer("nn.AvgPool2d over a picture", picture="reads", settings={"size": _SIZE_2D, "stride": _STRIDE_2D}, nodes=2),
         "max_pool2d": Layer("nn.MaxPool2d over a picture", picture="reads", settings={"size": _SIZE_2D, "stride": _STRIDE_2D}, nodes=16),

@@ -320,3 +320,12 @@ def test_pictures_that_do_not_fit_are_told_so(layers: str, why: str, tmp_path: P
     with pytest.raises(SpecError) as caught:
         read(tmp_path, layers)
     assert any(why in x.message for x in caught.value.diagnostics), [x.message for x in caught.value.diagnostics]
+
+
+@pytest.mark.parametrize("name", ["convolution", "pictures", "layer normalisation", "attention"])
+def test_what_float32_computes_in_ways_of_its_own_is_not_proved_of_it(name: str, tmp_path: Path) -> None:
+    saved(name, tmp_path)
+    text = f'rspec 1\nnetwork net {{ checkpoint = "net.safetensors", layers = {MODELS[name][1]} }}\ninput x {{ values = {[[0] * N] * M} }}\n'
+    text += "verify q { network = net, input = x, perturbation = { frames = all, norm = 2 }, eps = 1, engine = { semantics = deployed32 } }\n"
+    with pytest.raises(SpecError, match="differ by more than roundings"):
+        compile_spec(Source(str(tmp_path / "q.rspec"), text))

@@ -125,6 +125,9 @@ def test_diff(earlier: list[dict[str, Any]], tmp_path: Path, capsys: pytest.Capt
     Path(other).write_text("".join(json.dumps(x) + "\n" for x in earlier[1:]) + json.dumps({"question": "new", "certified": 1}) + "\n")
     assert main(["diff", one, other, "--fail-on", "worse"]) == 1
     assert "1 vanished, 1 appeared, 2 the same" in capsys.readouterr().out
+    held = Path(one).read_bytes()
+    assert main(["baseline", "update", one, str(tmp_path / "v1.jsonl")]) == 2  # the report, in place of the baseline
+    assert Path(one).read_bytes() == held
     assert main(["baseline", "show", other]) == 0
     assert "3 questions" in capsys.readouterr().out
 
