@@ -106,7 +106,7 @@ def _main(argv: list[str]) -> int:
                 output.write(path, FORMATS[word](outcomes, len(args.files) > 1))
 
     def one(path: str) -> int:
-        place = output.place(path)
+        place, before = output.place(path), len(outcomes)
 
         def keep(report: Report) -> None:
             """After every spec, so that what ends the run later does not take with it what was computed."""
@@ -117,7 +117,9 @@ def _main(argv: list[str]) -> int:
             code, problems = commands.told(path, lambda source: commands.check(source, overrides, args.query, whole, read))
         else:
             code, problems = commands.told(path, lambda source: commands.run(source, overrides, args, whole, read, keep))
-        if not outcomes or outcomes[-1].place != place:
+        if len(outcomes) == before:
+            if problems:  # which files it reads is not known: all that it mentions
+                read.update(str(Path(x).resolve()) for x in output.mentioned(path, whole))
             outcomes.append(Outcome(place, None, problems))
             write()
         return code

@@ -49,6 +49,15 @@ def is_kept(path: str, kept: Collection[str]) -> bool:
     return path != "-" and str(Path(path).resolve()) in kept
 
 
+def mentioned(spec: str, paths: Collection[str]) -> list[str]:
+    """The files whose names stand in a spec's text."""
+    try:
+        text = Path(spec).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return [x for x in paths if Path(x).name in text]
+
+
 def reported(path: str) -> None:
     """Refuse to write over what is no report. Raises SpecError."""
     if path == "-" or not Path(path).is_file():

@@ -125,6 +125,22 @@ def test_names_say_formats_and_what_is_no_report_is_kept(world: Path, tmp_path: 
     assert mine.read_text() == "# Notes\n"
 
 
+def test_a_spec_that_is_wrong_loses_none_of_its_files(world: Path, tmp_path: Path) -> None:
+    """What it reads is not known then; every file that it mentions is kept."""
+    kept = tmp_path / "v1.jsonl"
+    kept.write_text('{"of": "x", "question": "q", "queries": []}\n')
+    path = Path(spec(tmp_path, world))
+    path.write_text(path.read_text() + 'baseline released { file = "v1.jsonl" }\n')
+    for text in (path.read_text(), path.read_text() + "radis r { }\n"):
+        path.write_text(text)
+        for command in ("run", "check"):
+            assert main([command, str(path), "--report", f"json:{kept}"]) == 2
+            assert kept.read_text().startswith('{"of"')
+    report = tmp_path / "r.sarif"
+    assert main([str(path), str(path), "--report", str(report)]) == 2  # one spec twice is told twice
+    assert len(json.loads(report.read_text())["runs"][0]["results"]) == 2
+
+
 def test_githubs_jobs_are_told_by_themselves(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
