@@ -45,8 +45,8 @@ def execute(
     answered: told every query's answer as soon as it is there.
     """
     hash_of = cache(_sha256)
-    by = None if save is None else Certificates(Producer(save, version, plan.path, plan.sha256, hash_of))
-    witnesses = None if save_witness is None else Witnesses(Producer(save_witness, version, plan.path, plan.sha256, hash_of))
+    by = None if save is None else Certificates(Producer(save, version, plan.path, plan.sha256, plan.words, hash_of))
+    witnesses = None if save_witness is None else Witnesses(Producer(save_witness, version, plan.path, plan.sha256, plan.words, hash_of))
     torch.backends.cuda.matmul.allow_tf32 = False
     device.keep_memory()
     networks: dict[tuple[NetworkPlan, str], Network] = {}

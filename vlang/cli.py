@@ -64,6 +64,8 @@ def _main(argv: list[str]) -> int:
         print(f"rspec-verify {__version__}" if argv[0] == "--version" else USAGE)
         return 0
     command = argv[0] if argv[0] in COMMANDS else "run"
+    if command == "lsp":
+        return _lsp(argv[1:])
     args = parser(command).parse_intermixed_args(argv[argv[0] in COMMANDS :])
     if command == "replay":
         return commands.replay(args)
@@ -81,6 +83,10 @@ def _main(argv: list[str]) -> int:
         return comparing.diff(args) if command == "diff" else comparing.baseline(args)
     _check_files(args.files)
     args.files = [x for path in args.files for x in _specs(path)]
+    if command == "fmt":
+        from vlang.shell.fmt import fmt
+
+        return fmt(args)
     overrides = dict(override(x) for x in args.param)
     if command in ("plan", "lint"):
         of_spec = commands.plan if command == "plan" else commands.lint
@@ -127,6 +133,20 @@ def _main(argv: list[str]) -> int:
     codes = [one(path) for path in args.files]
     _told(outcomes, whole, len(args.files) > 1)
     return next(c for c in PRECEDENCE if c in codes)
+
+
+def _lsp(argv: Sequence[str]) -> int:
+    """Serve an editor until it says goodbye. Raises CallError."""
+    if [x for x in argv if x != "--stdio"]:
+        raise CallError("vrun lsp takes no arguments: it speaks the language server protocol on standard input and output")
+    try:
+        from vlang.editor.server import server
+    except ModuleNotFoundError as e:
+        if e.name not in ("pygls", "lsprotocol"):
+            raise
+        raise CallError("the language server needs pygls: pip install 'rspec-verify[lsp]'") from None
+    server().start_io()
+    return 0
 
 
 def _folders(args: argparse.Namespace) -> None:

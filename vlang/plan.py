@@ -511,10 +511,14 @@ class ReportPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """params: the values they had, as text. reads: every file that the spec names, and the spec itself, as absolute paths."""
+    """params: the values they had, as text. reads: every file that the spec names, and the spec itself, as absolute paths.
+
+    sha256: of the spec's bytes; words: of what it says, however it is laid out.
+    """
 
     path: str
     sha256: str
+    words: str
     params: Swept
     queries: tuple[QueryPlan, ...]
     reports: tuple[ReportPlan, ...] = ()

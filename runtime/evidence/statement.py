@@ -26,7 +26,7 @@ READ_BY_CHECKER = frozenset({"F64", "F32", "F16"})
 class Producer:
     """Who saves files of evidence. save: takes a file's name and contents; returns why it could not be written, or None.
 
-    version: of this program; spec, sha256: what it runs.
+    version: of this program; spec, sha256, words: what it runs (vlang.plan.Plan).
 
     hash_of: the sha256 of a file that was read. taken: the names given so far.
     """
@@ -35,6 +35,7 @@ class Producer:
     version: str
     spec: str
     sha256: str
+    words: str
     hash_of: Callable[[str], str]
     taken: set[str] = field(default_factory=set)
 
@@ -43,7 +44,7 @@ class Producer:
         return {
             "format": format_,
             "producer": f"rspec-verify {self.version}",
-            "spec": {"path": self.spec, "sha256": self.sha256},
+            "spec": {"path": self.spec, "sha256": self.sha256, "words": self.words},
             "query": query,
         }
 

@@ -50,7 +50,7 @@ def _answers(text: str) -> Iterator[Known]:
         whole = json.loads(text)
     except ValueError:
         whole = None
-    if isinstance(whole, dict) and "queries" in whole:
+    if isinstance(whole, dict) and "schema" in whole:
         whole = [whole]
     if isinstance(whole, list):
         for report in whole:

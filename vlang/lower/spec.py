@@ -6,7 +6,7 @@ Everything that can be wrong about a query without computing is reported here, w
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,20 +28,22 @@ from vlang.typed.types import Located
 from vlang.words.formats import PAGES
 
 T = TypeVar("T")
+#: A text to its syntax tree, and what is wrong with it.
+Parser = Callable[[Source], tuple[s.File, list[Diagnostic]]]
 #: Errors that no missing line can cause.
 LOCAL_CODES = frozenset({"R201", "R202", "R203", "R204", "R207", "R208", "R209", "R210", "R215", "R217", "R218", "R223", "R405", "R417"})
 
 
-def compile_spec(source: Source, overrides: Mapping[str, s.Given | s.Expr] | None = None, only: Collection[str] = ()) -> Plan:
+def compile_spec(source: Source, overrides: Mapping[str, s.Given | s.Expr] | None = None, only: Collection[str] = (), parser: Parser = parse) -> Plan:
     """The plan of a spec, or SpecError with every diagnostic. `only`: the queries and reports to keep; none for all."""
     try:
-        return _compile(source, overrides or {}, only)
+        return _compile(source, overrides or {}, only, parser)
     except RecursionError:
         raise SpecError(d.too_deep(Span(1, 1))) from None
 
 
-def _compile(source: Source, overrides: Mapping[str, s.Given | s.Expr], only: Collection[str]) -> Plan:
-    tree, errors = parse(source)
+def _compile(source: Source, overrides: Mapping[str, s.Given | s.Expr], only: Collection[str], parser: Parser) -> Plan:
+    tree, errors = parser(source)
     module = load(tree, overrides)
     spec = check(module)
     if errors:
@@ -81,11 +83,11 @@ def _lowered(source: Source, module: Module, spec: Spec) -> Plan:
     matrices = _right(once.attempt(partial(queries.spectrum, once, q, folder)) for q in spec.spectra)
     plans: dict[str, reports.Asked] = {p.name: p for p in asked} | {p.name: p for p in matrices}
     pages = _right(once.attempt(partial(reports.report, once, r, plans, folder)) for r in spec.reports)
-    read = {(folder / os.path.expanduser(name)).resolve() for name in _named_files(spec)} | {Path(source.path).resolve()}
+    read = {(folder / os.path.expanduser(name)).resolve() for name in set(_named_files(spec))} | {Path(source.path).resolve()}
     _written(module, read, matrices, pages)
     shown = {name for p in pages if p.picture != "none" and any(PAGES[f].pictures for f in p.formats) for name in p.queries}
     drawn = tuple(replace(x, drawn=x.picture is not None or x.name in shown) for x in matrices)
-    return Plan(source.path, source.sha256, spec.params, tuple(asked), tuple(pages), drawn, frozenset(map(str, read)))
+    return Plan(source.path, source.sha256, source.words_sha256, spec.params, tuple(asked), tuple(pages), drawn, frozenset(map(str, read)))
 
 
 def _right(found: Iterable[T | None]) -> list[T]:

@@ -15,11 +15,13 @@ COMMANDS = {
     "run": "compute, and judge every expectation (vrun FILE... is vrun run FILE...)",
     "check": "check the spec against the files' headers; computes nothing",
     "lint": "what is no error and surely not meant: gates without a reason, or that no search can reach; exit 1 where there is some",
+    "fmt": "write specs back in their one layout (--check, --diff; '-' from standard input to standard output)",
     "plan": "print what would be computed, and what it costs",
     "replay": "test counterexamples that a run has saved once more",
     "describe": "what a checkpoint holds, how it is read, and what the network says of an input",
     "init": "MODEL [DATA]: a spec to begin with, that runs, with comments",
     "diff": "two runs (reports, journals or baselines) question by question: what is better or worse, and what of it is proved",
+    "lsp": "a language server on standard input and output, for editors",
     "baseline": "update FILE REPORT...: keep answers to compare later runs with; show FILE",
 }
 USAGE = (
@@ -51,6 +53,10 @@ def parser(command: str) -> argparse.ArgumentParser:
         top.add_argument("--output", metavar="FILE", help="the spec ('-' for standard output; MODEL.rspec)")
         return top
     if command == "baseline":
+        return top
+    if command == "fmt":
+        top.add_argument("--check", action="store_true", help="write nothing; exit 1 where a spec is laid out otherwise")
+        top.add_argument("--diff", action="store_true", help="write nothing; show what would change")
         return top
     if command == "diff":
         top.add_argument("--fail-on", choices=("worse", "proved-worse"), help="exit 1 where a row is worse, or proved worse, or missing on one side")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from copy import copy
 from fractions import Fraction
 from functools import cache
 from importlib import resources
@@ -12,6 +13,7 @@ from typing import Any, Literal
 from lark import Lark, Token, Transformer
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 from lark.lark import PostLex
+from lark.lexer import BasicLexer, LexerThread
 
 from vlang.text import diagnostics as d
 from vlang.text import syntax as s
@@ -26,6 +28,14 @@ SECONDS: dict[str, Fraction] = {"ms": Fraction(1, 1000), "s": Fraction(1), "min"
 
 def grammar_text() -> str:
     return resources.files("vlang.grammar").joinpath("rspec.lark").read_text(encoding="utf-8")
+
+
+@cache
+def _lexer() -> BasicLexer:
+    """Keeps what the parser's passes over."""
+    conf = copy(_lark().lexer_conf)
+    conf.ignore = ()
+    return BasicLexer(conf)
 
 
 def parse(source: Source) -> tuple[s.File, list[Diagnostic]]:
@@ -83,6 +93,11 @@ class _Newlines(PostLex):
 @cache
 def _lark() -> Lark:
     return Lark(grammar_text(), parser="lalr", propagate_positions=True, maybe_placeholders=True, postlex=_Newlines(), start="start")
+
+
+def lexed(text: str) -> Iterator[Token]:
+    """All words of a text, comments and blanks too; of line breaks only those outside ( ) and [ ]."""
+    return _Newlines().process(LexerThread.from_text(_lexer(), text).lex(None))  # type: ignore[no-untyped-call]
 
 
 def _parse(text: str) -> s.File:

@@ -23,6 +23,7 @@ from .layers import unroll
 from .proof import Proof
 from .reading import against_metadata, layers_in_words, of_version_2
 from .region import Region
+from .spec import comes_from
 from .statement import BITS
 from .vectors import Array, exact, vector
 
@@ -126,7 +127,7 @@ def _check(claim: dict[str, Any], arrays: dict[str, Array], networks: dict[str, 
         said = said | of_version_2(said)
     if said["sha256"] not in networks:
         raise InvalidError(f"it is about another network (sha256 {said['sha256']!r}, file {said.get('file')!r})")
-    if spec is not None and claim["spec"]["sha256"] != hashlib.sha256(Path(spec).read_bytes()).hexdigest():
+    if spec is not None and not comes_from(claim["spec"], spec):
         raise InvalidError("it comes from another spec")
     tensors, metadata = networks[said["sha256"]]
     x = input_of(claim["input"], arrays, tensors, said["embedding"])

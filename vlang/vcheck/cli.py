@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="vcheck", description="Check certificates of robustness in ball arithmetic.")
     parser.add_argument("certificates", nargs="+", metavar="CERT")
     parser.add_argument("--network", action="append", required=True, metavar="FILE", help="the checkpoint that they are about (may be given again)")
-    parser.add_argument("--spec", metavar="FILE", help="the spec that they come from: its hash is compared too")
+    parser.add_argument("--spec", metavar="FILE", help="the spec that they come from: what it says is compared too")
     args = parser.parse_args(argv)
     networks: dict[str, Network] = {}
     worst, room = 0, MOST_BYTES

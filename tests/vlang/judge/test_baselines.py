@@ -45,6 +45,12 @@ def rewritten(folder: Path, lines: list[dict[str, Any]]) -> None:
     (folder / "v1.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
 
 
+def test_a_baseline_of_one_question_is_read(earlier: list[dict[str, Any]], tmp_path: Path) -> None:
+    """One line of JSON lines is JSON, too."""
+    rewritten(tmp_path, earlier[:1])
+    assert list(read(str(tmp_path / "v1.jsonl"))) == [earlier[0]["question"]]
+
+
 def test_rows_are_compared_with_their_own(earlier: list[dict[str, Any]], world: Path, tmp_path: Path) -> None:
     same = RADIUS.format(gates="expect all(radius >= 0.95 * released.radius)\n  expect count(proved_better) == 0")
     assert run(tmp_path, world, same, said=BASELINE)[0] == 0

@@ -1,0 +1,149 @@
+"""Runs that an editor asks for, and what it shows of them beside every gate."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from vlang.text import syntax as s
+from vlang.text.source import Source
+from vlang.words.queries import QUERIES
+
+State = Literal["running", "passed", "failed", "unknown", "warned", "stopped"]
+#: Of a gate's verdict, what stands beside it.
+SHOWN = {"passed": "holds", "failed": "FAILED", "unknown": "undecided", "warned": "does not hold"}
+#: What a gate may ask beside a certificate's being large: that is no theorem, though it holds.
+UNPROVED = re.compile(r"<|[=!]=|\b(not|falsified|unknown|correct|coverage)\b")
+
+
+@dataclass(frozen=True)
+class GateState:
+    """text: of the condition. state: of its run; found: what was found; proved: whether certificates stand behind it, where it holds."""
+
+    text: str
+    state: State
+    found: str = ""
+    proved: bool = False
+
+    def shown(self, stale: bool) -> str:
+        """Never that something is proved of a text that has changed since."""
+        if self.state == "running":
+            return "running ..."
+        if self.state == "stopped":
+            return "stopped"
+        words = f"found {self.found}: {'proved' if self.proved and self.state == 'passed' else SHOWN[self.state]}"
+        return f"stale ({words})" if stale else words
+
+
+@dataclass
+class Verification:
+    """One run of one or all queries of a text. words: the digest of what that text says."""
+
+    words: str
+    process: subprocess.Popen[bytes]
+    report: Path
+    said: str = ""
+    stopped: bool = False
+
+    def stop(self) -> None:
+        self.stopped = True
+        with contextlib.suppress(OSError):
+            self.process.kill()
+
+
+@dataclass
+class Gates:
+    """What is known of a document's gates, by query and number. files: what was read, and when each was written."""
+
+    states: dict[tuple[str, int], tuple[str, GateState]] = field(default_factory=dict)
+    files: dict[str, float] = field(default_factory=dict)
+
+    def shown(self, query: str, number: int, text: str, words: str) -> str | None:
+        held = self.states.get((query, number))
+        if held is None or held[1].text != text:
+            return None
+        stale = held[0] != words or any(_written(path) != when for path, when in self.files.items())
+        return held[1].shown(stale)
+
+    def begin(self, tree: s.File, words: str, only: Sequence[str], reads: Sequence[str]) -> None:
+        self.files = {path: _written(path) for path in reads}
+        for name, number, gate in gates(tree):
+            if not only or name in only:
+                self.states[name, number] = words, GateState(gate.text, "running")
+
+    def finish(self, words: str, report: dict[str, Any] | None) -> None:
+        """What was found; of what is running and was not answered, that it stopped."""
+        for part in ("queries", "spectra", "reports"):
+            for query in (report or {}).get(part, ()):
+                kind = QUERIES.get(query.get("kind", ""))
+                for number, gate in enumerate(query["expectations"]):
+                    proved = kind is not None and kind.certified and UNPROVED.search(gate["text"]) is None
+                    self.states[query["name"], number] = words, GateState(gate["text"], gate["verdict"], gate["actual"], proved)
+        for key, (of, gate) in self.states.items():
+            if gate.state == "running":
+                self.states[key] = of, GateState(gate.text, "stopped")
+
+
+def gates(tree: s.File) -> list[tuple[str, int, s.Gate]]:
+    """The name of what holds it, its number there, and the gate."""
+    found = []
+    for x in (e for e in tree.entries if isinstance(e, s.Declaration)):
+        found += [(x.name, k, gate) for k, gate in enumerate(e for e in x.entries if isinstance(e, s.Gate))]
+    return found
+
+
+def _written(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
+def start(source: Source, only: Sequence[str], done: Callable[[Verification, int, dict[str, Any] | None], None]) -> Verification:
+    """Run a text in a process of its own; done is called from a thread with its exit code and report."""
+    handle, name = tempfile.mkstemp(suffix=".json")
+    os.close(handle)
+    argv = ["run", "-", "--json", name, "--no-progress", "--quiet", *(x for query in only for x in ("-q", query))]
+    asked = json.dumps({"argv": argv, "text": source.text}).encode() + b"\n"
+    environment = os.environ | {"OMP_WAIT_POLICY": "passive", "PYTHONPATH": os.pathsep.join(x for x in sys.path if x)}
+    environment.pop("GITHUB_ACTIONS", None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vlang.child"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd=source.folder,
+        env=environment,
+        start_new_session=True,
+    )
+    run = Verification(source.words_sha256, process, Path(name))
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(asked)
+        process.stdin.flush()
+
+    def wait() -> None:
+        assert process.stderr is not None
+        run.said = process.stderr.read().decode(errors="replace")
+        code = process.wait()
+        try:
+            held = json.loads(run.report.read_text())
+        except (OSError, ValueError):
+            held = None
+        run.report.unlink(missing_ok=True)
+        if process.stdin is not None:
+            process.stdin.close()
+        done(run, code, held if isinstance(held, dict) and not run.stopped else None)
+
+    threading.Thread(target=wait, daemon=True).start()
+    return run
