@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -20,6 +21,7 @@ from vlang.runtime.evidence.witness_files import Witnesses
 from vlang.runtime.network import load
 from vlang.runtime.network.unroll import Network
 from vlang.runtime.queries import QUERIES, Context
+from vlang.runtime.queries.base import question_of
 from vlang.runtime.queries.batches import Loaded, Samples, prepare
 from vlang.words.queries import QUERIES as WORDS
 
@@ -47,6 +49,32 @@ def execute(
     hash_of = cache(_sha256)
     by = None if save is None else Certificates(Producer(save, version, plan.path, plan.sha256, plan.words, hash_of))
     witnesses = None if save_witness is None else Witnesses(Producer(save_witness, version, plan.path, plan.sha256, plan.words, hash_of))
+    data = _loaded(plan, asked_device, by is not None)
+    info = EngineInfo(version, torch.__version__, ", ".join(data.devices), str(DTYPE).removeprefix("torch."))
+    files = tuple((path, hash_of(path)) for path in _paths(plan))
+    answers = []
+    for query, variants in data.queries:
+        answers.append(_answer(query, variants, progress, stopped, by if WORDS[query.kind].certified else None, witnesses))
+        answered(answers[-1])
+    return Results(info, tuple(answers), _spectra(plan.spectra, data.matrices, stopped), files)
+
+
+def asked(plan: Plan, asked_device: str | None = None) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The rows of every query, by its name, as the report says what they are about. Computes no bound. Raises DataError as `execute` does."""
+    return [(query.name, [question_of(v, case) for v in variants for case in v.cases]) for query, variants in _loaded(plan, asked_device).queries]
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Everything that a plan reads, in memory."""
+
+    queries: list[tuple[QueryPlan, list[Loaded[Any]]]]
+    matrices: Mapping[SpectrumPlan, tuple[Network, Tensor | None]]
+    devices: tuple[str, ...]
+
+
+def _loaded(plan: Plan, asked_device: str | None, certified: bool = False) -> _Data:
+    """certified: whether certificates are wanted. Raises DataError with every problem of the data."""
     torch.backends.cuda.matmul.allow_tf32 = False
     device.keep_memory()
     networks: dict[tuple[NetworkPlan, str], Network] = {}
@@ -66,31 +94,25 @@ def execute(
                         networks[key] = load.network(variant.network, DTYPE, where)
                     if (variant.input, *key) not in samples:
                         samples[variant.input, *key] = Samples.load(variant, networks[key])
-                    if by is not None and WORDS[query.kind].certified:
+                    if certified and WORDS[query.kind].certified:
                         refuse(variant)
                     variants.append(prepare(variant, samples[variant.input, *key]))
                 except DataError as e:
                     problems.extend(p for p in e.problems if p not in problems)
             loaded.append((query, variants))
         cpu, matrices = torch.device("cpu"), {}
-        for asked in (v for q in plan.spectra for v in q.variants):
+        for matrix in (v for q in plan.spectra for v in q.variants):
             devices[str(cpu)] = None
             try:
-                if (asked.network, str(cpu)) not in networks:
-                    networks[asked.network, str(cpu)] = load.network(asked.network, DTYPE, cpu)
-                network = networks[asked.network, str(cpu)]
-                matrices[asked] = network, None if asked.input is None else load.samples(asked.input, network)[0][0]
+                if (matrix.network, str(cpu)) not in networks:
+                    networks[matrix.network, str(cpu)] = load.network(matrix.network, DTYPE, cpu)
+                network = networks[matrix.network, str(cpu)]
+                matrices[matrix] = network, None if matrix.input is None else load.samples(matrix.input, network)[0][0]
             except DataError as e:
                 problems.extend(p for p in e.problems if p not in problems)
     if problems:
         raise DataError(*problems)
-    info = EngineInfo(version, torch.__version__, ", ".join(devices), str(DTYPE).removeprefix("torch."))
-    files = tuple((path, hash_of(path)) for path in _paths(plan))
-    answers = []
-    for query, variants in loaded:
-        answers.append(_answer(query, variants, progress, stopped, by if WORDS[query.kind].certified else None, witnesses))
-        answered(answers[-1])
-    return Results(info, tuple(answers), _spectra(plan.spectra, matrices, stopped), files)
+    return _Data(loaded, matrices, tuple(devices))
 
 
 def _paths(plan: Plan) -> list[str]:

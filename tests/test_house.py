@@ -42,6 +42,7 @@ LANGUAGE = (
 RUNTIME = (
     "rounding",
     "late",
+    "pace",
     "products",
     "elementary",
     "relaxations",
@@ -58,7 +59,7 @@ RUNTIME = (
     "execute",
 )
 #: The only modules of the language that the runtime may import: values, and words.
-VALUES = ("vlang.plan", "vlang.picture", "vlang.results", "vlang.words", "vlang.convert")
+VALUES = ("vlang.cost", "vlang.plan", "vlang.picture", "vlang.results", "vlang.words", "vlang.convert")
 HEAVY = {"torch", "numpy", "safetensors"}
 
 

@@ -7,10 +7,12 @@ internal error; 4 inconclusive; 5 nothing was evaluated.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from vlang import __version__
 from vlang.report import Outcome, Report
@@ -21,6 +23,19 @@ from vlang.text.diagnostics import SpecError
 
 #: If several specs end differently, the first of these is the exit code.
 PRECEDENCE = (3, 2, 1, 4, 5, 0)
+#: Commands that are about no spec's plan: where they are, imported when they are called.
+OTHERS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "explain": ("vlang.shell.explain", "explain"),
+        "replay": ("vlang.shell.commands", "replay"),
+        "describe": ("vlang.shell.describe", "describe"),
+        "init": ("vlang.shell.init", "init"),
+        "diff": ("vlang.shell.comparing", "diff"),
+        "baseline": ("vlang.shell.comparing", "baseline"),
+        "completion": ("vlang.shell.completion", "completion"),
+        "lsp": ("vlang.editor", "lsp"),
+    }
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,33 +79,24 @@ def _main(argv: list[str]) -> int:
         print(f"rspec-verify {__version__}" if argv[0] == "--version" else USAGE)
         return 0
     command = argv[0] if argv[0] in COMMANDS else "run"
-    if command == "lsp":
-        return _lsp(argv[1:])
     args = parser(command).parse_intermixed_args(argv[argv[0] in COMMANDS :])
-    if command == "replay":
-        return commands.replay(args)
-    if command == "describe":
-        from vlang.shell.describe import describe
-
-        return describe(args)
-    if command == "init":
-        from vlang.shell.init import init
-
-        return init(args)
-    if command in ("diff", "baseline"):
-        from vlang.shell import comparing
-
-        return comparing.diff(args) if command == "diff" else comparing.baseline(args)
+    if command in OTHERS:
+        module, name = OTHERS[command]
+        handle: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(module), name)
+        return handle(args)
     _check_files(args.files)
     args.files = [x for path in args.files for x in _specs(path)]
     if command == "fmt":
         from vlang.shell.fmt import fmt
 
         return fmt(args)
+    if command == "watch":
+        from vlang.shell.watch import watch
+
+        return watch(args.files, argv[1:])
     overrides = dict(override(x) for x in args.param)
-    if command in ("plan", "lint"):
-        of_spec = commands.plan if command == "plan" else commands.lint
-        codes = [commands.told(path, lambda source: of_spec(source, overrides, args.query))[0] for path in args.files]
+    if command == "plan":
+        codes = [commands.told(path, lambda source: commands.plan(source, overrides, args.query, args.json))[0] for path in args.files]
         return next(c for c in PRECEDENCE if c in codes)
     whole = reports(args)
     for path in whole:
@@ -119,8 +125,9 @@ def _main(argv: list[str]) -> int:
             outcomes.append(Outcome(place, report))
             write()
 
-        if command == "check":
-            code, problems = commands.told(path, lambda source: commands.check(source, overrides, args.query, whole, read))
+        if command in ("check", "lint"):
+            of_spec = commands.check if command == "check" else commands.lint
+            code, problems = commands.told(path, lambda source: of_spec(source, overrides, args.query, whole, read))
         else:
             code, problems = commands.told(path, lambda source: commands.run(source, overrides, args, whole, read, keep))
         if len(outcomes) == before:
@@ -133,20 +140,6 @@ def _main(argv: list[str]) -> int:
     codes = [one(path) for path in args.files]
     _told(outcomes, whole, len(args.files) > 1)
     return next(c for c in PRECEDENCE if c in codes)
-
-
-def _lsp(argv: Sequence[str]) -> int:
-    """Serve an editor until it says goodbye. Raises CallError."""
-    if [x for x in argv if x != "--stdio"]:
-        raise CallError("vrun lsp takes no arguments: it speaks the language server protocol on standard input and output")
-    try:
-        from vlang.editor.server import server
-    except ModuleNotFoundError as e:
-        if e.name not in ("pygls", "lsprotocol"):
-            raise
-        raise CallError("the language server needs pygls: pip install 'rspec-verify[lsp]'") from None
-    server().start_io()
-    return 0
 
 
 def _folders(args: argparse.Namespace) -> None:

@@ -7,18 +7,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vlang.plan import Architecture, DatasetInput, InputPlan, LayerPlan, QueryPlan, TextInput, ValuesInput, Variant
+from vlang.plan import Architecture, AttackVariant, DatasetInput, EstimateVariant, InputPlan, LayerPlan, QueryPlan, TextInput, ValuesInput, Variant
+from vlang.words.attacks import ATTACKS
 from vlang.words.cells import CELLS
 from vlang.words.layers import ACTIVATIONS, LAYERS, READOUTS
 from vlang.words.methods import LARGEST_FORM, LARGEST_POLYTOPE, METHODS
 
-#: Passes of a radius search (measured: 4 for one row, 9 for many).
-SEARCH_PASSES = 9
+#: Passes of a query: a radius search's (measured: 4 for one row, 9 for many), and of a verdict and the attack that follows it.
+PASSES = {"radius": 9, "verify": 2, "bounds": 1, "attack": 1, "estimate": 1}
 LIVE_TENSORS = 6
+#: Below this many rows a pass is bound by launches, not arithmetic: those that begin at other frames are bounded together.
+SMALLEST_GROUP = 16
 #: Layers that leave every number of a frame where it is.
 SCALING = frozenset({"normalize", "batchnorm", "dropout", "none"})
 #: FLOP of a form's eigenvalues per D^3 (the 1-norm needs none).
 EIGENVALUE_FLOP = 25
+
+
+#: What a pass reaches of the rate of plain products; its small operations for each node, and for each pair of nodes that it goes back through; an
+#: attack's FLOP beside a forward pass's, and CLEVER's small operations for each node (measured on shipped specs: tests/benchmarks/seconds.py).
+SHARE, PER_NODE, PER_PAIR, BACKWARD, PER_GRADIENT = 0.25, 150, 55, 3, 130
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Of a machine: flop a second of batched products, launch seconds of one small operation (vlang.runtime.pace)."""
+
+    flop: float
+    launch: float
 
 
 @dataclass(frozen=True)
@@ -57,7 +73,7 @@ def samples_of(data: InputPlan) -> int:
 def cost(query: QueryPlan) -> Cost:
     """Upper estimates: samples that turn out misclassified cost nothing."""
     per = [(_rows(v), v) for v in query.variants]
-    passes = SEARCH_PASSES if query.kind == "radius" else 1
+    passes = PASSES[query.kind]
     flop = sum(samples_of(v.input) * _targets(v) * _frame_flop(v) for _, v in per) * passes
     architecture = query.variants[0].network.architecture
     return Cost(
@@ -66,6 +82,40 @@ def cost(query: QueryPlan) -> Cost:
         flop=flop,
         row_bytes=max(_row_bytes(v) for _, v in per),
     )
+
+
+def seconds(query: QueryPlan, pace: Pace) -> float:
+    """About how long a query takes, without what is loaded before; within a factor of two or so."""
+    return sum(_seconds(query, v, pace) for v in query.variants)
+
+
+def in_words(seconds: float) -> str:
+    """No more exact than it is."""
+    for size, unit in ((3600.0, "h"), (60.0, "min")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(1, round(seconds))} s"
+
+
+def _seconds(query: QueryPlan, v: Variant, pace: Pace) -> float:
+    count = nodes(v.network.architecture, frames_of(v.input))
+    forward = _rows(v) * BACKWARD * forward_flop(v.network.architecture, frames_of(v.input)) / (SHARE * pace.flop)
+    match v:
+        case AttackVariant(attack=attack):
+            word = ATTACKS[attack.method]
+            points = 0 if word.substitutes else attack.steps * attack.restarts
+            return forward * points + attack.steps * count * word.kernels * pace.launch
+        case EstimateVariant(estimate=estimate):
+            return forward * estimate.batches * estimate.samples + _rows(v) * estimate.batches * count * PER_GRADIENT * pace.launch
+    passes = PASSES[query.kind]
+    if not METHODS[v.engine.method].substitutes:
+        return passes * (forward + count * PER_NODE * pace.launch)
+    frames, firsts = frames_of(v.input), sorted(row[0] for row in v.perturbation.frames.rows)
+    groups = min(len(set(firsts)), max(1, _rows(v) // SMALLEST_GROUP))
+    begins = [firsts[len(firsts) * k // groups] for k in range(groups)]
+    pairs = sum((count * (1 - first / frames)) ** 2 / 2 for first in begins)
+    flop = samples_of(v.input) * _targets(v) * _frame_flop(v)
+    return passes * (flop / (SHARE * pace.flop) + pairs * PER_PAIR * pace.launch)
 
 
 def _targets(variant: Variant) -> int:
@@ -115,6 +165,20 @@ def _form_flop(variant: Variant, row: tuple[int, ...]) -> float:
         cell = CELLS[x.word]
         per_step = (cell.products * x.hidden * (t + 1) * d * d + eigenvalues * d**3 for t, d in enumerate(form_sizes(variant, row)))
         total += x.setting("layers") * 2 * cell.bounded * x.width * sum(per_step)
+    return total
+
+
+def forward_flop(a: Architecture, steps: int) -> float:
+    """FLOP of the network's own value on one sample."""
+    total = 0.0
+    for layer, frames in zip(a.layers, a.frames(steps), strict=True):
+        (width, *_) = a.read_by(layer)
+        if layer.word in CELLS:
+            for _ in range(layer.setting("layers")):
+                total += frames * 2 * CELLS[layer.word].rows * layer.hidden * (width + layer.hidden)
+                width = layer.width
+        elif layer.roles:
+            total += frames * 2 * width * layer.width * layer.window
     return total
 
 

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from vlang.cost import SMALLEST_GROUP
 from vlang.plan import DataError, DatasetInput, Problem, TextInput, Variant
 from vlang.runtime.attacks.base import Question
 from vlang.runtime.attacks.witness import Limits
@@ -30,8 +31,6 @@ from vlang.runtime.rounding import at_least, at_most, spacing
 from vlang.runtime.sets.ball import Ball
 from vlang.words.methods import METHODS
 
-#: Below this many rows a pass is bound by launches, not arithmetic.
-SMALLEST_GROUP = 16
 #: The same for methods that fill the machine with fewer: those of quadratic forms.
 SMALLEST_FILLING_GROUP = 4
 #: Samples whose logits are computed at once.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,19 @@ from lsprotocol import types as lsp
 from pygls.lsp.server import LanguageServer
 
 from vlang import __version__
-from vlang.cost import cost
+from vlang.cost import Pace, cost, in_words, seconds
 from vlang.editor import names
 from vlang.editor.complete import complete
 from vlang.editor.context import before, context, word_at
 from vlang.editor.fixes import fixes
 from vlang.editor.hover import hover
 from vlang.editor.pieces import Pieces
-from vlang.editor.verification import Gates, Verification, gates, start
+from vlang.editor.verification import Gates, Verification, gates, pace, start
 from vlang.lower import vocabulary
 from vlang.lower.checkpoints import checkpoint
 from vlang.lower.files import locate
 from vlang.lower.spec import compile_spec
-from vlang.plan import Plan
+from vlang.plan import Plan, QueryPlan
 from vlang.shell.lint import found as lint
 from vlang.text import syntax as s
 from vlang.text.diagnostics import Diagnostic, SpecError
@@ -163,11 +163,10 @@ def _source(ls: LanguageServer, uri: str) -> Source:
 
 
 def _told(ls: LanguageServer, source: Source, x: Diagnostic) -> lsp.Diagnostic:
-    warns = x.code.startswith("L")
     return lsp.Diagnostic(
         _range(ls, source, x.span or Span(1, 1)),
         x.message + (f"\n{x.hint}" if x.hint else ""),
-        lsp.DiagnosticSeverity.Warning if warns else lsp.DiagnosticSeverity.Error,
+        lsp.DiagnosticSeverity.Warning if x.warns else lsp.DiagnosticSeverity.Error,
         x.code,
         lsp.CodeDescription(f"{ERRORS}#{x.code.lower()}"),
         "rspec",
@@ -333,6 +332,15 @@ def _changes(ls: LanguageServer, documents: dict[str, Held]) -> None:
 
 
 def _runs(ls: LanguageServer, documents: dict[str, Held]) -> None:
+    paces: list[Pace] = []  # empty until it is measured
+
+    @ls.feature(lsp.INITIALIZED)
+    async def begun(_: lsp.InitializedParams) -> None:
+        found = await asyncio.get_running_loop().run_in_executor(None, pace)
+        if found is not None:
+            paces.append(found)
+            _refresh(ls)
+
     @ls.feature(lsp.TEXT_DOCUMENT_CODE_LENS, lsp.CodeLensOptions())
     def lenses(params: lsp.CodeLensParams) -> list[lsp.CodeLens]:
         uri = params.text_document.uri
@@ -341,10 +349,11 @@ def _runs(ls: LanguageServer, documents: dict[str, Held]) -> None:
             return []
         if held.run is not None:
             return [lsp.CodeLens(lsp.Range(lsp.Position(0, 0), lsp.Position(0, 0)), lsp.Command("stop verifying", STOP, arguments=[uri]))]
-        rows = {q.name: cost(q).rows for q in held.plan.queries} | {q.name: len(q.variants) for q in held.plan.spectra}
+        asked = {q.name: _size(q, paces) for q in held.plan.queries}
+        asked |= {q.name: f"{len(q.variants)} matri{'x' if len(q.variants) == 1 else 'ces'}" for q in held.plan.spectra}
         found = []
-        for x in (e for e in names.declarations(held.tree) if isinstance(e, s.Declaration) and e.name in rows and e.kind in names.ASKED):
-            title = f"verify ({rows[x.name]} row{'' if rows[x.name] == 1 else 's'})"
+        for x in (e for e in names.declarations(held.tree) if isinstance(e, s.Declaration) and e.name in asked and e.kind in names.ASKED):
+            title = f"verify ({asked[x.name]})"
             found.append(lsp.CodeLens(_range(ls, held.source, x.span), lsp.Command(title, VERIFY, arguments=[uri, x.name])))
         return found
 
@@ -400,6 +409,12 @@ def _runs(ls: LanguageServer, documents: dict[str, Held]) -> None:
             return False
         held.run.stop()
         return True
+
+
+def _size(query: QueryPlan, paces: Sequence[Pace]) -> str:
+    rows = cost(query).rows
+    about = "".join(f", about {in_words(seconds(query, pace))}" for pace in paces)
+    return f"{rows} row{'' if rows == 1 else 's'}{about}"
 
 
 async def _progress(ls: LanguageServer, title: str) -> Callable[[], None]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from vlang.cost import Pace
 from vlang.text import syntax as s
 from vlang.text.source import Source
 from vlang.words.queries import QUERIES
@@ -109,21 +110,35 @@ def _written(path: str) -> float:
         return 0.0
 
 
+def pace() -> Pace | None:
+    """This machine's, measured in a process of its own; None where nothing can be computed."""
+    try:
+        said = subprocess.run([sys.executable, "-m", "vlang.runtime.pace"], capture_output=True, env=_environment(), timeout=60, check=True).stdout
+        return Pace(**json.loads(said))
+    except (OSError, subprocess.SubprocessError, ValueError, TypeError):
+        return None
+
+
+def _environment() -> dict[str, str]:
+    """Modules are found as they are here."""
+    found = os.environ | {"OMP_WAIT_POLICY": "passive", "PYTHONPATH": os.pathsep.join(x for x in sys.path if x)}
+    found.pop("GITHUB_ACTIONS", None)
+    return found
+
+
 def start(source: Source, only: Sequence[str], done: Callable[[Verification, int, dict[str, Any] | None], None]) -> Verification:
     """Run a text in a process of its own; done is called from a thread with its exit code and report."""
     handle, name = tempfile.mkstemp(suffix=".json")
     os.close(handle)
     argv = ["run", "-", "--json", name, "--no-progress", "--quiet", *(x for query in only for x in ("-q", query))]
     asked = json.dumps({"argv": argv, "text": source.text}).encode() + b"\n"
-    environment = os.environ | {"OMP_WAIT_POLICY": "passive", "PYTHONPATH": os.pathsep.join(x for x in sys.path if x)}
-    environment.pop("GITHUB_ACTIONS", None)
     process = subprocess.Popen(
         [sys.executable, "-m", "vlang.child"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         cwd=source.folder,
-        env=environment,
+        env=_environment(),
         start_new_session=True,
     )
     run = Verification(source.words_sha256, process, Path(name))

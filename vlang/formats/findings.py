@@ -85,7 +85,7 @@ def findings(outcomes: Sequence[Outcome]) -> list[Finding]:
 def _problems(outcome: Outcome) -> Iterator[Finding]:
     for x in outcome.problems:
         line, column, length = (1, 1, 1) if x.span is None else (x.span.line, x.span.column, max(1, x.span.length))
-        yield Finding(x.code, "error", outcome.place, line, column, line, column + length, "", f"{x.code}: {x.message}", x.message, x.hint)
+        yield Finding(x.code, level_of(x.code), outcome.place, line, column, line, column + length, "", f"{x.code}: {x.message}", x.message, x.hint)
 
 
 def _failed(outcome: Outcome) -> Iterator[Finding]:
@@ -120,8 +120,8 @@ def _row(row: Row, rounded: Callable[[float], str]) -> str:
 
 
 def level_of(rule: str) -> Level:
-    return RULES[rule][0] if rule in RULES else "error"
+    return RULES[rule][0] if rule in RULES else "warning" if rule.startswith("L") else "error"
 
 
 def text_of(rule: str) -> str:
-    return RULES[rule][1] if rule in RULES else f"Error {rule} of a spec"
+    return RULES[rule][1] if rule in RULES else f"{'Warning' if rule.startswith('L') else 'Error'} {rule} of a spec"

@@ -10,6 +10,7 @@ from typing import Any
 
 from vlang.report import GateResult, JudgedQuery, JudgedSpectrum, Outcome, Page, ReadNetwork, Report
 from vlang.results import AttackRow, Row, SpectrumRow
+from vlang.text.diagnostics import Diagnostic
 from vlang.words.matrices import QUANTITIES
 
 SCHEMA = "rspec-report/1"
@@ -38,11 +39,13 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def _unrun(outcome: Outcome) -> dict[str, Any]:
-    errors = [
-        _present(code=x.code, message=x.message, hint=x.hint or None, line=x.span and x.span.line, column=x.span and x.span.column)
-        for x in outcome.problems
-    ]
-    return {"schema": SCHEMA, "verdict": "error" if errors else "checked", "spec": {"path": _text(outcome.place)}, "errors": errors}
+    errors, warnings = ([_problem(x) for x in outcome.problems if x.warns == warns] for warns in (False, True))
+    said = {"schema": SCHEMA, "verdict": "error" if errors else "checked", "spec": {"path": _text(outcome.place)}, "errors": errors}
+    return said | ({"warnings": warnings} if warnings else {})
+
+
+def _problem(x: Diagnostic) -> dict[str, Any]:
+    return _present(code=x.code, message=x.message, hint=x.hint or None, line=x.span and x.span.line, column=x.span and x.span.column)
 
 
 def _text(path: str) -> str:

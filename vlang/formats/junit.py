@@ -49,7 +49,7 @@ def _suite(root: Element, outcome: Outcome) -> None:
             SubElement(case, "system-out").text = _text(f"warning: {detail}")
     for x in outcome.problems:
         case = _case(suite, outcome.place, x.code, outcome.place, 1 if x.span is None else x.span.line, 0.0)
-        SubElement(case, "error", message=_text(x.message), type=x.code).text = _text(x.hint)
+        SubElement(case, "failure" if x.warns else "error", message=_text(x.message), type=x.code).text = _text(x.hint)
     cases = suite.findall("testcase")
     suite.set("tests", str(len(cases)))
     suite.set("failures", str(sum(c.find("failure") is not None for c in cases)))

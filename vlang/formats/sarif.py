@@ -9,6 +9,7 @@ from typing import Any
 from vlang import __version__
 from vlang.formats.findings import Finding, findings, level_of, text_of
 from vlang.report import Outcome
+from vlang.text.explained import explained
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 #: What GitHub takes of one file: results, of which it keeps the first, and runs.
@@ -41,11 +42,16 @@ def _run(place: str, found: Sequence[Finding]) -> dict[str, Any]:
 
 def _rule(rule: str) -> dict[str, Any]:
     said = text_of(rule)
+    full, text, markdown = f"{said} (rspec-verify).", f"{said}.", f"{said}."
+    if rule in explained():
+        x = explained()[rule]
+        said, full = x.what, f"{x.what} {x.why}"
+        text, markdown = f"{full}\n\n{x.example}", f"{full}\n\n```diff\n{x.example}\n```"
     return {
         "id": rule,
         "shortDescription": {"text": said},
-        "fullDescription": {"text": f"{said} (rspec-verify)."},
-        "help": {"text": f"{said}.", "markdown": f"{said}."},
+        "fullDescription": {"text": full},
+        "help": {"text": text, "markdown": markdown},
         "properties": {"tags": ["robustness"], "precision": "very-high", "problem.severity": level_of(rule)},
     }
 

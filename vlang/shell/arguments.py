@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import PurePath
-from typing import NoReturn
+from types import MappingProxyType
+from typing import Literal, NoReturn
 
 from vlang.text import syntax as s
 from vlang.text.parser import parse_expression
 from vlang.text.source import Span
 from vlang.words.formats import RUNS
 
-COMMANDS = {
-    "run": "compute, and judge every expectation (vrun FILE... is vrun run FILE...)",
-    "check": "check the spec against the files' headers; computes nothing",
-    "lint": "what is no error and surely not meant: gates without a reason, or that no search can reach; exit 1 where there is some",
-    "fmt": "write specs back in their one layout (--check, --diff; '-' from standard input to standard output)",
-    "plan": "print what would be computed, and what it costs",
-    "replay": "test counterexamples that a run has saved once more",
-    "describe": "what a checkpoint holds, how it is read, and what the network says of an input",
-    "init": "MODEL [DATA]: a spec to begin with, that runs, with comments",
-    "diff": "two runs (reports, journals or baselines) question by question: what is better or worse, and what of it is proved",
-    "lsp": "a language server on standard input and output, for editors",
-    "baseline": "update FILE REPORT...: keep answers to compare later runs with; show FILE",
-}
-USAGE = (
-    "usage: vrun [COMMAND] FILE... [options]\n\n"
-    + "".join(f"  vrun {k:8} {v}\n" for k, v in COMMANDS.items())
-    + "\nvrun COMMAND --help lists the options."
-)
+
+@dataclass(frozen=True)
+class Command:
+    """doc: in a line. options: adds what it takes beside files; files: what they are called, and how many there may be."""
+
+    doc: str
+    options: Callable[[argparse.ArgumentParser], None]
+    files: str = "FILE"
+    many: Literal["+", "*"] = "+"
 
 
 class CallError(Exception):
@@ -40,51 +34,117 @@ class _Arguments(argparse.ArgumentParser):
         raise CallError(message)
 
 
-def parser(command: str) -> argparse.ArgumentParser:
-    top = _Arguments(prog=f"vrun {command}", description=COMMANDS[command])
-    names = {"replay": "WITNESS", "describe": "CHECKPOINT", "init": "MODEL [DATA]", "diff": "RUN", "baseline": "update|show FILE ..."}
-    top.add_argument("files", nargs="+", metavar=names.get(command, "FILE"))
-    top.add_argument("--debug", action="store_true", help="show a traceback on internal errors")
-    if command == "replay":
-        top.add_argument("--network", action="append", default=[], metavar="FILE", help="a checkpoint that is not where it was (may be given again)")
-        return top
-    if command == "init":
-        top.add_argument("--say", metavar="KEYS", help="what the spec says of the network: --say 'layers = [lstm, last, linear]'")
-        top.add_argument("--output", metavar="FILE", help="the spec ('-' for standard output; MODEL.rspec)")
-        return top
-    if command == "baseline":
-        return top
-    if command == "fmt":
-        top.add_argument("--check", action="store_true", help="write nothing; exit 1 where a spec is laid out otherwise")
-        top.add_argument("--diff", action="store_true", help="write nothing; show what would change")
-        return top
-    if command == "diff":
-        top.add_argument("--fail-on", choices=("worse", "proved-worse"), help="exit 1 where a row is worse, or proved worse, or missing on one side")
-        top.add_argument("--markdown", metavar="FILE", help="also write a comment for a pull request")
-        return top
-    if command == "describe":
-        top.add_argument("--say", metavar="KEYS", help="what a spec would say of the network: --say 'layers = [lstm, last, linear]'")
-        top.add_argument("--frames", type=_count, metavar="N", help="frames of a sequence (10; one, where all are flattened first)")
-        top.add_argument("--input", metavar="FILE", help="a .npy file of samples [samples, frames, numbers], in place of a random one")
-        return top
+def _nothing(top: argparse.ArgumentParser) -> None:
+    pass
+
+
+def _spec(top: argparse.ArgumentParser) -> None:
     top.add_argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="set a param of the spec")
     top.add_argument(
         "-q", "--query", action="append", default=[], metavar="NAME", help="only this query, or report and its queries (several times: only these)"
     )
-    if command in ("run", "check"):
-        top.add_argument(
-            "--report", action="append", default=[], metavar="[FORMAT:]FILE", help=f"also write a report ({', '.join(RUNS)}; several times: several)"
-        )
-    if command == "run":
-        top.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="whether tables are coloured (auto: on a terminal)")
-        top.add_argument("--quiet", action="store_true", help="no tables: errors, what is written and the exit code alone")
-        for word, run in RUNS.items():
-            top.add_argument(f"--{word}", metavar="FILE", help=run.doc)
-        top.add_argument("--certificates", metavar="DIR", help="also write a certificate of every certified row, for vcheck")
-        top.add_argument("--witnesses", metavar="DIR", help="also write every counterexample, for vrun replay")
-        top.add_argument("--journal", metavar="DIR", help="also append every query's rows to a file of JSON lines there, as soon as it is answered")
-        top.add_argument("--device", metavar="DEVICE", choices=("auto", "cpu", "cuda"), help="where to compute: auto, cpu or cuda")
-        top.add_argument("--no-progress", action="store_true", help="no live progress")
+
+
+def _reported(top: argparse.ArgumentParser) -> None:
+    _spec(top)
+    top.add_argument(
+        "--report", action="append", default=[], metavar="[FORMAT:]FILE", help=f"also write a report ({', '.join(RUNS)}; several times: several)"
+    )
+
+
+def _run(top: argparse.ArgumentParser) -> None:
+    _reported(top)
+    top.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="whether tables are coloured (auto: on a terminal)")
+    top.add_argument("--quiet", action="store_true", help="no tables: errors, what is written and the exit code alone")
+    for word, run in RUNS.items():
+        top.add_argument(f"--{word}", metavar="FILE", help=run.doc)
+    top.add_argument("--certificates", metavar="DIR", help="also write a certificate of every certified row, for vcheck")
+    top.add_argument("--witnesses", metavar="DIR", help="also write every counterexample, for vrun replay")
+    top.add_argument("--journal", metavar="DIR", help="also append every query's rows to a file of JSON lines there, as soon as it is answered")
+    top.add_argument("--device", metavar="DEVICE", choices=("auto", "cpu", "cuda"), help="where to compute: auto, cpu or cuda")
+    top.add_argument("--no-progress", action="store_true", help="no live progress")
+
+
+def _plan(top: argparse.ArgumentParser) -> None:
+    _spec(top)
+    top.add_argument("--json", action="store_true", help="as JSON: every row with the key of its question, and seconds on this machine")
+
+
+def _fmt(top: argparse.ArgumentParser) -> None:
+    top.add_argument("--check", action="store_true", help="write nothing; exit 1 where a spec is laid out otherwise")
+    top.add_argument("--diff", action="store_true", help="write nothing; show what would change")
+
+
+def _explain(top: argparse.ArgumentParser) -> None:
+    top.add_argument("--all", action="store_true", help="all codes, as a page in Markdown")
+    top.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _replay(top: argparse.ArgumentParser) -> None:
+    top.add_argument("--network", action="append", default=[], metavar="FILE", help="a checkpoint that is not where it was (may be given again)")
+
+
+def _describe(top: argparse.ArgumentParser) -> None:
+    top.add_argument("--say", metavar="KEYS", help="what a spec would say of the network: --say 'layers = [lstm, last, linear]'")
+    top.add_argument("--frames", type=_count, metavar="N", help="frames of a sequence (10; one, where all are flattened first)")
+    top.add_argument("--input", metavar="FILE", help="a .npy file of samples [samples, frames, numbers], in place of a random one")
+
+
+def _init(top: argparse.ArgumentParser) -> None:
+    top.add_argument("--say", metavar="KEYS", help="what the spec says of the network: --say 'layers = [lstm, last, linear]'")
+    top.add_argument("--output", metavar="FILE", help="the spec ('-' for standard output; MODEL.rspec)")
+
+
+def _diff(top: argparse.ArgumentParser) -> None:
+    top.add_argument("--fail-on", choices=("worse", "proved-worse"), help="exit 1 where a row is worse, or proved worse, or missing on one side")
+    top.add_argument("--markdown", metavar="FILE", help="also write a comment for a pull request")
+
+
+COMMANDS: Mapping[str, Command] = MappingProxyType(
+    {
+        "run": Command("compute, and judge every expectation (vrun FILE... is vrun run FILE...)", _run),
+        "check": Command("check the spec against the files' headers; computes nothing", _reported),
+        "lint": Command(
+            "what is no error and surely not meant: gates without a reason, or that no search can reach; exit 1 where there is some", _reported
+        ),
+        "explain": Command("what the code of an error means, with an example and its cure (--all; --json)", _explain, "CODE", "*"),
+        "fmt": Command("write specs back in their one layout (--check, --diff; '-' from standard input to standard output)", _fmt),
+        "plan": Command("print what would be computed, and what it costs", _plan),
+        "watch": Command("run again whenever the spec changes, or a file that it reads (options of run)", _run),
+        "replay": Command("test counterexamples that a run has saved once more", _replay, "WITNESS"),
+        "describe": Command("what a checkpoint holds, how it is read, and what the network says of an input", _describe, "CHECKPOINT"),
+        "init": Command("MODEL [DATA]: a spec to begin with, that runs, with comments", _init, "MODEL [DATA]"),
+        "diff": Command("two runs (reports, journals or baselines) question by question: what is better or worse, and what is proved", _diff, "RUN"),
+        "baseline": Command("update FILE REPORT...: keep answers to compare later runs with; show FILE", _nothing, "update|show FILE ..."),
+        "lsp": Command("a language server on standard input and output, for editors", _nothing, "", "*"),
+        "completion": Command("bash, zsh or tcsh: what makes the shell complete vrun's arguments", _nothing, "SHELL"),
+    }
+)
+USAGE = (
+    "usage: vrun [COMMAND] FILE... [options]\n\n"
+    + "".join(f"  vrun {k:10} {v.doc}\n" for k, v in COMMANDS.items())
+    + "\nvrun COMMAND --help lists the options."
+)
+
+
+def parser(command: str) -> argparse.ArgumentParser:
+    top = _Arguments(prog=f"vrun {command}", description=COMMANDS[command].doc)
+    _add(top, COMMANDS[command])
+    return top
+
+
+def _add(top: argparse.ArgumentParser, command: Command) -> None:
+    top.add_argument("files", nargs=command.many, metavar=command.files or None)
+    top.add_argument("--debug", action="store_true", help="show a traceback on internal errors")
+    command.options(top)
+
+
+def every() -> argparse.ArgumentParser:
+    """All commands in one parser, for the completion of shells."""
+    top = _Arguments(prog="vrun")
+    commands = top.add_subparsers()
+    for word, command in COMMANDS.items():
+        _add(commands.add_parser(word, help=command.doc), command)
     return top
 
 

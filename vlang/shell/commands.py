@@ -36,7 +36,7 @@ def say(diagnostic: Diagnostic, source: Source | None) -> None:
 
 
 def told(path: str, command: Callable[[Source], int]) -> tuple[int, tuple[Diagnostic, ...]]:
-    """The command's exit code on a spec, 2 after telling every error; and the errors."""
+    """The command's exit code on a spec, 2 after telling every error, 1 where there are warnings alone; and what was told."""
     source: Source | None = None
     try:
         source = read_source(path)
@@ -44,7 +44,7 @@ def told(path: str, command: Callable[[Source], int]) -> tuple[int, tuple[Diagno
     except SpecError as e:
         for x in e.diagnostics:
             say(x, source or Source(path, ""))
-        return 2, e.diagnostics
+        return 1 if e.diagnostics and all(x.warns for x in e.diagnostics) else 2, e.diagnostics
 
 
 def check(source: Source, overrides: Overrides, only: Collection[str], whole: Collection[str], read: set[str]) -> int:
@@ -59,22 +59,36 @@ def check(source: Source, overrides: Overrides, only: Collection[str], whole: Co
     return 0
 
 
-def lint(source: Source, overrides: Overrides, only: Collection[str]) -> int:
-    """1 where something is surely not meant."""
+def lint(source: Source, overrides: Overrides, only: Collection[str], whole: Collection[str], read: set[str]) -> int:
+    """Raises SpecError with what is surely not meant. whole, read: as of `check`."""
     from vlang.shell.lint import found
 
-    told = list(found(compile_spec(source, overrides, only)))
-    for x in told:
-        say(x, source)
-    print(f"{printable(source.path)}: {f'{len(told)} found' if told else 'ok'}")
-    return int(bool(told))
+    plan = compile_spec(source, overrides, only)
+    read |= plan.reads
+    for path in whole:
+        output.clear(path, plan.reads)
+    told = tuple(found(plan))
+    if told:
+        raise SpecError(*told)
+    print(f"{printable(source.path)}: ok")
+    return 0
 
 
-def plan(source: Source, overrides: Overrides, only: Collection[str]) -> int:
+def plan(source: Source, overrides: Overrides, only: Collection[str], in_json: bool = False) -> int:
+    found = compile_spec(source, overrides, only)
+    if in_json:
+        from vlang.formats.plan_json import render
+        from vlang.runtime.execute import asked
+        from vlang.runtime.pace import measured
+
+        try:
+            print(render(found, asked(found), measured()))
+        except DataError as e:
+            raise SpecError(*map(data_problem, e.problems)) from None
+        return 0
     from vlang.formats.plan import show_plan
     from vlang.shell.ranges import ranges
 
-    found = compile_spec(source, overrides, only)
     show_plan(found, ranges(found))
     return 0
 

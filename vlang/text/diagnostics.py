@@ -22,6 +22,11 @@ class Diagnostic:
     hint: str
     span: Span | None
 
+    @property
+    def warns(self) -> bool:
+        """Whether it is no error, but surely not meant."""
+        return self.code.startswith("L")
+
 
 class SpecError(Exception):
     """Carries diagnostics out of a computation that cannot go on."""
@@ -33,7 +38,7 @@ class SpecError(Exception):
 
 def render(diagnostic: Diagnostic, source: Source | None) -> str:
     """`file:line:col: error[R203]: message`, the source line with a caret, a hint. Codes L... are no errors."""
-    head = f"{'warning' if diagnostic.code.startswith('L') else 'error'}[{diagnostic.code}]: {printable(diagnostic.message)}"
+    head = f"{'warning' if diagnostic.warns else 'error'}[{diagnostic.code}]: {printable(diagnostic.message)}"
     hint = [f"  hint: {printable(diagnostic.hint)}"] if diagnostic.hint else []
     path = "" if source is None else printable(source.path)
     if source is None or diagnostic.span is None:

@@ -13,7 +13,7 @@ class Method:
 
     forms: whether it makes quadratic forms, which need their matrices small. ladder: of a word that stands for several methods, those it climbs,
     cheapest first; refinement: what it spends the rest of a budget on. smaller: methods whose proof of a row, where they have one, is smaller.
-    attempts: passes that find again what a search had warmed up.
+    attempts: passes that find again what a search had warmed up. substitutes: whether bounds are put through all that is below a node.
     """
 
     doc: str
@@ -23,6 +23,7 @@ class Method:
     refinement: str | None = None
     smaller: tuple[str, ...] = ()
     attempts: int = 1
+    substitutes: bool = True
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -30,7 +31,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "auto": Method(
             "planes, then quadratic, then sliced while a budget lasts", "quadratic", True, ladder=("planes", "quadratic"), refinement="sliced"
         ),
-        "interval": Method("constants", "interval"),
+        "interval": Method("constants", "interval", substitutes=False),
         "lines": Method("lines in one argument", "lines"),
         "planes": Method("minimum-volume planes", "planes"),
         "quadratic": Method("planes and quadratic forms", "quadratic", True, smaller=("planes",)),

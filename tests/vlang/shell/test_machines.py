@@ -208,9 +208,18 @@ def test_folders_standard_input_and_silence(world: Path, tmp_path: Path, monkeyp
 def test_what_is_surely_not_meant_is_said(gates: str, codes: list[str], world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = Path(spec(tmp_path, world, gates=f"  {gates}\n"))
     path.write_text(path.read_text().replace("tolerance = 0.5", "max_radius = 4"))
-    assert main(["lint", str(path)]) == bool(codes)
+    code, said = reported(tmp_path, str(path), command="lint")
+    assert code == bool(codes)
     err = capsys.readouterr().err
     assert [line.split("[")[1][:4] for line in err.splitlines() if ": warning[" in line] == codes
+    held = json.loads(said["json"])
+    assert (held["verdict"], held["errors"], [x["code"] for x in held.get("warnings", ())]) == ("checked", [], codes)
+    assert jsonschema.Draft202012Validator(json.loads((ROOT / "docs/report.schema.json").read_text())).is_valid(held)
+    (run,) = json.loads(said["sarif"])["runs"]
+    assert [(r["ruleId"], r["level"]) for r in run["results"]] == [(code, "warning") for code in codes]
+    assert all("+ " in r["help"]["text"] for r in run["tool"]["driver"]["rules"])  # the code's example, and its cure
+    assert [type(x) for case in next(iter(JUnitXml.fromstring(said["junit"].encode()))) for x in case.result] == [Failure for _ in codes]
+    assert [x["severity"] for x in json.loads(said["gitlab"])] == ["minor" for _ in codes]
 
 
 def test_the_schema_of_reports_holds(world: Path, tmp_path: Path) -> None:

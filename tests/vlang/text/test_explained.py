@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -76,3 +77,17 @@ def test_its_example_fails_with_it_and_its_cure_passes(
     exit_code, codes, said = told("+")
     assert codes == [], said
     assert exit_code in (0, 1, 4, 5)
+
+
+def test_explain_says_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "r213", "R101"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("R213: ")
+    assert "\n    + " in said
+    assert main(["explain", "--all", "--json"]) == 0
+    held = json.loads(capsys.readouterr().out)
+    assert [x["code"] for x in held] == list(explained())
+    assert main(["explain", "--all"]) == 0
+    assert capsys.readouterr().out == (ROOT / "docs" / "errors.md").read_text(), "vrun explain --all > docs/errors.md"
+    for wrong in (["R21"], [], ["R213", "--all"]):
+        assert main(["explain", *wrong]) == 2

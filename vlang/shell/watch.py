@@ -1,0 +1,69 @@
+"""`vrun watch FILE...`: a run, begun again whenever a spec or a file that it reads changes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from vlang.lower.spec import compile_spec
+from vlang.text.diagnostics import SpecError
+from vlang.text.read import read_source
+
+#: Seconds from one look to the next.
+PAUSE = 0.3
+
+
+def watch(files: Sequence[str], argv: Sequence[str]) -> int:
+    """argv: of `vrun run`. Ends with Ctrl-C, with the exit code of the last run that ended; a run that is overtaken by a change is stopped."""
+    code, run = 0, None
+    reads: dict[str, set[str]] = {path: {str(Path(path).resolve())} for path in files}
+    before: dict[str, tuple[int, int] | None] = {}
+    try:
+        while True:
+            now = {path: _state(path) for held in reads.values() for path in held}
+            if now != before:
+                if run is not None:
+                    _stop(run)
+                for path in files:
+                    reads[path] |= _read(path)
+                before = {path: _state(path) for held in reads.values() for path in held}
+                print(f"-- {time.strftime('%H:%M:%S')} --", file=sys.stderr, flush=True)
+                run = subprocess.Popen([sys.executable, "-m", "vlang.cli", "run", *argv])
+            if run is not None and run.poll() is not None:
+                code, run = run.returncode, None
+                print(f"-- exit {code}; waiting for changes --", file=sys.stderr, flush=True)
+            time.sleep(PAUSE)
+    except KeyboardInterrupt:
+        if run is not None:
+            _stop(run)
+        return code
+
+
+def _state(path: str) -> tuple[int, int] | None:
+    """None where there is no such file."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def _read(path: str) -> set[str]:
+    """The files that a spec reads; of one with errors, those that are known already."""
+    try:
+        return set(compile_spec(read_source(path)).reads)
+    except SpecError:
+        return set()
+
+
+def _stop(run: subprocess.Popen[bytes]) -> None:
+    run.terminate()
+    try:
+        run.wait(5)
+    except subprocess.TimeoutExpired:
+        run.kill()
+        run.wait()
