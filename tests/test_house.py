@@ -269,3 +269,52 @@ def test_ruff_and_mypy_are_clean() -> None:
     for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]):
         done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_light_install_checks_and_says_what_computing_needs(world: Path, tmp_path: Path) -> None:
+    """Nothing but lark can be imported, as after pip install rspec-verify without the extra."""
+    spec = tmp_path / "s.rspec"
+    spec.write_text(f"""rspec 1
+network net {{ checkpoint = "{world}/lstm.safetensors" }}
+dataset data {{ source = "{world}/data.npz", pick = first(1) }}
+radius q {{ network = net, input = data, perturbation = {{ frames = [1], norm = 2 }}
+  expect min(radius) > 0 because "so" }}
+""")
+    light = """
+import sys, sysconfig
+class Only:
+    def find_spec(self, name, path=None, target=None):
+        top = name.split(".")[0]
+        if top not in ("vlang", "lark", *sys.stdlib_module_names) and not top.startswith("_"):
+            raise ModuleNotFoundError(f"No module named {top!r}", name=top)
+sys.meta_path.insert(0, Only())
+from vlang.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+    def call(*args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-c", light, *args], capture_output=True, text=True, cwd=ROOT)
+
+    reports = [x for word in ("sarif", "junit", "json", "csv") for x in ("--report", f"{word}:{tmp_path}/r.{word}")]
+    path = str(spec)
+    for args in (
+        ["check", path, *reports],
+        ["lint", path],
+        ["fmt", "--diff", path],
+        ["plan", path],
+        ["explain", "R213"],
+        ["init", f"{world}/lstm.safetensors", "--output", "-"],
+    ):
+        found = call(*args)
+        assert found.returncode == 0, (args, found.stderr)
+    for args in (["run", path], ["plan", "--json", path], ["replay", path]):
+        found = call(*args)
+        assert found.returncode == 2, (args, found.stderr)
+        assert "error[R506]" in found.stderr
+        assert "pip install 'rspec-verify[run]'" in found.stderr
+        assert "Traceback" not in found.stderr
+    checked = subprocess.run(
+        [sys.executable, "-c", light.replace("vlang.cli", "vlang.vcheck.cli"), "a", "--network", "b"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert checked.returncode == 2
+    assert "pip install 'rspec-verify[vcheck]'" in checked.stderr

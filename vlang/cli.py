@@ -23,6 +23,8 @@ from vlang.text.diagnostics import SpecError
 
 #: If several specs end differently, the first of these is the exit code.
 PRECEDENCE = (3, 2, 1, 4, 5, 0)
+#: Libraries that only computing needs: those of the extra `run`.
+COMPUTING = frozenset({"flint", "jinja2", "markupsafe", "matplotlib", "numpy", "rich", "safetensors", "scipy", "torch"})
 #: Commands that are about no spec's plan: where they are, imported when they are called.
 OTHERS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -58,6 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         commands.say(d.cannot_write(str(e.filename or "the output"), e.strerror or str(e)), None)
+        return 2
+    except ModuleNotFoundError as e:
+        if debug or e.name not in COMPUTING:
+            raise
+        commands.say(d.not_installed(e.name), None)
         return 2
     except KeyboardInterrupt:
         print("vrun: interrupted; nothing was decided", file=sys.stderr)

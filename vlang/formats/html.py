@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-import jinja2
-from markupsafe import Markup
-
 from vlang.formats import pictures
 from vlang.formats.text import VERDICTS
 from vlang.report import Bracket, Heat, Page
@@ -17,6 +14,9 @@ MARKED = 3
 
 
 def render(page: Page) -> str:
+    import jinja2
+    from markupsafe import Markup
+
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((files("vlang.formats") / "page.html.j2").read_text(encoding="utf-8"))
     return template.render(

@@ -632,5 +632,10 @@ def not_float32(span: Span | None, path: str) -> Diagnostic:
     return Diagnostic("R505", f"semantics = deployed32, but {path} is not all float32", "round weights and inputs to float32 first", span)
 
 
+def not_installed(library: str) -> Diagnostic:
+    cure = "pip install 'rspec-verify[run]'; check, fmt, lint, plan, explain and lsp work without"
+    return Diagnostic("R506", f"computing needs {library}, which is not installed", cure, None)
+
+
 def bad_call(message: str) -> Diagnostic:
     return Diagnostic("R503", message, "see vrun --help", None)

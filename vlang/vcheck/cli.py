@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from .certificate import Network, check, read
 from .errors import InvalidError, UnreadableError
+
+if TYPE_CHECKING:
+    from .certificate import Network
 
 #: Of a certificate and all networks.
 MOST_BYTES = 8 * 2**30
@@ -22,6 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--network", action="append", required=True, metavar="FILE", help="the checkpoint that they are about (may be given again)")
     parser.add_argument("--spec", metavar="FILE", help="the spec that they come from: what it says is compared too")
     args = parser.parse_args(argv)
+    try:
+        from .certificate import check, read
+    except ModuleNotFoundError as e:
+        print(f"vcheck needs numpy, python-flint and safetensors ({e.name} is missing): pip install 'rspec-verify[vcheck]'", file=sys.stderr)
+        return 2
     networks: dict[str, Network] = {}
     worst, room = 0, MOST_BYTES
     for path, proof in [*((path, False) for path in args.network), *((path, True) for path in args.certificates)]:
