@@ -153,6 +153,9 @@ def _drafted(checkpoint: Checkpoint, refuse: Refuse) -> str:
     found: list[Module] = [*stacks(rest, refuse), *pointwise(rest, MODULES, False, refuse)]
     order = sorted(found, key=lambda x: (places.get(x.prefix + x.roles[0], 0), natural(x.name)))
     words = [f'{word}("{x.name}")' if x.name else word for x in order for word in [x.families[0] if isinstance(x, Stack) else x.kind]]
+    last = max((k for k, x in enumerate(order) if isinstance(x, Stack)), default=None)
+    if last is not None:  # frames become one vector behind the last cell, unless the spec says otherwise
+        words.insert(last + 1, "last")
     if order and order[0].kind == "conv2d":
         words.insert(0, f"reshape(channels = {order[0].inputs}, height = 28, width = 28)")
     return f"layers = [{', '.join(words)}]"

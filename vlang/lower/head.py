@@ -164,6 +164,6 @@ def unknown_part(rest: Mapping[str, TensorHeader], stacks: Sequence[Stack], refu
     if any(len(x.shape) == 3 for n, x in rest.items() if n.startswith(module)):
         return refuse(f"'{module}' looks like a convolution over the frames{more}", f"list all layers in their order: {example}")
     if len(shape) > 2:
-        return refuse(f"tensor '{name}' of shape {list(shape)} looks like a convolution's{more}", "convolutions of pictures are not supported yet")
+        return refuse(f"tensor '{name}' of shape {list(shape)} looks like a convolution's{more}", f"list all layers in their order: {example}")
     cure = f"list all layers in their order: {example}; leave out what inference does not use, and nothing else"
     return refuse(f"the role of tensor '{name}' is not understood{more}", cure)

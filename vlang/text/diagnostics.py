@@ -208,6 +208,11 @@ def type_mismatch(span: Span, op: str, left: str, right: str) -> Diagnostic:
     return Diagnostic("R217", f"'{op}' cannot take {left} and {right}", "both sides must be numbers, or both conditions for 'and' / 'or'", span)
 
 
+def wrong_operand(span: Span, op: str, found: str) -> Diagnostic:
+    cure = "compare it, as in not (min(radius) > 0.1)" if op == "not" else "a sign stands before a number"
+    return Diagnostic("R217", f"'{op}' cannot take {found}", cure, span)
+
+
 def bad_arguments(span: Span, name: str, usage: str) -> Diagnostic:
     return Diagnostic("R218", f"{name} is not called like this", f"write {usage}", span)
 
@@ -217,7 +222,9 @@ def nothing_to_sweep(span: Span) -> Diagnostic:
 
 
 def unknown_sweep(span: Span, path: str, known: Iterable[str]) -> Diagnostic:
-    return Diagnostic("R220", f"'{path}' cannot be swept", _suggest(path, known), span)
+    known = list(known)
+    within = [k for k in known if k.endswith(f".{path}")]  # a key of a record that the query refers to
+    return Diagnostic("R220", f"'{path}' cannot be swept", f"did you mean '{within[0]}'?" if within else _suggest(path, known), span)
 
 
 def unknown_param(name: str, known: Iterable[str]) -> Diagnostic:
@@ -489,7 +496,7 @@ def frame_out_of_range(span: Span, frame: int, frames: int) -> Diagnostic:
 
 
 def no_frames(span: Span) -> Diagnostic:
-    return Diagnostic("R405", "no frame is perturbed", "name at least one frame", span)
+    return Diagnostic("R405", "no frame is perturbed", "name at least one frame; the end of a slice is not in it", span)
 
 
 def unknown_label(span: Span, label: str, labels: Sequence[str]) -> Diagnostic:

@@ -165,11 +165,14 @@ class _Checker:
         given: dict[str, frozenset[str]] = {}
         for sweep in sweeps:
             given[sweep.path[0]] = given.get(sweep.path[0], frozenset()) | set(sweep.path[1:])
+        written = {e.key for e in declaration.entries if isinstance(e, s.Pair)} | set(given)
+        meant = {e.path[0] for e in declaration.entries if isinstance(e, s.Sweep) and len(e.path) == 1} - written
+        given |= dict.fromkeys(meant & set(KINDS[declaration.kind].keys), frozenset())  # set by a sweep that is wrong: no second error
         entries = tuple(e for e in declaration.entries if not (isinstance(e, s.Pair) and given.get(e.key) == frozenset()))
         form = self.record(declaration.kind, declaration.name, declaration.span, entries, given)
         typed = [(sweep, self._swept(declaration.kind, form, sweep)) for sweep in sweeps]
         points: list[Point] = []
-        if form is not None and all(len(values) == len(sweep.values) for sweep, values in typed):
+        if form is not None and not meant and all(len(values) == len(sweep.values) for sweep, values in typed):
             points = [Point(at, put(form, values)) for at, values in combined(typed)]
         scope = Scope.of_query(declaration.kind, self.module.names(("baseline",)))
         if any(isinstance(p.form, Spectrum) and p.form.of.value.frame is None for p in points):  # a weight has no trajectory

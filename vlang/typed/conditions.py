@@ -133,7 +133,7 @@ def _typed(expr: s.Expr, scope: Scope, inside: bool) -> tuple[Expression, Type]:
             wanted: Type = "condition" if op == "not" else "number"
             of, kind = _typed(operand, scope, inside)
             if kind != wanted:
-                raise SpecError(d.type_mismatch(span, op, f"a {kind}", "nothing else"))
+                raise SpecError(d.wrong_operand(span, op, f"a {kind}"))
             return Unary(op, of), wanted
         case s.Binary(span=span, op=op, left=left, right=right):
             wanted = "condition" if op in ("and", "or") else "number"

@@ -23,7 +23,7 @@ def test_a_file_is_told_tensor_by_tensor_and_layer_by_layer(tmp_path: Path, caps
     code, out = told(capsys, path)
     assert code == 2
     assert "0.inner.weight" in out
-    assert 'layers = [conv1d("0.inner"), gru("2.inner"), linear("4")]' in out
+    assert 'layers = [conv1d("0.inner"), gru("2.inner"), last, linear("4")]' in out
     x = np.random.default_rng(0).standard_normal((2, M, N))
     np.save(tmp_path / "x.npy", x)
     code, out = told(
