@@ -91,6 +91,21 @@ def bare(expr: Expression) -> Iterator[Field]:
             yield from bare(part)
 
 
+def wanted(expr: Expression) -> Iterator[tuple[Constant, Expression]]:
+    """Numbers that something is wanted to be above, and that something."""
+    match expr:
+        case Binary(op=">" | ">=", left=left, right=Constant() as number) | Binary(op="<" | "<=", left=Constant() as number, right=left):
+            yield number, left
+    for part in parts(expr):
+        yield from wanted(part)
+
+
+def is_radius(expr: Expression) -> bool:
+    """Whether it is a radius of a row, or one made of those of several."""
+    of = expr.of if isinstance(expr, Aggregated) else expr
+    return isinstance(of, Field) and of.name.rpartition(".")[2] == "radius"
+
+
 def is_share(expr: Expression) -> bool:
     """Whether an expression lies between 0 and 1."""
     return (isinstance(expr, Aggregated) and expr.name == "rate") or (isinstance(expr, Field) and expr.name == COVERAGE)

@@ -12,8 +12,8 @@ import pytest
 
 if TYPE_CHECKING:
     from vlang.api import Found
-    from vlang.formats.findings import Gate
     from vlang.plan import QueryPlan, ReportPlan, SpectrumQuery
+    from vlang.report import Gate
 
 
 class GateWarning(UserWarning):

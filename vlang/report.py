@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from vlang.plan import NetworkPlan, Swept
-from vlang.results import EngineInfo, QueryResult, SpectrumResult
+from vlang.results import EngineInfo, QueryResult, Row, SpectrumResult
 from vlang.text.diagnostics import Diagnostic
 
 GateVerdict = Literal["passed", "failed", "unknown", "warned"]
@@ -34,6 +34,17 @@ class GateResult:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """A gate of a query, of matrices or of a report's rows. rows: those of the query, of its kind."""
+
+    about: str
+    result: GateResult
+    seconds: float = 0.0
+    rows: tuple[Row, ...] = ()
+    kind: str | None = None
+
+
+@dataclass(frozen=True)
 class JudgedQuery:
     result: QueryResult
     method: str
@@ -50,6 +61,14 @@ class JudgedSpectrum:
     picture: str | None
 
 
+def gates_of(queries: Iterable[JudgedQuery], spectra: Iterable[JudgedSpectrum]) -> Iterator[Gate]:
+    """Their gates, in order."""
+    for query in queries:
+        yield from (Gate(query.result.name, g, query.result.seconds, query.result.rows, query.result.kind) for g in query.expectations)
+    for spectrum in spectra:
+        yield from (Gate(spectrum.result.name, g, spectrum.result.seconds) for g in spectrum.expectations)
+
+
 @dataclass(frozen=True)
 class Table:
     """Text in cells; the first `labels` columns say which rows a line is about."""
@@ -61,12 +80,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Heat:
-    """Frames and their numbers, for a heat map. kind: words (marks are tokens) or strokes (marks are a pen's relative moves, in values).
+    """Frames and their numbers, for a heat map; measure: what the numbers are.
 
-    measure: what the numbers are.
+    kind: words (marks are tokens), strokes (values are a pen's relative moves) or frames (a line of values for each sample, named by the marks).
     """
 
-    kind: Literal["words", "strokes"]
+    kind: Literal["words", "strokes", "frames"]
     title: str
     measure: str
     marks: tuple[str, ...]
@@ -76,9 +95,10 @@ class Heat:
 
 @dataclass(frozen=True)
 class Bracket:
-    """One row's certified radius, estimate and attack, where it has them, and what it is."""
+    """One row's certified radius, estimate and attack, where it has them, and what it is. norm: radii of one norm share a scale."""
 
     title: str
+    norm: str
     certified: float | None
     estimate: float | None
     attack: float | None
@@ -86,11 +106,20 @@ class Bracket:
 
 @dataclass(frozen=True)
 class Page:
-    """A report of the spec's own: its table, every row behind it, what was gated, pictures. formats, path: how and where it is written."""
+    """A report of the spec's own: its table, every row behind it, what was gated, pictures. formats, path: how and where it is written.
+
+    records: numbers in full; listed: the same rows for people. spec: the file's name. gates: its own and those of the queries that it is about, and
+    verdict: what they come to. floors: radii that they want to be exceeded, and their texts.
+    """
 
     name: str
+    spec: str
+    verdict: Overall
     table: Table
     records: Table
+    listed: Table
+    gates: tuple[Gate, ...]
+    floors: tuple[tuple[float, str], ...]
     brackets: tuple[Bracket, ...]
     heats: tuple[Heat, ...]
     expectations: tuple[GateResult, ...]

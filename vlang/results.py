@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
@@ -48,6 +48,17 @@ class Row(ABC):
     @abstractmethod
     def size(self) -> float | None:
         """The number that the row is about."""
+
+
+def frames_in_words(frames: Sequence[int], tokens: Sequence[str] | None, at_most: int | None) -> str:
+    """Frames with their tokens: '3:name', or '0-3' where there are no words."""
+    if tokens and len(tokens) <= 6:
+        text = " ".join(f"{k}:{t}" for k, t in zip(frames, tokens, strict=True))
+    elif len(frames) > 2 and list(frames) == list(range(frames[0], frames[-1] + 1)):
+        text = f"{frames[0]}-{frames[-1]}"
+    else:
+        text = ",".join(map(str, frames))
+    return text if at_most is None else f"any {at_most} of {text}"
 
 
 @dataclass(frozen=True, kw_only=True)

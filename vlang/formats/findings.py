@@ -10,7 +10,7 @@ from typing import Literal
 
 from vlang.judge.join import frames_of_row
 from vlang.numbers import ROUNDED
-from vlang.report import GateResult, Outcome, Report
+from vlang.report import Gate, Outcome, Report, gates_of
 from vlang.results import Row
 from vlang.words.queries import QUERIES
 
@@ -47,23 +47,9 @@ class Finding:
     fingerprint: str = ""
 
 
-@dataclass(frozen=True)
-class Gate:
-    """A gate of a query, of matrices or of a report's rows. rows: those of the query, of its kind."""
-
-    about: str
-    result: GateResult
-    seconds: float = 0.0
-    rows: tuple[Row, ...] = ()
-    kind: str | None = None
-
-
 def gates(report: Report) -> Iterator[Gate]:
     """Every gate, in the spec's order of what they are about."""
-    for query in report.queries:
-        yield from (Gate(query.result.name, g, query.result.seconds, query.result.rows, query.result.kind) for g in query.expectations)
-    for spectrum in report.spectra:
-        yield from (Gate(spectrum.result.name, g, spectrum.result.seconds) for g in spectrum.expectations)
+    yield from gates_of(report.queries, report.spectra)
     for page in report.pages:
         yield from (Gate(page.name, g) for g in page.expectations)
 

@@ -30,9 +30,8 @@ MOVES_AN_ARROW = 3
 
 def heat(found: Heat) -> str:
     """An SVG element."""
-    return _svg(
-        lambda figure: KINDS[found.kind](figure, found), 6.4, 4.8 if found.kind == "strokes" else 1.0 + 0.85 * -(-len(found.marks) // WORDS_A_LINE)
-    )
+    heights = {"strokes": 4.8, "frames": 1.2 + 0.25 * len(found.marks), "words": 1.0 + 0.85 * -(-len(found.marks) // WORDS_A_LINE)}
+    return _svg(lambda figure: KINDS[found.kind](figure, found), 6.4, heights[found.kind])
 
 
 def brackets(found: tuple[Bracket, ...], title: str) -> str:
@@ -154,6 +153,21 @@ def _strokes(figure: Figure, found: Heat) -> None:
     bar.ax.tick_params(colors="#777777")
 
 
+def _frames(figure: Figure, found: Heat) -> None:
+    """A line a sample, a column a frame, every cell coloured by its number."""
+    axes: Axes = figure.add_subplot()
+    width = max(map(len, found.values))
+    cells = [[*line, *[math.nan] * (width - len(line))] for line in found.values]
+    image = axes.imshow(cells, cmap=COLOURS, aspect="auto")
+    axes.set_yticks(range(len(found.marks)), [m.replace("$", r"\$") for m in found.marks], size=7)
+    axes.set_xlabel("frame")
+    bar = figure.colorbar(image, ax=axes, shrink=0.8)
+    bar.set_label(found.measure, color="#777777")
+    bar.ax.tick_params(colors="#777777")
+    for text in (axes.xaxis.label, *axes.get_xticklabels(), *axes.get_yticklabels()):
+        text.set_color("#777777")
+
+
 def _brackets(figure: Figure, found: tuple[Bracket, ...], title: str) -> None:
     axes: Axes = figure.add_subplot()
     for i, b in enumerate(found):
@@ -176,6 +190,14 @@ def _brackets(figure: Figure, found: tuple[Bracket, ...], title: str) -> None:
         text.set_color("#777777")
 
 
+def fills(sizes: tuple[float, ...]) -> list[tuple[str, str]]:
+    """Of every number its colour and that of what is written on it, as CSS says them."""
+    found = []
+    for fill in map(_colours(sizes), sizes):
+        found.append(("#" + "".join(f"{round(255 * x):02x}" for x in fill[:3]), _ink(fill)))
+    return found
+
+
 def _colours(sizes: tuple[float, ...]) -> Callable[[float], tuple[float, ...]]:
     from matplotlib import colormaps
 
@@ -190,4 +212,4 @@ def _ink(fill: tuple[float, ...]) -> str:
     return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
 
 
-KINDS: Mapping[str, Callable[[Any, Heat], None]] = {"words": _words, "strokes": _strokes}
+KINDS: Mapping[str, Callable[[Any, Heat], None]] = {"words": _words, "strokes": _strokes, "frames": _frames}

@@ -18,12 +18,12 @@ from rich.table import Table
 from rich.text import Text
 
 from vlang.formats import PAGES
-from vlang.formats.findings import Gate, named_rows
+from vlang.formats.findings import named_rows
 from vlang.formats.reading import read_as
 from vlang.judge.join import frames_of_row
 from vlang.numbers import ROUNDED, down, near, up
 from vlang.plan import NetworkPlan
-from vlang.report import GateResult, JudgedQuery, JudgedSpectrum, Page, Report
+from vlang.report import Gate, GateResult, JudgedQuery, JudgedSpectrum, Page, Report
 from vlang.results import AttackRow, BoundsRow, CertifiableRow, Row, SpectrumRow, VerifyRow, about_samples
 from vlang.text.printable import shown
 from vlang.words.matrices import QUANTITIES

@@ -12,7 +12,7 @@ from vlang.lower.reports import Question, number, question
 from vlang.numbers import ROUNDED, down, near, up
 from vlang.plan import CellPlan, QueryPlan, Reported, ReportPlan, SpectrumQuery
 from vlang.report import Table
-from vlang.results import AttackRow, QueryResult, Row, SpectrumResult, SpectrumRow
+from vlang.results import AttackRow, QueryResult, Row, SpectrumResult, SpectrumRow, frames_in_words
 from vlang.typed.signatures import ATTRIBUTES
 from vlang.typed.sources import REPORTED
 from vlang.words.queries import CORRECT, QUERIES
@@ -136,14 +136,7 @@ def _merged(a: Record, b: Record) -> Record:
 
 
 def frames_of_row(row: Row) -> str:
-    """Frames with their tokens: '3:name', or '0-3' where there are no words."""
-    if row.tokens is not None and len(row.tokens) <= 6:
-        text = " ".join(f"{k}:{t}" for k, t in zip(row.frames, row.tokens, strict=True))
-    elif len(row.frames) > 2 and row.frames == tuple(range(row.frames[0], row.frames[-1] + 1)):
-        text = f"{row.frames[0]}-{row.frames[-1]}"
-    else:
-        text = ",".join(map(str, row.frames))
-    return text if row.at_most is None else f"any {row.at_most} of {text}"
+    return frames_in_words(row.frames, row.tokens, row.at_most)
 
 
 def value_of(record: Record, attribute: str) -> str:
@@ -198,20 +191,44 @@ def shown(cell: CellPlan, group: Sequence[Record]) -> str:
     return "undecided" if low == -math.inf else f"{least} or more" if high == math.inf else f"{least} to {most}"
 
 
-def listing(plan: ReportPlan, found: Sequence[Record]) -> Table:
-    """Every record: its attributes, and every query's numbers as they are."""
+def listing(plan: ReportPlan, found: Sequence[Record], rounded: bool = False) -> Table:
+    """Every record: its attributes, and every query's numbers as they are; or rounded, under names for people."""
     swept = list(dict.fromkeys(k for r in found for k in r.swept))
     fixed = [a for a in ATTRIBUTES if a not in swept and f"perturbation.{a}" not in swept and any(value_of(r, a) for r in found)]
     answers = [r.answers.fields for r in found]
     names = list(dict.fromkeys(k for known in answers for k in known))
+    kinds = {name: kind for r in found for name, kind in r.kinds.items()}
     body = []
     for record, known in zip(found, answers, strict=True):
         numbers = []
         for name in names:
             low, high = known.get(name, ("", ""))
-            numbers.append(_plain(low) if low == high else f"{_plain(low)} or more")
+            text = _rounded(name, low, kinds) if rounded else _plain(low)
+            numbers.append(text if low == high else f"{text} or more")
         body.append((*(value_of(record, a) for a in (*swept, *fixed)), *numbers, *(_remarks(record))))
-    return Table((*swept, *fixed, *names, "remarks"), tuple(body), len(swept) + len(fixed))
+    if not rounded:
+        return Table((*swept, *fixed, *names, "remarks"), tuple(body), len(swept) + len(fixed))
+    heads = (*(a.rpartition(".")[2] for a in swept), *fixed, *_titled(names, kinds), "remarks")
+    remarked = any(line[-1] for line in body)
+    return Table(heads if remarked else heads[:-1], tuple(line if remarked else line[:-1] for line in body), len(swept) + len(fixed))
+
+
+def _titled(names: Sequence[str], kinds: Mapping[str, str]) -> list[str]:
+    """Fields for people: what a query's number claims, and whose a field is where several have it."""
+    told = []
+    for source, _, field in (name.partition(".") for name in names):
+        word = QUERIES.get(kinds.get(source, ""))
+        told.append((word.claim if word is not None and field == word.number else field.replace("_", " "), source))
+    titles = [title for title, _ in told]
+    return [title if titles.count(title) == 1 else f"{title} ({source})" for title, source in told]
+
+
+def _rounded(name: str, value: object, kinds: Mapping[str, str]) -> str:
+    source, _, field = name.partition(".")
+    word = QUERIES.get(kinds.get(source, ""))
+    if not isinstance(value, float):
+        return _plain(value)
+    return ROUNDED[word.shown if word is not None and field == word.number else "near"](value)
 
 
 def _plain(value: object) -> str:

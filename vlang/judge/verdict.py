@@ -6,11 +6,11 @@ from dataclasses import replace
 from fractions import Fraction
 
 from vlang.expression import fields
-from vlang.judge.gates import judge_over
+from vlang.judge.gates import judge_over, overall
 from vlang.judge.pages import make
 from vlang.judge.values import Answers, Fields, Interval, beside, of_matrix, of_row
 from vlang.plan import DatasetInput, Expectation, Plan, QueryPlan, SpectrumPlan, SpectrumQuery, Variant
-from vlang.report import GateResult, JudgedQuery, JudgedSpectrum, Overall, Page, ReadNetwork, Report
+from vlang.report import GateResult, JudgedQuery, JudgedSpectrum, Overall, ReadNetwork, Report
 from vlang.results import QueryResult, Results, Row, SpectrumResult
 from vlang.words.queries import COVERAGE, QUERIES
 
@@ -21,7 +21,7 @@ EXIT_CODES: dict[Overall, int] = {"passed": 0, "failed": 1, "inconclusive": 4, "
 def judge(plan: Plan, results: Results) -> Report:
     queries = tuple(judge_query(q, r) for q, r in zip(plan.queries, results.queries, strict=True))
     spectra = tuple(_judge_spectrum(q, r) for q, r in zip(plan.spectra, results.spectra, strict=True))
-    pages = make(plan, results)
+    pages = make(plan, results, queries, spectra)
     variants: list[Variant | SpectrumPlan] = [*(v for q in plan.queries for v in q.variants), *(v for q in plan.spectra for v in q.variants)]
     files = dict(results.files)
     networks = tuple(ReadNetwork(n, files.get(n.checkpoint, "")) for n in dict.fromkeys(v.network for v in variants))
@@ -30,7 +30,7 @@ def judge(plan: Plan, results: Results) -> Report:
     held += [x.array for x in given if x is not None]
     beside = [path for v in variants for path in v.network.beside]
     data = tuple((path, files.get(path, "")) for path in dict.fromkeys([*beside, *(x.path for x in held)]))
-    verdict = _overall(queries, spectra, pages)
+    verdict = overall(queries, spectra, [g for p in pages for g in p.expectations])
     return Report(plan.path, plan.sha256, plan.params, results.engine, verdict, queries, pages, spectra, networks, data)
 
 
@@ -76,18 +76,3 @@ def _earlier(plan: QueryPlan, row: Row) -> Fields:
         if old is not None:
             found |= {f"{baseline.name}.{word}": value for word, value in beside(row, old).items()}
     return found
-
-
-def _overall(queries: tuple[JudgedQuery, ...], spectra: tuple[JudgedSpectrum, ...], pages: tuple[Page, ...]) -> Overall:
-    if not any(q.result.rows for q in queries) and not any(x.result.rows for x in spectra):
-        return "empty"
-    judged = [*(q.expectations for q in queries), *(x.expectations for x in spectra), *(p.expectations for p in pages)]
-    gates = [g for expectations in judged for g in expectations if g.kind == "expect"]
-    if any(g.verdict == "failed" for g in gates):
-        return "failed"
-    undecided = any(g.verdict == "unknown" for g in gates)
-    # Where nothing is expected of verdicts, one that is unknown decides nothing.
-    open_ = [q.result for q in queries if "unknown" in QUERIES[q.result.kind].fields and not any(g.kind == "expect" for g in q.expectations)]
-    unknown = any(r.verdict == "unknown" for result in open_ for r in result.rows)
-    unfinished = any(not r.complete for q in queries for r in q.result.rows) or any(not x.result.complete for x in spectra)
-    return "inconclusive" if undecided or unknown or unfinished else "passed"

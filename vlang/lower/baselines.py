@@ -17,6 +17,7 @@ from typing import Any
 
 from vlang.known import Known, collected
 from vlang.plan import BaselinePlan
+from vlang.results import frames_in_words
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
 from vlang.text.source import Span
@@ -85,17 +86,10 @@ def of_row(kind: str, row: Mapping[str, Any], query: str) -> Known | None:
 
 def in_words(row: Mapping[str, Any]) -> str:
     """A row's question, for people."""
-    tokens, frames = row.get("tokens"), row["frames"]
-    where = " ".join(f"{k}:{t}" for k, t in zip(frames, tokens, strict=True)) if tokens and len(tokens) <= 6 else _frames(frames)
-    where = f"any {row['at_most']} of {where}" if row.get("at_most") is not None else where
+    where = frames_in_words(row["frames"], row.get("tokens"), row.get("at_most"))
     eps = f", eps {row['eps']:.6g}" if "eps" in row else ""
     target = "" if row["target"] == "any" else f", target {row['target']}"
     return f"sample {row['sample']}, label {row['label']}{target}, frames {where}, norm {row['norm']}{eps}"
-
-
-def _frames(frames: list[int]) -> str:
-    whole = len(frames) > 2 and frames == list(range(frames[0], frames[-1] + 1))
-    return f"{frames[0]}-{frames[-1]}" if whole else ",".join(map(str, frames))
 
 
 def _of_line(said: Mapping[str, Any]) -> Known:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vlang.expression import Aggregated, Binary, Constant, Expression, Field, parts, written
+from vlang.expression import Constant, is_radius, wanted, written
 from vlang.plan import Expectation, Plan, QueryPlan, RadiusVariant, ReportPlan, SpectrumQuery
 from vlang.text.diagnostics import Diagnostic
 from vlang.text.source import Span
-
-#: Comparisons that ask for a large left side, and for a large right side.
-ABOVE, BELOW = (">", ">="), ("<", "<=")
 
 
 def found(plan: Plan) -> Iterator[Diagnostic]:
@@ -27,8 +24,8 @@ def found(plan: Plan) -> Iterator[Diagnostic]:
 def _of_radii(query: QueryPlan) -> Iterator[Diagnostic]:
     most = max((v.engine.max_radius for v in query.variants if isinstance(v, RadiusVariant)), default=None)
     for gate in query.expectations:
-        for number, side in _wanted(gate.condition):
-            if not _is_radius(side):
+        for number, side in wanted(gate.condition):
+            if not is_radius(side):
                 continue
             if most is not None and number.value >= most:
                 what = f"{written(side)} cannot be {written(number)}: the search ends at max_radius = {written(Constant(most))}"
@@ -36,23 +33,6 @@ def _of_radii(query: QueryPlan) -> Iterator[Diagnostic]:
             if number.percent:
                 what = f"{written(side)} is a distance, and is compared with the percentage {written(number)}"
                 yield Diagnostic("L103", what, f"write {written(Constant(number.value))} where that is meant", _span(gate))
-
-
-def _wanted(expr: Expression) -> Iterator[tuple[Constant, Expression]]:
-    """Numbers that something is wanted to be above, and that something."""
-    match expr:
-        case Binary(op=op, left=left, right=Constant() as number) if op in ABOVE:
-            yield number, left
-        case Binary(op=op, left=Constant() as number, right=right) if op in BELOW:
-            yield number, right
-    for part in parts(expr):
-        yield from _wanted(part)
-
-
-def _is_radius(expr: Expression) -> bool:
-    """Whether it is a radius, or one of several."""
-    of = expr.of if isinstance(expr, Aggregated) else expr
-    return isinstance(of, Field) and of.name == "radius"
 
 
 def _span(gate: Expectation) -> Span:

@@ -19,6 +19,7 @@ import pytest
 from vlang import cli
 from vlang.expression import written
 from vlang.formats import PAGES
+from vlang.formats.html import ticks
 from vlang.judge.verdict import EXIT_CODES, judge
 from vlang.lower.spec import compile_spec
 from vlang.plan import DatasetInput, Plan
@@ -438,3 +439,49 @@ def test_expressions_are_written_as_they_are_meant(text: str) -> None:
     first = check_value(parse_expression(text), scope, {})
     assert check_value(parse_expression(written(first)), scope, {}) == first
     assert ("(" in written(first)) == ("(" in text and "1/3" not in text) or "1/3" in text
+
+
+FRAMES = """rspec 1
+network n { checkpoint = "lstm.safetensors" }
+dataset d { source = "data.npz", pick = first(2) }
+radius q { network = n, input = d, perturbation = { frames = each, norm = 2 }
+  expect min(radius) >= 0.25 because "a sensor may be off by that much"
+  expect max(radius) < 100 }
+report r { of = q, rows = frames, cell = median(q.radius) }
+"""
+
+
+def test_the_page_begins_with_what_does_not_hold(world: Path) -> None:
+    rows = [row(sample, {}, frames=(k,), radius=0.1 * (k + 2) + sample, tokens=None) for sample in range(2) for k in range(4)]
+    found = pictured(world, FRAMES, rows)
+    assert (found.verdict, found.spec, found.floors) == ("failed", "x.rspec", ((0.25, "min(radius) from 0.25"),))
+    text = PAGES["html"](found)
+    begin = text[text.index("<header") : text.index("</header>")]
+    assert begin.startswith('<header class="failed">')
+    assert "An expectation does not hold." in begin
+    assert begin.index("min(radius) &gt;= 0.25") < begin.index("max(radius) &lt; 100")
+    assert "Because: a sensor may be off by that much" in begin
+    assert "1 of 8 rows do not hold it: sample 0 frames 0 (0.2)" in begin
+    assert text.count('class="floor"') == 8  # the gate is drawn on every row's axis
+    assert "certified radius</th>" in text  # not q.radius
+    assert ">0.5</td>" in text
+
+
+def test_frames_that_are_but_numbers_are_a_table_of_colours(world: Path) -> None:
+    rows = [row(sample, {}, frames=(k,), radius=0.1 * (k + 2) + sample, tokens=None) for sample in range(2) for k in range(4)]
+    (heat,) = pictured(world, FRAMES, rows).heats
+    assert (heat.kind, len(heat.marks), [len(x) for x in heat.values]) == ("frames", 2, [4, 4])
+    assert heat.sizes == tuple(x for line in heat.values for x in line)
+    html = PAGES["html"](pictured(world, FRAMES, rows))
+    assert html.count('class="word') == 8 + 2  # and the two lines that hold them
+    drawn = "".join(ET.fromstring(PAGES["svg"](pictured(world, FRAMES, rows)).split("?>", 1)[1]).itertext())
+    assert "sample 1" in drawn
+
+
+@pytest.mark.parametrize("most", [1e-9, 0.003, 0.99, 1.0, 1.7, 2.4, 7.6, 9.99, 1e6])
+def test_ticks_are_round_and_few(most: float) -> None:
+    found = ticks(most)
+    assert found[0] == 0
+    assert 4 <= len(found) <= 9
+    assert most * 0.7 < found[-1] <= most
+    assert all(len(f"{x:.6g}".rstrip("0")) <= 7 for x in found)

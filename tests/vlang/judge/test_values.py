@@ -59,7 +59,7 @@ def row(radius: float, complete: bool = True) -> Row:
 def verdicts(text: str, rows: list[Row], kind: str = "radius", gate: str = "expect") -> tuple[str, str]:
     condition = check(parse_expression(text), Scope.of_query(kind), {})
     expectation = Expectation(gate, text, condition, None, 1, 1, 1, 9)  # type: ignore[arg-type]
-    plan = Plan("x", "0", (), (QueryPlan("q", kind, (), (expectation,)),))  # type: ignore[arg-type]
+    plan = Plan("x", "0", "", (), (QueryPlan("q", kind, (), (expectation,)),))  # type: ignore[arg-type]
     report = judge(plan, Results(EngineInfo("0", "0", "cpu", "float64"), (QueryResult("q", kind, 0.0, tuple(rows)),)))
     return report.queries[0].expectations[0].verdict, report.verdict
 
