@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 import subprocess
 import sys
@@ -35,6 +37,30 @@ def test_the_documentation_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     out = capsys.readouterr().out
     assert "did you mean 'checkpoint'?" in out
     assert out.splitlines()[-1] == "['certified', 'certified']"
+
+
+def test_the_notebook_runs() -> None:
+    """Cell by cell, as it would be shown."""
+    pytest.importorskip("onnx")
+    held: dict[str, object] = {}
+    cells = [c for c in json.loads((ROOT / "docs/python.ipynb").read_text())["cells"] if c["cell_type"] == "code"]
+    shown: list[object] = []
+    for cell in cells:
+        tree = ast.parse("".join(cell["source"]))
+        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, "docs/python.ipynb", "exec"), held)
+        if last is not None:
+            shown.append(eval(compile(ast.Expression(last.value), "docs/python.ipynb", "eval"), held))
+    radii, verdicts, frames, errors, report = shown
+    assert isinstance(radii, list)
+    assert all(0 < x < 10 for x in radii)
+    assert verdicts == ["certified"] * 3
+    assert isinstance(frames, dict)
+    assert list(frames) == list(range(5))
+    assert isinstance(errors, list)
+    assert errors[0][0] == "R203"
+    assert "<b>passed</b>" in report._repr_html_()  # type: ignore[attr-defined]
+    assert not any(cell["outputs"] for cell in cells)  # kept without outputs, so that a diff shows what was written
 
 
 def test_a_spec_and_one_question_say_the_same(world: Path, tmp_path: Path) -> None:

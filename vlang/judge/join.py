@@ -216,19 +216,19 @@ def listing(plan: ReportPlan, found: Sequence[Record], rounded: bool = False) ->
 def _titled(names: Sequence[str], kinds: Mapping[str, str]) -> list[str]:
     """Fields for people: what a query's number claims, and whose a field is where several have it."""
     told = []
-    for source, _, field in (name.partition(".") for name in names):
+    for source, _, name in (x.partition(".") for x in names):
         word = QUERIES.get(kinds.get(source, ""))
-        told.append((word.claim if word is not None and field == word.number else field.replace("_", " "), source))
+        told.append((word.claim if word is not None and name == word.number else name.replace("_", " "), source))
     titles = [title for title, _ in told]
     return [title if titles.count(title) == 1 else f"{title} ({source})" for title, source in told]
 
 
 def _rounded(name: str, value: object, kinds: Mapping[str, str]) -> str:
-    source, _, field = name.partition(".")
+    source, _, what = name.partition(".")
     word = QUERIES.get(kinds.get(source, ""))
     if not isinstance(value, float):
         return _plain(value)
-    return ROUNDED[word.shown if word is not None and field == word.number else "near"](value)
+    return ROUNDED[word.shown if word is not None and what == word.number else "near"](value)
 
 
 def _plain(value: object) -> str:
