@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 
 from vlang.shell.arguments import CallError
 
@@ -17,5 +18,8 @@ def lsp(args: argparse.Namespace) -> int:
         if e.name is None or e.name.split(".")[0] not in ("pygls", "lsprotocol"):
             raise
         raise CallError("the language server needs pygls: pip install 'rspec-verify[lsp]'") from None
-    server().start_io()
+    made = server()
+    gc.freeze()  # modules stay: a collection in the middle of a keystroke looks at documents alone
+    gc.set_threshold(100_000, 50, 50)
+    made.start_io()
     return 0

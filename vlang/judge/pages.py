@@ -86,7 +86,7 @@ def _heats(report: ReportPlan, answered: Answered) -> Iterator[Heat]:
             heats = [_heat(report.picture, plan, rows, _titled(name, rows[0])) for rows in whole]
             yield from (heat for heat in heats if heat is not None)
             plain = [rows for rows, heat in zip(whole, heats, strict=True) if heat is None]
-            if plain and report.picture == "auto":
+            if plain and report.picture in ("auto", "frames"):
                 yield _table(plan, name, plain)
 
 

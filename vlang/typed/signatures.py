@@ -191,7 +191,7 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
                 "cell": Key(CellsType(), "what stands in a cell", raw=True),
                 "format": Key(ListType(WordType(tuple(PAGES)), "a list of formats", lone=True), "how it is written"),
                 "path": Key(TextType(), "where it is written; left out, to standard output"),
-                "picture": Key(WordType(PICTURES), "a heat map of words, or of a pen's strokes", _word("auto")),
+                "picture": Key(WordType(PICTURES), "a heat map of words, of a pen's strokes, or of frames by number", _word("auto")),
                 "note": Key(TextType(), "what a reader should know, printed under the title"),
             },
             gated=True,

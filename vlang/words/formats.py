@@ -48,4 +48,4 @@ RUNS: Mapping[str, Run] = MappingProxyType(
     }
 )
 #: What a report's pictures show of frames.
-PICTURES = ("auto", "words", "strokes", "none")
+PICTURES = ("auto", "words", "strokes", "frames", "none")
