@@ -15,7 +15,7 @@ from vlang.runtime.graph.nodes import Affine, Graph, Input, Nonlinear
 from vlang.runtime.products import through
 from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.piece import Piece
-from vlang.words.methods import LARGEST_FORM, LARGEST_POLYTOPE
+from vlang.words.methods import LARGEST_FLAT, LARGEST_FORM, LARGEST_POLYTOPE
 
 #: A chart that is farther from orthonormal is not used.
 WORST_DEFECT = 1e-6
@@ -216,7 +216,7 @@ def chart_of(graph: Graph, ball: Ball, width: int) -> Chart | None:
     """
     frames, flat = sorted(ball.frames), not _round(ball)
     count = int((ball.radii > 0).sum(1).max()) if frames else 0
-    if not frames or ball.norm == Fraction(1) or (flat and width * count <= LARGEST_FORM):
+    if not frames or ball.norm == Fraction(1) or (flat and width * count <= LARGEST_FLAT):
         return None
     rows = max((_seen(graph, frame) for frame in frames), key=len)
     if not 0 < len(rows) < width:

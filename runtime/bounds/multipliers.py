@@ -17,12 +17,19 @@ import torch
 from torch import Tensor
 
 from vlang.runtime import rounding
+from vlang.runtime.bounds.krylov import ritz
 from vlang.runtime.products import through
 
-#: Shifts tried, in units of the quadratic form's largest scaled eigenvalue. The best lies between 0 and 1.
-SHIFTS = (1e-3, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0)
-#: Linear parts whose own multipliers are below this share of the form's take theirs from the form alone.
-ALONE = 0.05
+#: Shifts tried, in units of the scaled form's Frobenius norm, of which its largest eigenvalue is a share. The best lies between 0 and that.
+SHIFTS = (0.0, *(10 ** (-k / 6) for k in range(24, -1, -1)))
+#: Products with a form by which its shift is found, the least shift above the spectrum's end that they show, and the most for their doubt about it.
+KRYLOV, LEAST_SHIFT, MOST_DOUBT = 16, 1e-9, 0.05
+#: What is added to multipliers that prove nothing, one after the other, in the shifts' units.
+HELP = (1e-6, 1e-4, 0.01, 0.1)
+#: Forms of more coordinates are searched in single precision, where no first multiplier is larger than so many times the form.
+SMALL, WIDE = 32, 1e3
+#: An angle whose multiples spread evenly.
+GOLDEN = 2.399963229728653
 #: A group gets at least this share of the largest group's multiplier.
 LEAST_SHARE = 1e-6
 #: Newton steps on the multipliers: for a few rows on whole balls, and on pieces.
@@ -101,15 +108,8 @@ def largest(form: Tensor, error: Tensor, room: Room, linears: Sequence[Tensor | 
         squares = (form * form).sum(-1)
         if room.normals is not None:
             room = replace(room, normals=torch.where(moves, room.normals, 0.0))  # what does not move is 0
-    # Multipliers in proportion to the rows of H: exact for rank one and for multiples of the identity (a shift alone is not).
-    unit = _grouped(squares, count).sum(-1).sqrt()
-    unit = unit.clamp(min=LEAST_SHARE * unit.amax(-1, keepdim=True)).clamp(min=tiny)
-    scale = spread(unit.rsqrt())
-    scaled = (form * scale[..., :, None]).mul_(scale[..., None, :])
-    values, vectors = torch.linalg.eigh(scaled)
-    top = values[..., -1:].clamp(min=0)
-    enough = (top * (1 + 1e-9) + 1e-12 + tiny) * unit
-    flat = torch.zeros_like(scale)
+    scaled = Scaled.of(form, squares, count, tiny)
+    flat = torch.zeros_like(scaled.scale)
 
     def bound(linear: Tensor | None) -> Top:
         sound, slope, more = proper, flat, PIECE_STEPS if room.normals is not None else steps
@@ -120,37 +120,67 @@ def largest(form: Tensor, error: Tensor, room: Room, linears: Sequence[Tensor | 
         multipliers = torch.linalg.vector_norm(_grouped(pull, count), dim=-1) / room.radii[:, None].clamp(min=tiny)
         multipliers = torch.where(multipliers.isfinite(), multipliers, 0.0)
         if room.normals is not None:
-            multipliers = _with_slabs(room, multipliers + (1 + PIECE_MARGIN) * enough)
-        elif linear is None:
-            multipliers, more = enough, 0
-        elif count == 1:
-            multipliers = _shifted(multipliers / unit - values, vectors, multipliers, slope * scale, unit, top, room.radii)
+            multipliers = _with_slabs(room, multipliers + (1 + PIECE_MARGIN) * scaled.shifted(0 * scaled.unit, flat, room.radii))
         else:
-            alone = (multipliers <= ALONE * top * unit).all(-1, keepdim=True)
-            found = _shifted(-values, vectors, 0 * unit, slope * scale, unit, top, room.radii)
-            if not bool(alone.all()):  # a different share for every group: another eigenbasis
-                other, basis = torch.linalg.eigh(_less(spread(multipliers / unit), scaled))
-                found = torch.where(alone, found, _shifted(other, basis, multipliers, slope * scale, unit, top, room.radii))
-            multipliers = found
+            multipliers, more = scaled.shifted(multipliers, slope, room.radii), 0 if linear is None else more
         if more:
             multipliers = _improved(form, room, multipliers, slope, more)
-        return torch.where(sound, _proved(form, error, room, multipliers, slope), torch.inf), multipliers
+        value = _proved(form, error, room, multipliers, slope)
+        for share in HELP:  # the lowest Ritz value was too far from the lowest eigenvalue
+            failed = sound & value.isinf()
+            if not bool(failed.any()):
+                break
+            multipliers = torch.where(failed[..., None], multipliers + share * scaled.norm * scaled.unit, multipliers)
+            value = torch.where(failed, _proved(form, error, room, multipliers, slope), value)
+        return torch.where(sound, value, torch.inf), multipliers
 
     return [bound(linear) for linear in linears]
 
 
-def _shifted(values: Tensor, vectors: Tensor, start: Tensor, linear: Tensor, unit: Tensor, top: Tensor, radii: Tensor) -> Tensor:
-    """Multipliers start + shift unit of whole balls, the shift by line search in the eigenbasis of M at start, in scaled coordinates.
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """A form in which multipliers in proportion to `unit`, the norms of its groups of rows, are multiples of the identity.
 
-    top: the form's largest eigenvalue there. shape: values, linear [B, R, D], vectors [B, R, D, D], start, unit [B, R, G], top [B, R, 1].
+    They are exact for forms of rank one and for multiples of the identity; plain shifts are not. norm: at least the largest eigenvalue of matrix.
+    single: the matrix in single precision, in which half the bits are enough for a proposal. shape: matrix, single [B, R, D, D], scale [B, R, D],
+    unit [B, R, G], norm [B, R, 1].
     """
-    along = (vectors.mT @ linear[..., None])[..., 0]
-    floor = (-values.amin(-1)).clamp(min=0) * (1 + 1e-9) + 1e-12 * values.abs().amax(-1) + rounding.tiny(unit) ** 0.25
-    shifts = floor[..., None] + top * torch.tensor(SHIFTS, dtype=unit.dtype, device=unit.device)  # [B, R, S]
-    weight, fixed = ((x * radii[:, None] ** 2).sum(-1, keepdim=True) for x in (unit, start))
-    height = (along[..., None, :] ** 2 / (values[..., None, :] + shifts[..., None])).sum(-1) + shifts * weight + fixed
-    shift: Tensor = shifts.gather(-1, height.argmin(-1, keepdim=True))
-    return start + shift * unit
+
+    matrix: Tensor
+    single: Tensor
+    scale: Tensor
+    unit: Tensor
+    norm: Tensor
+
+    @classmethod
+    def of(cls, form: Tensor, squares: Tensor, count: int, tiny: float) -> Scaled:
+        """squares: of the form's rows. count: of groups. shape: form [B, R, D, D], squares [B, R, D]."""
+        unit = _grouped(squares, count).sum(-1).sqrt()
+        unit = unit.clamp(min=LEAST_SHARE * unit.amax(-1, keepdim=True)).clamp(min=tiny)
+        scale = unit.rsqrt().repeat_interleave(form.shape[-1] // count, -1)
+        matrix = (form * scale[..., :, None]).mul_(scale[..., None, :])
+        return cls(matrix, matrix.to(torch.float32), scale, unit, torch.linalg.matrix_norm(matrix)[..., None] + tiny)
+
+    def shifted(self, start: Tensor, linear: Tensor, radii: Tensor) -> Tensor:
+        """Multipliers start + shift unit of whole balls, the shift by line search. shape: start [B, R, G], linear [B, R, D], radii [B, G]."""
+        d = linear.shape[-1]
+        first = (start / self.unit).repeat_interleave(d // start.shape[-1], -1)
+        pulled = linear.abs().amax(-1, keepdim=True) > 0
+        along = torch.where(pulled, linear * self.scale, _mixed(d, linear))
+        found = ritz(first, self.matrix if d <= SMALL else self.single, along, KRYLOV)
+        wide = first.amax(-1, keepdim=True) > WIDE * self.norm
+        if d > SMALL and bool(wide.any()):
+            found = found.where(~wide, ritz(first, self.matrix, along, KRYLOV))
+        floor = (torch.minimum(found.doubt, MOST_DOUBT * self.norm) - found.values[..., :1]).clamp(min=0) + LEAST_SHIFT * self.norm
+        shifts = floor + self.norm * torch.tensor(SHIFTS, dtype=floor.dtype, device=floor.device)
+        weight = (self.unit * radii[:, None] ** 2).sum(-1, keepdim=True)
+        height = torch.where(pulled, found.resolvent(shifts), 0.0) + shifts * weight
+        return start + shifts.gather(-1, height.argmin(-1, keepdim=True)) * self.unit
+
+
+def _mixed(d: int, like: Tensor) -> Tensor:
+    """A vector in no particular direction, the same for every row."""
+    return torch.cos(GOLDEN * torch.arange(1, d + 1, dtype=like.dtype, device=like.device)).expand_as(like)
 
 
 def _with_slabs(room: Room, lam: Tensor) -> Tensor:

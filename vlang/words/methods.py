@@ -40,7 +40,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
     }
 )
 #: The largest quadratic forms that are made: their coordinates for 1-norm balls, which need no eigenvalues, and for others.
-LARGEST_POLYTOPE, LARGEST_FORM = 1024, 256
+LARGEST_POLYTOPE, LARGEST_FORM, LARGEST_FLAT = 1024, 256, 256
 
 
 def computing() -> tuple[str, ...]:
