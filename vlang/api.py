@@ -96,8 +96,10 @@ def certify(
     labels: the true classes; without them the network's own predictions. frames, norm, target, method: as a spec writes them. budget: seconds.
     say: more of the network, as a spec writes it: 'layers = [gru, last, linear]'. Raises SpecError, or ExportError of a module.
     """
-    import numpy as np
-
+    try:
+        import numpy as np
+    except ModuleNotFoundError as e:
+        raise ImportError("computing needs numpy and torch: pip install 'rspec-verify[run]'") from e
     samples = np.asarray(inputs.detach().cpu() if hasattr(inputs, "detach") else inputs)
     flat = ", frames = 1" if samples.ndim == 2 else ""
     truth = "" if labels is None else ', labels = "labels.npy"'
@@ -137,7 +139,11 @@ def _checkpoint(network: Any, samples: Any, home: Path) -> str:
 def _run(plan: Plan, device: str) -> Found:
     from vlang import __version__
     from vlang.judge.verdict import judge
-    from vlang.runtime.execute import execute
+
+    try:
+        from vlang.runtime.execute import execute
+    except ModuleNotFoundError as e:
+        raise ImportError(f"computing needs {e.name}, which is not installed: pip install 'rspec-verify[run]'") from e
     from vlang.shell.commands import data_problem
 
     try:

@@ -97,11 +97,11 @@ def _main(argv: list[str]) -> int:
         from vlang.shell.fmt import fmt
 
         return fmt(args)
+    overrides = dict(override(x) for x in args.param)
     if command == "watch":
         from vlang.shell.watch import watch
 
-        return watch(args.files, argv[1:])
-    overrides = dict(override(x) for x in args.param)
+        return watch(args.files, overrides, argv[1:])
     if command == "plan":
         codes = [commands.told(path, lambda source: commands.plan(source, overrides, args.query, args.json))[0] for path in args.files]
         return next(c for c in PRECEDENCE if c in codes)

@@ -103,9 +103,6 @@ def _compare(found: Converted, tensors: dict[str, Any], example: torch.Tensor, o
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `python -m vlang.export`; returns the exit code."""
-    import numpy as np
-    import torch
-
     top = argparse.ArgumentParser(prog="python -m vlang.export", description="Save a torch module with the graph of its layers.")
     top.add_argument("made", metavar="MODULE:FUNCTION", help="a function of no arguments that returns the module")
     top.add_argument("path", metavar="FILE", help="the .safetensors file to write")
@@ -113,6 +110,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     top.add_argument("--state", metavar="FILE", help="a state dict to load into it first")
     args = top.parse_args(argv)
     module, colon, function = args.made.partition(":")
+    try:
+        import numpy as np
+        import torch
+    except ModuleNotFoundError as e:
+        print(f"vlang.export: {e.name} is not installed: pip install 'rspec-verify[run,onnx]'", file=sys.stderr)
+        return 2
     try:
         if not colon:
             raise ExportError("write MODULE:FUNCTION, e.g. mypackage.models:make")

@@ -5,7 +5,7 @@ A row has fields (radius, certified, ...); an aggregate makes one value of many 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -104,6 +104,40 @@ def is_radius(expr: Expression) -> bool:
     """Whether it is a radius of a row, or one made of those of several."""
     of = expr.of if isinstance(expr, Aggregated) else expr
     return isinstance(of, Field) and of.name.rpartition(".")[2] == "radius"
+
+
+def grows(expr: Expression, certified: Collection[str]) -> int | None:
+    """How an expression changes with fields that are lower bounds of the truth: 1 it can only grow (become true), -1 only fall, 0 not at all.
+
+    None: either way. What holds of lower bounds and can only become truer is true of what they bound.
+    """
+    match expr:
+        case Constant():
+            return 0
+        case Field(name=name):
+            return 1 if name in certified else 0 if "." in name else None
+        case Aggregated(of=of):
+            return grows(of, certified)
+        case Unary(op=op, operand=operand):
+            of_operand = grows(operand, certified)
+            return of_operand if of_operand is None or op == "+" else -of_operand
+        case Binary(op="==" | "!="):
+            return None
+        case Binary(op="*" | "/" as op, left=left, right=Constant(value=value)):
+            of_left = grows(left, certified)
+            return of_left if of_left is None or value > 0 else -of_left
+        case Binary(op="*", left=Constant(value=value), right=right):
+            of_right = grows(right, certified)
+            return of_right if of_right is None or value > 0 else -of_right
+        case Binary(op="*" | "/", left=left, right=right):
+            return 0 if grows(left, certified) == 0 and grows(right, certified) == 0 else None
+        case Binary(op=op, left=left, right=right):
+            one, other = grows(left, certified), grows(right, certified)
+            if one is None or other is None:
+                return None
+            one, other = (-one, other) if op in ("<", "<=") else (one, -other) if op in (">", ">=", "-") else (one, other)
+            return one if other in (0, one) else other if one == 0 else None
+    return None
 
 
 def is_share(expr: Expression) -> bool:

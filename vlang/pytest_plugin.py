@@ -28,6 +28,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("rspec").addoption("--rspec", action="store_true", help="run .rspec files too: every gate is a test")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "xdist_group(name): tests that share one run of a spec, for pytest-xdist")
+
+
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     if file_path.suffix == ".rspec" and file_path.stem and parent.config.getoption("--rspec"):
         return SpecFile.from_parent(parent, path=file_path)
@@ -98,7 +102,7 @@ class GateItem(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         from vlang.text.diagnostics import SpecError
 
-        if isinstance(excinfo.value, UnheldError | SpecError):
+        if isinstance(excinfo.value, UnheldError | SpecError | ImportError):
             return f"{self.path}:{self.line}: {excinfo.value}"
         return super().repr_failure(excinfo, style)
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import re
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,13 +37,18 @@ from vlang.text.diagnostics import Diagnostic, SpecError
 from vlang.text.layout import LayoutError, laid_out
 from vlang.text.source import Source, Span
 from vlang.typed.check import check
-from vlang.typed.module import load
+from vlang.typed.module import RESERVED, load
+from vlang.typed.sources import REPORTED
 from vlang.typed.tree import Network
 
 #: Seconds without a keystroke before a text is looked at.
 PAUSE = 0.05
+#: Words that a name would hide, or that would hide it.
+TAKEN = RESERVED | {REPORTED, "and", "because", "expect", "in", "not", "or", "param", "rspec", "sweep", "warn"}
 VERIFY, STOP = "rspec.verify", "rspec.stop"
 ERRORS = "https://github.com/rspec-verify/rspec-verify/blob/main/docs/errors.md"
+#: Lines as the protocol and the language know them.
+_LINES = re.compile(r"[^\n]*\n|[^\n]+")
 ICONS = {
     "kind": lsp.CompletionItemKind.Class,
     "key": lsp.CompletionItemKind.Property,
@@ -85,7 +92,8 @@ class Held:
 
 def server() -> LanguageServer:
     """A server with documents of its own."""
-    ls = LanguageServer("rspec", f"v{__version__}")
+    # Whole texts: edits by place would go through str.splitlines, which takes more for the end of a line than the protocol does.
+    ls = LanguageServer("rspec", f"v{__version__}", text_document_sync_kind=lsp.TextDocumentSyncKind.Full)
     documents: dict[str, Held] = {}
     _texts(ls, documents)
     _questions(ls, documents)
@@ -218,6 +226,8 @@ def _questions(ls: LanguageServer, documents: dict[str, Held]) -> None:
         if held is None:
             return None
         line, column = _place(ls, held.source, params.position)
+        if line > len(held.source.lines):
+            return None
         begin, word = word_at(held.source.lines[line - 1], column)
         mention = names.at(names.mentions(held.tree), line, column)
         at = context(before(held.source.lines, line, begin))
@@ -253,7 +263,7 @@ def _questions(ls: LanguageServer, documents: dict[str, Held]) -> None:
     def rename(params: lsp.RenameParams) -> lsp.WorkspaceEdit | None:
         found = mentioned(params.text_document.uri, params.position)
         new = params.new_name
-        if found is None or not new.isidentifier():
+        if found is None or not new.isidentifier() or new in TAKEN:
             return None
         held, every, one = found
         if any(m.name == new and m.declares for m in every):
@@ -268,10 +278,11 @@ def _questions(ls: LanguageServer, documents: dict[str, Held]) -> None:
 
 
 def _symbols(ls: LanguageServer, held: Held) -> Iterator[lsp.DocumentSymbol]:
-    found = names.declarations(held.tree)
-    for x, after in zip(found, [*found[1:], None], strict=True):
-        last = len(held.source.lines) if after is None else after.span.line - 1
-        whole = _range(ls, held.source, Span(x.span.line, 1), (max(last, x.span.line), len(held.source.lines[max(last, x.span.line) - 1]) + 1))
+    lines = held.source.lines
+    found = [x for x in names.declarations(held.tree) if x.span.line <= len(lines)]  # the tree may be of a longer text
+    for k, x in enumerate(found):
+        last = max(x.span.line, found[k + 1].span.line - 1 if k + 1 < len(found) else len(lines))
+        whole = _range(ls, held.source, Span(x.span.line, 1), (last, len(lines[last - 1]) + 1))
         kind, detail = (lsp.SymbolKind.Constant, f"param: {x.type}") if isinstance(x, s.Param) else (lsp.SymbolKind.Class, x.kind)
         yield lsp.DocumentSymbol(x.name, kind, whole, _range(ls, held.source, x.span), detail)
 
@@ -303,7 +314,7 @@ def _changes(ls: LanguageServer, documents: dict[str, Held]) -> None:
             text = laid_out(source)
         except (SpecError, LayoutError):
             return None
-        old, new = source.text.splitlines(keepends=True), text.splitlines(keepends=True)
+        old, new = _LINES.findall(source.text), _LINES.findall(text)
         edits = []
         for tag, first, last, begin, end in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
             if tag != "equal":
@@ -371,8 +382,8 @@ def _runs(ls: LanguageServer, documents: dict[str, Held]) -> None:
         return found
 
     @ls.command(VERIFY)
-    async def verify(uri: str, query: str | None = None) -> bool:
-        """Whether a run was begun."""
+    async def verify(uri: str, *queries: str) -> bool:
+        """Of one query, or of all. Whether a run was begun."""
         held = documents.get(uri)
         if held is None or held.plan is None or not held.current:
             ls.window_show_message(lsp.ShowMessageParams(lsp.MessageType.Error, "this spec has errors: nothing was run"))
@@ -380,15 +391,15 @@ def _runs(ls: LanguageServer, documents: dict[str, Held]) -> None:
         if held.run is not None:
             ls.window_show_message(lsp.ShowMessageParams(lsp.MessageType.Info, "a run of this spec is under way"))
             return False
-        only = [] if query is None else [query]
-        held.gates.begin(held.tree, held.source.words_sha256, only, sorted(held.plan.reads))
-        end = await _progress(ls, f"verifying {query or Path(held.source.path).name}")
+        only = list(queries)
+        held.gates.begin(held.tree, held.plan, held.source.words_sha256, only)
+        end = await _progress(ls, f"verifying {', '.join(only) or Path(held.source.path).name}")
         loop = asyncio.get_running_loop()
 
         def done(run: Verification, code: int, report: dict[str, Any] | None) -> None:
             def tell() -> None:
                 held.run = None
-                held.gates.finish(run.words, report)
+                held.gates.finish(report)
                 end()
                 if report is None and not run.stopped:
                     said = run.said.strip() or f"the run ended with exit code {code}"
@@ -422,7 +433,7 @@ async def _progress(ls: LanguageServer, title: str) -> Callable[[], None]:
     window = ls.client_capabilities.window
     if window is None or not window.work_done_progress:
         return lambda: None
-    token = f"rspec-{id(object())}"
+    token = f"rspec-{uuid.uuid4()}"
     await ls.work_done_progress.create_async(token)
     ls.work_done_progress.begin(token, lsp.WorkDoneProgressBegin(title))
     return lambda: ls.work_done_progress.end(token, lsp.WorkDoneProgressEnd())

@@ -5,26 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from vlang.cost import Pace
+from vlang.expression import grows
+from vlang.plan import Expectation, Plan, QueryPlan
 from vlang.text import syntax as s
 from vlang.text.source import Source
-from vlang.words.queries import QUERIES
+from vlang.words.queries import PROOFS, QUERIES
 
 State = Literal["running", "passed", "failed", "unknown", "warned", "stopped"]
 #: Of a gate's verdict, what stands beside it.
 SHOWN = {"passed": "holds", "failed": "FAILED", "unknown": "undecided", "warned": "does not hold"}
-#: What a gate may ask beside a certificate's being large: that is no theorem, though it holds.
-UNPROVED = re.compile(r"<|[=!]=|\b(not|falsified|unknown|correct|coverage)\b")
 
 
 @dataclass(frozen=True)
@@ -62,37 +61,51 @@ class Verification:
             self.process.kill()
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of a gate, of which text (by the digest of what it says) and of which files (when each was written)."""
+
+    gate: GateState
+    words: str
+    files: Mapping[str, float]
+
+    def shown(self, words: str) -> str:
+        stale = self.words != words or any(_written(path) != when for path, when in self.files.items())
+        return self.gate.shown(stale)
+
+
 @dataclass
 class Gates:
-    """What is known of a document's gates, by query and number. files: what was read, and when each was written."""
+    """What is known of a document's gates, by query and number."""
 
-    states: dict[tuple[str, int], tuple[str, GateState]] = field(default_factory=dict)
-    files: dict[str, float] = field(default_factory=dict)
+    known: dict[tuple[str, int], Known] = field(default_factory=dict)
 
     def shown(self, query: str, number: int, text: str, words: str) -> str | None:
-        held = self.states.get((query, number))
-        if held is None or held[1].text != text:
-            return None
-        stale = held[0] != words or any(_written(path) != when for path, when in self.files.items())
-        return held[1].shown(stale)
+        held = self.known.get((query, number))
+        return None if held is None or held.gate.text != text else held.shown(words)
 
-    def begin(self, tree: s.File, words: str, only: Sequence[str], reads: Sequence[str]) -> None:
-        self.files = {path: _written(path) for path in reads}
+    def begin(self, tree: s.File, plan: Plan, words: str, only: Sequence[str]) -> None:
+        """Of those queries, or all, that they are running."""
+        files = {path: _written(path) for path in sorted(plan.reads)}
+        proofs = {(q.name, k): _is_proof(q, e) for q in plan.queries for k, e in enumerate(q.expectations)}
         for name, number, gate in gates(tree):
             if not only or name in only:
-                self.states[name, number] = words, GateState(gate.text, "running")
+                self.known[name, number] = Known(GateState(gate.text, "running", proved=proofs.get((name, number), False)), words, files)
 
-    def finish(self, words: str, report: dict[str, Any] | None) -> None:
-        """What was found; of what is running and was not answered, that it stopped."""
-        for part in ("queries", "spectra", "reports"):
-            for query in (report or {}).get(part, ()):
-                kind = QUERIES.get(query.get("kind", ""))
-                for number, gate in enumerate(query["expectations"]):
-                    proved = kind is not None and kind.certified and UNPROVED.search(gate["text"]) is None
-                    self.states[query["name"], number] = words, GateState(gate["text"], gate["verdict"], gate["actual"], proved)
-        for key, (of, gate) in self.states.items():
-            if gate.state == "running":
-                self.states[key] = of, GateState(gate.text, "stopped")
+    def finish(self, report: dict[str, Any] | None) -> None:
+        """What was found of what is running; of what was not answered, that it stopped."""
+        parts = [query for part in ("queries", "spectra", "reports") for query in (report or {}).get(part, ())]
+        found = {(query["name"], k): gate for query in parts for k, gate in enumerate(query["expectations"])}
+        for key, held in self.known.items():
+            if held.gate.state == "running":
+                said = found.get(key)
+                state = replace(held.gate, state="stopped") if said is None else replace(held.gate, state=said["verdict"], found=said["actual"])
+                self.known[key] = replace(held, gate=state)
+
+
+def _is_proof(query: QueryPlan, gate: Expectation) -> bool:
+    """Whether it can only become truer as certificates grow, so that it is true of what they are about."""
+    return QUERIES[query.kind].certified and grows(gate.condition, PROOFS) == 1
 
 
 def gates(tree: s.File) -> list[tuple[str, int, s.Gate]]:

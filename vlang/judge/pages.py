@@ -67,7 +67,8 @@ def _brackets(found: Sequence[Record]) -> Iterator[Bracket]:
         about = f"class {record.attributes['label']}" + ("" if target == "any" else f", target {target}")
         title = ", ".join([*told, f"sample {value_of(record, 'sample')}", f"frames {value_of(record, 'frames')}", about])
         certified, estimate = max(sizes["radius"], default=None), next(iter(sizes["estimate"]), None)
-        yield Bracket(title, value_of(record, "norm"), certified, estimate, min(sizes["attack"], default=None))
+        if any(sizes.values()):
+            yield Bracket(title, value_of(record, "norm"), certified, estimate, min(sizes["attack"], default=None))
 
 
 def _heats(report: ReportPlan, answered: Answered) -> Iterator[Heat]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import sys
 from functools import partial
 from pathlib import Path
 
 from vlang.shell import output
 from vlang.shell.commands import told
+from vlang.text import diagnostics as d
+from vlang.text.diagnostics import SpecError
 from vlang.text.layout import laid_out
 from vlang.text.printable import printable
 from vlang.text.read import STDIN
@@ -24,8 +27,9 @@ def fmt(args: argparse.Namespace) -> int:
 def _one(source: Source, args: argparse.Namespace) -> int:
     text, path = laid_out(source), printable(source.path)
     if args.diff:
-        pieces = difflib.unified_diff(source.text.splitlines(), text.splitlines(), path, path, "as it is", "laid out", lineterm="")
-        print("".join(f"{printable(x)}\n" for x in pieces), end="")
+        pieces = list(difflib.unified_diff(source.text.split("\n"), text.split("\n"), source.path, source.path, lineterm=""))
+        raw = "".join(f"{x}\n" for x in pieces)  # a patch; to a terminal without what would move its cursor
+        print("".join(f"{printable(x)}\n" for x in pieces) if sys.stdout.isatty() else raw, end="")
     elif source.path == STDIN and not args.check:
         print(text, end="")
     same = text == source.text
@@ -41,5 +45,7 @@ def _one(source: Source, args: argparse.Namespace) -> int:
 
 def _replace(path: Path, text: str) -> None:
     mode = path.stat().st_mode
+    if not mode & 0o222:
+        raise SpecError(d.cannot_write(str(path), "permission denied"))
     output.write(str(path), text)
     os.chmod(path, mode)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -10,15 +13,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vlang.lower.spec import compile_spec
+from vlang.shell.arguments import CallError
+from vlang.shell.commands import Overrides
 from vlang.text.diagnostics import SpecError
 from vlang.text.read import read_source
 
+_TEXTS = re.compile(r'"([^"\\\n]+)"')
 #: Seconds from one look to the next.
 PAUSE = 0.3
 
 
-def watch(files: Sequence[str], argv: Sequence[str]) -> int:
-    """argv: of `vrun run`. Ends with Ctrl-C, with the exit code of the last run that ended; a run that is overtaken by a change is stopped."""
+def watch(files: Sequence[str], overrides: Overrides, argv: Sequence[str]) -> int:
+    """argv: of `vrun run`. Ends with Ctrl-C or SIGTERM, with the exit code of the last run that ended; a run that a change overtakes is stopped.
+
+    Raises CallError.
+    """
+    if "-" in files:
+        raise CallError("standard input does not change: name a file to watch")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # its run must not go on alone
     code, run = 0, None
     reads: dict[str, set[str]] = {path: {str(Path(path).resolve())} for path in files}
     before: dict[str, tuple[int, int] | None] = {}
@@ -29,7 +41,7 @@ def watch(files: Sequence[str], argv: Sequence[str]) -> int:
                 if run is not None:
                     _stop(run)
                 for path in files:
-                    reads[path] |= _read(path)
+                    reads[path] |= _read(path, overrides)
                 before = {path: _state(path) for held in reads.values() for path in held}
                 print(f"-- {time.strftime('%H:%M:%S')} --", file=sys.stderr, flush=True)
                 run = subprocess.Popen([sys.executable, "-m", "vlang.cli", "run", *argv])
@@ -52,12 +64,16 @@ def _state(path: str) -> tuple[int, int] | None:
     return found.st_mtime_ns, found.st_size
 
 
-def _read(path: str) -> set[str]:
-    """The files that a spec reads; of one with errors, those that are known already."""
+def _read(path: str, overrides: Overrides) -> set[str]:
+    """The files that a spec reads; of one with errors, all that its texts may name."""
     try:
-        return set(compile_spec(read_source(path)).reads)
+        source = read_source(path)
+        return set(compile_spec(source, overrides).reads)
     except SpecError:
-        return set()
+        with contextlib.suppress(SpecError):
+            source = read_source(path)
+            return {str((source.folder / x).resolve()) for x in _TEXTS.findall(source.text) if "." in x}
+    return set()
 
 
 def _stop(run: subprocess.Popen[bytes]) -> None:

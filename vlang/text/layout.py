@@ -77,12 +77,16 @@ def _without_needless_commas(words: Sequence[Token]) -> list[Token]:
     """In blocks a comma beside a line break, a brace or another comma separates nothing; in lists one before the closing bracket on its line."""
     kept: list[Token] = []
     open_: list[str] = []
-    for k, word in enumerate(words):
+    behind: list[Token | None] = []  # of each word the next that is no comment, from the last on
+    coming = None
+    for word in reversed(words):
+        behind.append(coming)
+        coming = coming if word.type == "COMMENT" else word
+    for word, after in zip(words, reversed(behind), strict=True):
         if word.type in OPENERS:
             open_.append(word.type)
         elif word.type in CLOSERS:
             open_.pop()
-        after = next((x for x in words[k + 1 :] if x.type != "COMMENT"), None)
         if word.type == "COMMA":
             in_block = not open_ or open_[-1] == "LBRACE"
             ends = after is None or after.type in CLOSERS

@@ -257,8 +257,8 @@ WORDS = {
     "GATE": "'expect' or 'warn'", "COMPARE": "a comparison", "SIGN": "'+' or '-'", "SCALE": "'*' or '/'",
     "_NL": "a new line", "$END": "the end of the file",
     "LBRACE": "'{'", "RBRACE": "'}'", "LSQB": "'['", "RSQB": "']'", "LPAR": "'('", "RPAR": "')'", "EQUAL": "'='", "COLON": "':'",
-    "COMMA": "','", "DOT": "'.'", "RSPEC": "'rspec'", "PARAM": "'param'", "SWEEP": "'sweep'", "IN": "'in'", "BECAUSE": "'because'",
-    "OR": "'or'", "AND": "'and'", "NOT": "'not'",
+    "COMMA": "','", "DOT": "'.'", "RSPEC": "'rspec'", "PARAM": "'param'", "SWEEP": "'sweep'", "_IN": "'in'", "_BECAUSE": "'because'",
+    "_OR": "'or'", "_AND": "'and'", "NOT": "'not'",
 }  # fmt: skip
 #: Words that begin an entry.
 KEYWORDS = ("expect", "warn", "sweep", "param", "rspec")
@@ -277,7 +277,7 @@ def _expected(terminals: set[str]) -> str:
         terminals = terminals - ENTRY - {"RSPEC", "_NL", "COMMA"}
     if "SCALE" in terminals:
         # A value is complete here: what could continue it is not worth listing.
-        terminals = terminals - {"OR", "AND", "COMPARE", "SIGN", "SCALE", "DOT", "LSQB", "BECAUSE"}
+        terminals = terminals - {"_OR", "_AND", "COMPARE", "SIGN", "SCALE", "DOT", "LSQB", "_BECAUSE"}
     if "_NL" in terminals:
         terminals = terminals - {"COMMA", "$END"}
     words += [WORDS.get(t, t.lower()) for t in sorted(terminals)]

@@ -45,7 +45,7 @@ class Source:
         return self.digest or hashlib.sha256(self.text.encode()).hexdigest()
 
 
-_PIECES = re.compile(r'"(?:\\.|[^"\\\n])*"|#[^\n]*|\n|[ \t\f]+|\w+|.')
+_PIECES = re.compile(r'"(?:\\.|[^"\\\n])*"|#[^\n]*|\n|[ \t\f]+|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|[^\W\d]\w*|.')
 
 
 def _words(text: str) -> list[str]:

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="vcheck", description="Check certificates of robustness in ball arithmetic.")
     parser.add_argument("certificates", nargs="+", metavar="CERT")
     parser.add_argument("--network", action="append", required=True, metavar="FILE", help="the checkpoint that they are about (may be given again)")
-    parser.add_argument("--spec", metavar="FILE", help="the spec that they come from: what it says is compared too")
+    parser.add_argument("--spec", metavar="FILE", help="the spec that they come from: what it says is compared too (what -p set aside)")
     args = parser.parse_args(argv)
     try:
         from .certificate import check, read

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 #: Texts whole, comments, line breaks, words, and every other sign; blanks are passed over.
-WORDS = re.compile(r'("(?:\\.|[^"\\\n])*")|(#[^\n]*)|(\n)|(\w+)|([^ \t\f])')
+WORDS = re.compile(r'("(?:\\.|[^"\\\n])*")|(#[^\n]*)|(\n)|(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|[^\W\d]\w*)|([^ \t\f])')
 
 
 def comes_from(said: dict[str, Any], path: str) -> bool:

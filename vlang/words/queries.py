@@ -32,6 +32,8 @@ class Query:
     heat: bool = False
 
 
+#: Fields whose numbers are lower bounds of the truth, and whose conditions are proofs.
+PROOFS = frozenset({"radius", "margin", "certified"})
 #: Of every row about an input: whether the network's own answer is the label.
 CORRECT = "correct"
 #: Of a query as a whole: the share of its samples that the network classifies as labelled, the least where it is asked of several networks.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -215,21 +217,75 @@ def test_the_version_is_put_first() -> None:
     assert [(f.text, f.span.length) for x in e.value.diagnostics for f in fixes(x, source)] == [("rspec 1\n\n", 0)]
 
 
-def test_only_what_certificates_stand_behind_is_called_proved() -> None:
-    def shown(kind: str, text: str, verdict: str = "passed") -> str | None:
-        gates = Gates()
-        gates.finish("w", {"queries": [{"name": "q", "kind": kind, "expectations": [{"text": text, "verdict": verdict, "actual": "1"}]}]})
-        return gates.shown("q", 0, text, "w")
+@pytest.mark.parametrize(
+    ("kind", "gate", "shown"),
+    [
+        ("radius", "min(radius) >= 0.1", "proved"),
+        ("radius", "0.1 < min(radius) and all(radius > 0.01)", "proved"),
+        ("radius", "quantile(radius, 5%) / 2 - 0.1 > -1", "proved"),
+        ("radius", "not (max(radius) < 0.1)", "proved"),
+        ("verify", "rate(certified) >= 90%", "proved"),
+        ("radius", "max(radius) <= 5", "holds"),
+        ("radius", "5 > max(radius)", "holds"),
+        ("radius", "-max(radius) > -5", "holds"),
+        ("radius", "10 - max(radius) > 5", "holds"),
+        ("radius", "all(5 >= radius)", "holds"),
+        ("radius", "1 / max(radius) > 0.1", "holds"),
+        ("radius", "not (min(radius) > 100)", "holds"),
+        ("radius", "min(radius) * -1 > -9", "holds"),
+        ("radius", "min(radius) > 0.1 or max(radius) < 5", "holds"),
+        ("radius", "max(radius) - min(radius) > 0", "holds"),
+        ("radius", "count(radius == 0) >= 0", "holds"),
+        ("radius", "min(radius) > 0 and coverage > 10%", "holds"),
+        ("radius", "rate(correct) > 1%", "holds"),
+        ("verify", "count(falsified) >= 0", "holds"),
+        ("attack", "min(radius) >= 0.1", "holds"),
+        ("estimate", "min(estimate) >= 0.1", "holds"),
+    ],
+)
+def test_only_what_certificates_stand_behind_is_called_proved(kind: str, gate: str, shown: str, world: Path) -> None:
+    eps = ", eps = 0.1" if kind == "verify" else ""
+    text = f"""rspec 1
+network net {{ checkpoint = "lstm.safetensors" }}
+{kind} q {{ network = net, input = {{ values = [[0, 0, 0], [1, 1, 1]] }}, perturbation = {{ frames = each, norm = 2 }}{eps}
+  expect {gate} }}
+"""
+    source = Source(str(world / "x.rspec"), text)
+    gates = Gates()
+    gates.begin(tree(text), compile_spec(source), source.words_sha256, [])
+    assert gates.shown("q", 0, gate, source.words_sha256) == "running ..."
+    said = {"name": "q", "expectations": [{"text": gate, "verdict": "passed", "actual": "1"}]}
+    gates.finish({"queries": [said]})
+    assert gates.shown("q", 0, gate, source.words_sha256) == f"found 1: {shown}"
+    assert gates.shown("q", 0, gate, "other") == f"stale (found 1: {shown})"
+    assert gates.shown("q", 0, gate + " ", source.words_sha256) is None
 
-    assert shown("radius", "min(radius) >= 0.1") == shown("verify", "rate(certified) >= 90%") == "found 1: proved"
-    for kind, text in (
-        ("attack", "min(radius) >= 0.1"),
-        ("estimate", "min(estimate) >= 0.1"),
-        ("radius", "max(radius) <= 5"),
-        ("radius", "not (min(radius) > 1)"),
-        ("verify", "count(falsified) > 0"),
-        ("radius", "coverage >= 90%"),
-    ):
-        assert shown(kind, text) == "found 1: holds"
-    assert shown("radius", "min(radius) >= 0.1", "failed") == "found 1: FAILED"
-    assert shown("radius", "min(radius) >= 0.1", "unknown") == "found 1: undecided"
+
+def test_what_another_run_reads_makes_no_gate_fresh(world: Path, tmp_path: Path) -> None:
+    """A gate is as old as its own run: the files that a later run of another query has read are not its."""
+    shutil.copy(world / "lstm.safetensors", tmp_path / "x.safetensors")
+    ask = "input = { values = [[0, 0, 0], [1, 1, 1]] }, perturbation = { frames = each, norm = 2 }"
+    text = f"""rspec 1
+network net {{ checkpoint = "x.safetensors" }}
+radius q {{ network = net, {ask}
+  expect min(radius) > 0 }}
+radius other {{ network = net, {ask}
+  expect min(radius) > 0 }}
+"""
+    source = Source(str(tmp_path / "x.rspec"), text)
+    gates = Gates()
+
+    def run(*only: str) -> list[str | None]:
+        gates.begin(tree(text), compile_spec(source), source.words_sha256, only)
+        said = [{"name": name, "expectations": [{"text": "min(radius) > 0", "verdict": "passed", "actual": "1"}]} for name in only or ("q", "other")]
+        gates.finish({"queries": said})
+        return shown()
+
+    def shown() -> list[str | None]:
+        return [gates.shown(name, 0, "min(radius) > 0", source.words_sha256) for name in ("q", "other")]
+
+    assert run() == ["found 1: proved"] * 2
+    shutil.copy(world / "gru.safetensors", tmp_path / "x.safetensors")
+    os.utime(tmp_path / "x.safetensors", (1, 1))
+    assert shown() == ["stale (found 1: proved)"] * 2
+    assert run("q") == ["found 1: proved", "stale (found 1: proved)"]

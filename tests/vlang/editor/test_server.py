@@ -135,6 +135,8 @@ async def test_questions_about_places(client: LanguageClient, world: Path, tmp_p
     assert "constants" in str(hover.contents)
     symbols = await client.text_document_document_symbol_async(lsp.DocumentSymbolParams(document))
     assert [x.name for x in symbols or ()] == ["net", "data", "e", "q"]
+    for name in ("any", "in", "q r", ""):
+        assert await client.text_document_rename_async(lsp.RenameParams(document, lsp.Position(5, line.index("= net") + 3), name)) is None
     edits = await client.text_document_formatting_async(lsp.DocumentFormattingParams(document, lsp.FormattingOptions(2, True)))
     assert [(e.range.start.line, "engine = e" in e.new_text) for e in edits or ()] == [(5, True)]
 
@@ -223,3 +225,36 @@ time.sleep(100)
         assert child.is_running()
         parent.kill()
         child.wait(20)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("odd", ["\f", "\u2028", "\x85", "\x1c", "\v"])
+async def test_only_the_protocols_ends_of_lines_are_ends(client: LanguageClient, tmp_path: Path, odd: str) -> None:
+    """Python's splitlines knows more of them."""
+    text = f'rspec 1\n# a{odd}b\nparam   a: number=1\nparam t: text = "x{odd}y"\nnetwrk   n {{ }}'
+    uri = opened(client, tmp_path / "s.rspec", text)
+    (wrong,) = await told(client, uri, ["R201"])
+    assert wrong.range == lsp.Range(lsp.Position(4, 0), lsp.Position(4, 6))
+    edits = await client.text_document_formatting_async(lsp.DocumentFormattingParams(lsp.TextDocumentIdentifier(uri), lsp.FormattingOptions(2, True)))
+    lines = [*(x + "\n" for x in text.split("\n")[:-1]), text.split("\n")[-1]]
+    for e in sorted(edits or (), key=lambda e: -e.range.start.line):
+        assert e.range.start.character == e.range.end.character == 0
+        lines[e.range.start.line : e.range.end.line] = [e.new_text]
+    assert "".join(lines) == f'rspec 1\n# a{odd}b\nparam a: number = 1\nparam t: text = "x{odd}y"\nnetwrk n {{}}\n'
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("text", ["", "rspec 1\n", "# c", "radius q {", "rspec 1\nnetwork net {\n\n\n\n}\n"])
+async def test_no_question_about_any_place_fails(client: LanguageClient, tmp_path: Path, text: str) -> None:
+    uri = opened(client, tmp_path / "s.rspec", "\n" * 9 + text)
+    document = lsp.TextDocumentIdentifier(uri)
+    changed(client, uri, 2, text)  # what is asked next is about a shorter text than the one that was looked at
+    for line, column in ((0, 0), (0, 3), (7, 0), (99, 99)):
+        place = lsp.Position(line, column)
+        await client.text_document_hover_async(lsp.HoverParams(document, place))
+        await client.text_document_completion_async(lsp.CompletionParams(document, place))
+        await client.text_document_definition_async(lsp.DefinitionParams(document, place))
+        await client.text_document_document_symbol_async(lsp.DocumentSymbolParams(document))
+        await client.text_document_formatting_async(lsp.DocumentFormattingParams(document, lsp.FormattingOptions(2, True)))
+        await lenses(client, uri)
+        await hints(client, uri)

@@ -485,3 +485,10 @@ def test_ticks_are_round_and_few(most: float) -> None:
     assert 4 <= len(found) <= 9
     assert most * 0.7 < found[-1] <= most
     assert all(len(f"{x:.6g}".rstrip("0")) <= 7 for x in found)
+
+
+def test_a_page_of_which_nothing_is_expected_does_not_say_that_it_holds(world: Path) -> None:
+    text = PAGES["html"](pictured(world, TEXT, words()))
+    assert "Nothing was expected." in text
+    assert "Every expectation holds" not in text
+    assert '<header class="open">' in text

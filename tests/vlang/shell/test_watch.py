@@ -51,17 +51,25 @@ radius q {{ network = net, input = data, perturbation = {{ frames = [1], norm = 
 
         with heard:
             assert heard.wait_for(ended(1, 0), 60), said
-        path.write_text(text.replace("norm = 2", "norm = two"))
+        path.write_text(text.replace("pick = first(2)", 'reference = "later.npy"'))
         with heard:
             assert heard.wait_for(ended(2, 2), 60), said
+        (tmp_path / "later.npy").write_text("no array")  # a file that was missing is waited for
+        with heard:
+            assert heard.wait_for(ended(3, 2), 60), said
         path.write_text(text)
         with heard:
-            assert heard.wait_for(ended(3, 0), 60), said
+            assert heard.wait_for(ended(4, 0), 60), said
         data.write_bytes(data.read_bytes()[:-40])
         with heard:
-            assert heard.wait_for(ended(4, 2), 60), said
+            assert heard.wait_for(ended(5, 2), 60), said
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(20) == 2
+
+
+def test_standard_input_is_not_watched(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["watch", "-"]) == 2
+    assert "name a file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])

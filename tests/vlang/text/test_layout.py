@@ -155,6 +155,10 @@ def test_other_words_have_another_digest(tmp_path: Path) -> None:
     assert comes_from(said, str(path))
     path.write_text(MESSY)
     assert comes_from(said, str(path))
+    tight = 'rspec 1\nradius q { expect min(radius) > 0because "x", budget = 90s }\n'
+    path.write_text(laid_out(Source("x", tight.replace("90s", "90 s"))))
+    assert path.read_text() != tight
+    assert comes_from({"sha256": "", "words": Source("x", tight).words_sha256}, str(path))
     for old, new in (
         ("8/255", "8/254"),
         ("x,  y", "x, y"),
@@ -177,12 +181,20 @@ def test_fmt_writes_shows_and_refuses(tmp_path: Path, capsys: pytest.CaptureFixt
     link.symlink_to(path)
     assert main(["fmt", "--check", str(path)]) == 1
     assert main(["fmt", "--diff", str(path)]) == 0
-    assert "+query q {}" in capsys.readouterr().out
+    patch = capsys.readouterr().out
+    assert "+query q {}" in patch
+    assert patch.startswith(f"--- {path}\n+++ {path}\n@@ ")
     assert path.read_bytes().startswith(b"\xef\xbb\xbf")
     assert main(["fmt", str(link)]) == 0
     assert path.read_bytes() == b"rspec 1\nquery q {}\n"
     assert (path.stat().st_mode & 0o777, link.is_symlink()) == (0o754, True)
     assert main(["fmt", "--check", str(tmp_path)]) == 0
+    path.write_text("rspec  1\n")
+    path.chmod(0o444)
+    assert main(["fmt", str(path)]) == 2
+    assert path.read_text() == "rspec  1\n"
+    path.unlink()
+    path.write_text("rspec 1\n")
     bad = tmp_path / "bad.rspec"
     bad.write_text("rspec 1\nquery  q {\n")
     capsys.readouterr()

@@ -115,3 +115,9 @@ def test_deep_nesting_is_an_error_not_a_crash(text: str) -> None:
 
     with pytest.raises(SpecError):
         compile_spec(Source("x", f"rspec 1\n{text}\nparam p: number = {text[4:]}\n"))
+
+
+@pytest.mark.parametrize("text", ["a >= 0 orcount(b) > 0", "a >= 0 andb > 0", 'a > 0 becauseof "x"', "a > 0 or_b"])
+def test_words_end_where_a_name_would_go_on(text: str) -> None:
+    _, errors = parse(Source("x.rspec", f"rspec 1\nradius q {{ expect {text} }}\n"))
+    assert [x.code for x in errors] == ["R101"]
