@@ -11,7 +11,7 @@ from vlang.plan import Architecture, AttackVariant, DatasetInput, EstimateVarian
 from vlang.words.attacks import ATTACKS
 from vlang.words.cells import CELLS
 from vlang.words.layers import ACTIVATIONS, LAYERS, READOUTS
-from vlang.words.methods import LARGEST_FORM, LARGEST_POLYTOPE, METHODS
+from vlang.words.methods import LARGEST_FORM, LARGEST_POLYTOPE, METHODS, WORTHWHILE
 
 #: Passes of a query: a radius search's (measured: 4 for one row, 9 for many), and of a verdict and the attack that follows it.
 PASSES = {"radius": 9, "verify": 2, "bounds": 1, "attack": 1, "estimate": 1}
@@ -20,8 +20,8 @@ LIVE_TENSORS = 6
 SMALLEST_GROUP = 16
 #: Layers that leave every number of a frame where it is.
 SCALING = frozenset({"normalize", "batchnorm", "dropout", "none"})
-#: FLOP of a form's eigenvalues per D^3 (the 1-norm needs none).
-EIGENVALUE_FLOP = 25
+#: FLOP of finding and proving a form's multipliers per D^3 (the 1-norm needs none).
+FACTORISED = 5
 
 
 #: What a pass reaches of the rate of plain products; its small operations for each node, and for each pair of nodes that it goes back through; an
@@ -158,14 +158,14 @@ def _seen(a: Architecture) -> int:
 
 
 def _form_flop(variant: Variant, row: tuple[int, ...]) -> float:
-    """FLOP of one pass's quadratic forms: for every bounded row the nodes' products are added up, then the form's eigenvalues found."""
-    eigenvalues = 0 if variant.perturbation.norm == 1 else EIGENVALUE_FLOP
+    """FLOP of one pass's quadratic forms: for every bounded row the nodes' products are added up, then the form is factorised."""
+    eigenvalues = 0 if variant.perturbation.norm == 1 else FACTORISED
     total = 0.0
     for x in variant.network.architecture.recurrent:
         cell = CELLS[x.word]
         per_step = (cell.products * x.hidden * (t + 1) * d * d + eigenvalues * d**3 for t, d in enumerate(form_sizes(variant, row)))
         total += x.setting("layers") * 2 * cell.bounded * x.width * sum(per_step)
-    return total
+    return 0.0 if METHODS[variant.engine.method].ladder and total > WORTHWHILE else total
 
 
 def forward_flop(a: Architecture, steps: int) -> float:
@@ -231,5 +231,5 @@ def _row_bytes(variant: Variant) -> int:
     forms = 0
     for row in variant.perturbation.frames.rows:
         sizes = form_sizes(variant, row)
-        forms = max(forms, len(sizes) * products * max(sizes, default=0) ** 2 // 2 * 8)
+        forms = max(forms, len(sizes) * products * max(sizes, default=0) * 8)
     return LIVE_TENSORS * 2 * bounded * widest * 8 + forms

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from vlang.runtime import rounding
 from vlang.runtime.bounds.multipliers import Room
-from vlang.runtime.graph.nodes import Affine, Graph, Input, Nonlinear
+from vlang.runtime.graph.nodes import Affine, Graph, Input, Nonlinear, parents
 from vlang.runtime.products import through
 from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.piece import Piece
 from vlang.words.methods import LARGEST_FLAT, LARGEST_FORM, LARGEST_POLYTOPE
 
+#: FLOP of finding and proving a form's multipliers, per cube of its coordinates.
+FACTORISED = 5
 #: A chart that is farther from orthonormal is not used.
 WORST_DEFECT = 1e-6
 #: A column of weights counts as at least this share of the largest, and as at least this large.
@@ -90,16 +92,26 @@ class Coordinates:
         if isinstance(region, Piece) and self.frames and not self.vertices:
             self.cut = self._cut(region)
 
-    @property
-    def worthwhile(self) -> bool:
-        """Whether the quadratic forms of all but the last moved frame are small enough to be used."""
-        return self.width * max(1, self.radii.shape[1] - 1) <= (LARGEST_POLYTOPE if self.vertices else LARGEST_FORM)
+    def pass_flop(self, graph: Graph) -> float:
+        """FLOP of the forms of one row's pass: those of every box are made of what stands below it, then factorised."""
+        total, products, slots = 0.0, 0, self.radii.shape[1]
+        moved: list[frozenset[int]] = []  # of each node, the frames that move it,
+        bent: list[frozenset[int]] = []  # and those that move something below it that is not linear
+        bounded, none = graph.relaxed_arguments() | {graph.output}, frozenset[int]()
+        for i, node in enumerate(graph.nodes):
+            refs = [r.node for r in parents(node)]
+            moved.append(frozenset({node.frame} & set(self.frames)) if isinstance(node, Input) else none.union(*(moved[r] for r in refs)))
+            bent.append(moved[i] if isinstance(node, Nonlinear) else none.union(*(bent[r] for r in refs)))
+            d = self.width * min(slots, len(bent[i]))
+            if i in bounded and d <= LARGEST_FORM:
+                total += 2 * node.width * (2 * products * d**2 + FACTORISED * d**3)
+            products += node.width * len(node.args) if isinstance(node, Nonlinear) else 0
+        return total
 
     def row_bytes(self, graph: Graph) -> int:
-        """The memory that one row's products take (`Cushion`), at most."""
+        """The memory that one row's linear motions take (`Cushion`), at most."""
         d = min(self.width * self.radii.shape[1], LARGEST_POLYTOPE if self.vertices else LARGEST_FORM)
-        entries = sum(n.width * (1 if len(n.args) == 1 else 3) for n in graph.nodes if isinstance(n, Nonlinear))
-        return entries * d * (d + 1) // 2 * 8
+        return sum(n.width * len(n.args) for n in graph.nodes if isinstance(n, Nonlinear)) * d * 8
 
     def group_radii(self, slots: int) -> Tensor:
         """shape: [B, groups]."""
@@ -209,8 +221,10 @@ def _round(ball: Ball) -> bool:
     return ball.norm is not None and ball.norm <= 2
 
 
-def chart_of(graph: Graph, ball: Ball, width: int) -> Chart | None:
+def chart_of(graph: Graph, ball: Ball, width: int, flat_until: int | None = None) -> Chart | None:
     """The space of a frame that the weights see; None where none is needed, or it has as many coordinates as the frame.
+
+    flat_until: sets whose coordinates are bounded one by one, up to so many (LARGEST_FLAT), are seen as they are.
 
     For sets whose coordinates are bounded one by one the scale lets the 2-norm ball in it hug the set where the weights look.
     """

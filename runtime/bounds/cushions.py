@@ -38,18 +38,22 @@ class Motion:
 
 @dataclass(frozen=True, eq=False)
 class Cushion:
-    """The neuron <= its upper plane + 1/2 sum_p weights[p][0] z' products[p] z + constant[0]; its negative <= its lower one's + the same with [1].
+    """The neuron <= its upper plane + 1/2 z' form z + constant[0]; its negative <= its lower one's + the same with [1].
 
-    products: J_a J_b' of the arguments' linear motions, symmetrised and packed: for one argument J J', for two the three of v v, v z (twice), z z.
-    size: a bound of the spectral norm of the form with every term taken positive. shape: weights, constant, size [2, B, width]; products each
-    [B, width, D (D + 1) / 2].
+    form: sum over pairs of arguments of weight J_a J_b', J_a an argument's linear motion: of one argument v v', of two v v', v z' + z v' and z z'.
+    size: a bound of the spectral norm of the form with every term taken positive; lost: of what underflow may take from a form, whatever its
+    coefficients. shape: weights, constant, size [2, B, width]; linear [B, width, D] an argument; lost [B].
     """
 
     weights: tuple[Tensor, ...]
     constant: Tensor
     size: Tensor
-    products: tuple[Tensor, ...]
-    dimension: int
+    linear: tuple[Tensor, ...]
+    lost: Tensor
+
+    @property
+    def dimension(self) -> int:
+        return self.linear[0].shape[-1]
 
     @classmethod
     def of(cls, found: Parabolas, motions: list[Motion], steps: Args) -> Cushion:
@@ -73,12 +77,21 @@ class Cushion:
         sizes = [k[i][j].abs() + torch.stack([taus[q] * (k[q][i] * k[q][j]).abs() for q in order]).sum(0) for i, j in pairs]
         dimension = max(m.linear.shape[-1] for m in motions)
         jacobians = [torch.nn.functional.pad(m.linear, (0, dimension - m.linear.shape[-1])) for m in motions]
-        row, column = torch.tril_indices(dimension, dimension, device=constant.device)
-        size, products = torch.zeros_like(constant), []
+        lengths = [torch.linalg.vector_norm(x, dim=-1) for x in jacobians]
+        size = torch.zeros_like(constant)
         for (i, j), entry in zip(pairs, sizes, strict=True):
-            left, right = jacobians[i], jacobians[j]
-            product = left[..., row] * right[..., column]
-            products.append(product if i == j else product + left[..., column] * right[..., row])
-            norm = torch.linalg.vector_norm(left, dim=-1) * torch.linalg.vector_norm(right, dim=-1) + dimension * rounding.UNDERFLOWN
-            size = size + entry * norm * (1 if i == j else 2)
-        return cls(tuple(weights), constant, size, tuple(products), dimension)
+            size = size + entry * (lengths[i] * lengths[j] + dimension * rounding.UNDERFLOWN) * (1 if i == j else 2)
+        lost = dimension * rounding.UNDERFLOWN * (1 + 2 * torch.stack(lengths)).sum((0, -1))
+        return cls(tuple(weights), constant, size, tuple(jacobians), lost)
+
+    def form(self, weights: tuple[Tensor, ...], batch: slice) -> Tensor:
+        """The forms of rows, as H of 1/2 z' H z, not symmetric. weights: of the pairs, by rows. shape: each [b, R, width] -> [b, R, D, D]."""
+        j = [x[batch] for x in self.linear]
+        turned = [x.mT[:, None] for x in j]  # [b, 1, D, width]
+        if len(j) == 1:
+            lefts = [turned[0] * weights[0][..., None, :]]
+        else:
+            vv, vz, zz = (w[..., None, :] for w in weights)
+            lefts = [turned[0] * vv + turned[1] * vz, turned[0] * vz + turned[1] * zz]
+        shape = lefts[0].shape
+        return torch.stack([torch.bmm(a.flatten(1, 2), x).view(*shape[:3], shape[2]) for a, x in zip(lefts, j, strict=True)]).sum(0)

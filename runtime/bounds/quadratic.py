@@ -179,17 +179,19 @@ class Quadratic(Planar):
                 constant = torch.baddbmm(constant[..., None], x, cushion.constant[side][..., None])[..., 0]
                 absolute = torch.baddbmm(absolute[..., None], x, cushion.size[side][..., None])[..., 0]
         dimension = max((self._cushions[i].dimension for i in weights), default=0)
-        return Form(weights, absolute * (2 * rounding.gamma(terms, absolute.dtype)), rounding.up(constant, constant, terms), dimension)
+        error = absolute * (2 * rounding.gamma(terms, absolute.dtype))
+        for i in weights:
+            error = error + self._cushions[i].lost[:, None]
+        return Form(weights, error, rounding.up(constant, constant, terms), dimension)
 
     def _matrices(self, form: Form, rows: slice, batch: slice = slice(None)) -> Tensor:
-        """The form as matrices over z. shape: [batch, rows, D, D]."""
-        d = form.dimension
+        """The form as symmetric matrices over z. shape: [batch, rows, D, D]."""
         some = form.error[batch, rows]
-        packed = some.new_zeros(*some.shape, d * (d + 1) // 2)
+        total = some.new_zeros(*some.shape, form.dimension, form.dimension)
         for i, entries in form.weights.items():
-            for w, products in zip(entries, self._cushions[i].products, strict=True):
-                packed[..., : products.shape[-1]].baddbmm_(w[batch, rows], products[batch])
-        return packed[..., _unpacking(d, some.device)]
+            cushion = self._cushions[i]
+            total[..., : cushion.dimension, : cushion.dimension] += cushion.form(tuple(w[batch, rows] for w in entries), batch)
+        return (total + total.mT) / 2
 
     def _form(self, form: Form, linears: list[Tensor] | list[None], steps: int) -> list[Top]:
         """The largest value of a form with each of some linear parts, and what proves it; infinite where it is not attempted. shape: [B, R].
@@ -271,10 +273,3 @@ def _correlation(motions: list[Motion]) -> Tensor:
     norms = torch.linalg.vector_norm(one, dim=-1) * torch.linalg.vector_norm(other, dim=-1)
     cosine: Tensor = (one[..., :d] * other[..., :d]).sum(-1) / norms
     return cosine.nan_to_num(0.0, 0.0, 0.0).clamp(-1, 1)  # no number where one of them does not move
-
-
-def _unpacking(d: int, device: torch.device) -> Tensor:
-    """Where each entry of a symmetric matrix lies in its packed lower triangle, row after row. shape: [d, d]."""
-    i = torch.arange(d, device=device)
-    low, high = torch.minimum(i[:, None], i), torch.maximum(i[:, None], i)
-    return high * (high + 1) // 2 + low

@@ -28,7 +28,7 @@ HOPELESS_PIECE = 0.05
 def sliced(asked: Asked) -> Margins:
     """The ball in pieces, each bounded from its own middle."""
     nominal = asked.nominal
-    bounds = QUADRATIC if asked.coordinates.worthwhile else PLANES
+    bounds = QUADRATIC if asked.worthwhile else PLANES
 
     def margins(index: Tensor, eps: Tensor) -> Tensor:
         worst = asked.relax(bounds, index, eps)
@@ -70,7 +70,7 @@ def halved(owner: Tensor, low: Tensor, high: Tensor, weights: Tensor) -> tuple[T
 
 def cutting_directions(asked: Asked, index: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
     """Directions across which to cut the balls of some rows, of support at most 1 at eps = 1, with a weight each. shape: [A, K, m, n], [A, K]."""
-    if asked.coordinates.worthwhile and not asked.coordinates.vertices:
+    if asked.worthwhile and not asked.coordinates.vertices:
         centre, ball = asked.centre.rows(index), asked.ball.rows(index).scaled(eps[:, None])
         found, weights = Quadratic(centre, ball, asked.chart).run().principal(centre.graph.output, asked.rows[index], DIRECTIONS)
         if found.shape[1]:

@@ -20,6 +20,7 @@ from vlang.runtime.bounds.walk import Walk
 from vlang.runtime.device import batch_bytes, out_of_memory
 from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.piece import Piece
+from vlang.words.methods import FLAT_BY_NAME, LARGEST_FORM, LARGEST_POLYTOPE, WORTHWHILE
 
 #: Quadratic forms take so many times the memory of coefficients.
 FORMS = 8
@@ -68,7 +69,8 @@ class Proved:
 class Asked:
     """A batch of questions. ball: the sets at eps = 1. rows: y_j - y_label for the classes asked about. shape: rows [B, T, classes].
 
-    at_once: how many sets fit in one pass. proof: where everything that gave a margin is kept, for certificates.
+    at_once: how many sets fit in one pass. proof: where everything that gave a margin is kept, for certificates. by_name: whether its method was
+    asked for by name, and makes forms whatever they cost.
     """
 
     centre: Nominal
@@ -76,6 +78,7 @@ class Asked:
     rows: Tensor
     at_once: int
     proof: list[Proved] | None = None
+    by_name: bool = False
 
     def margins(self, walk: Walk, index: Tensor) -> Tensor:
         """Lower bounds of the margin of rows `index` by a walk over their sets. shape: [B]."""
@@ -92,12 +95,21 @@ class Asked:
 
     @cached_property
     def chart(self) -> Chart | None:
-        return chart_of(self.centre.graph, self.ball, self.centre.inputs.shape[-1])
+        return chart_of(self.centre.graph, self.ball, self.width, FLAT_BY_NAME if self.by_name else None)
 
     @cached_property
     def coordinates(self) -> Coordinates:
         """Of the sets at eps = 1."""
         return Coordinates(self.ball, self.centre.inputs.shape[-1], self.chart)
+
+    @cached_property
+    def worthwhile(self) -> bool:
+        """Whether quadratic forms are made: by name up to a size, else where they are cheap enough."""
+        c = self.coordinates
+        needed = c.width * max(1, c.radii.shape[1] - 1)  # the last moved frame is mostly seen by planes
+        if c.vertices:
+            return needed <= LARGEST_POLYTOPE
+        return needed <= LARGEST_FORM and (self.by_name or c.pass_flop(self.centre.graph) <= WORTHWHILE)
 
     def relax(self, bounds: Bounds, index: Tensor, eps: Tensor, cut: tuple[Tensor, Tensor, Tensor] | None = None) -> Tensor:
         """Lower bounds of the margin of rows `index` at `eps`, on the piece of each ball that a cut (directions, low, high) leaves."""

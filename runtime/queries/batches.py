@@ -168,7 +168,8 @@ class Loaded(Generic[V]):
     def asked(self, cases: tuple[Case, ...], late: Callable[[], bool] = never) -> Asked:
         """late: once it is true, bounds raise LateError."""
         at_once = batch_rows(self.graph, len(cases[0].classes), self.network.device)
-        return Asked(self.centre(cases, late), self.ball(cases), self.rows(cases), at_once)
+        by_name = not METHODS[self.variant.engine.method].ladder
+        return Asked(self.centre(cases, late), self.ball(cases), self.rows(cases), at_once, by_name=by_name)
 
     def centre(self, cases: tuple[Case, ...], late: Callable[[], bool] = never) -> Nominal:
         centre = Nominal.at(self.graph, self.inputs[[c.position for c in cases]], self.variant.engine.semantics == "deployed32", late)

@@ -8,7 +8,6 @@ import torch
 
 from vlang.plan import BoundsVariant
 from vlang.results import BoundsRow, Row
-from vlang.runtime.bounds.coordinates import chart_of
 from vlang.runtime.device import batch_rows
 from vlang.runtime.late import LateError
 from vlang.runtime.methods.table import BOUNDS
@@ -16,6 +15,7 @@ from vlang.runtime.queries.base import Context, question_of, unfinished
 from vlang.runtime.queries.batches import Case, Loaded
 from vlang.runtime.rounding import at_least, reported
 from vlang.words.methods import METHODS as WORDS
+from vlang.words.methods import ladder
 
 
 def answer(loaded: Loaded[BoundsVariant], context: Context) -> list[Row]:
@@ -38,15 +38,14 @@ def answer(loaded: Loaded[BoundsVariant], context: Context) -> list[Row]:
 
 def _bound(loaded: Loaded[BoundsVariant], cases: tuple[Case, ...], eps: Fraction, context: Context) -> dict[Case, BoundsRow]:
     """Raises LateError."""
-    centre = loaded.centre(cases, context.late)
-    ball = loaded.ball(cases)
-    chart = chart_of(loaded.graph, ball, centre.inputs.shape[-1])
-    relaxed = BOUNDS[WORDS[loaded.variant.engine.method].outputs].make(centre, ball.scaled(at_least(eps)), chart)
-    eye = torch.eye(loaded.network.classes, dtype=centre.inputs.dtype, device=centre.inputs.device)
+    asked = loaded.asked(cases, context.late)
+    method = ladder(loaded.variant.engine.method, asked.worthwhile)[-1]
+    relaxed = BOUNDS[WORDS[method].outputs].make(asked.centre, asked.ball.scaled(at_least(eps)), asked.chart)
+    eye = torch.eye(loaded.network.classes, dtype=asked.rows.dtype, device=asked.rows.device)
     # Where bounds overflow there is none: infinity, not NaN.
     upper = reported(relaxed.upper(loaded.graph.output, eye).nan_to_num(nan=torch.inf, posinf=torch.inf), 1)
     lower = reported(-relaxed.upper(loaded.graph.output, -eye).nan_to_num(nan=torch.inf, posinf=torch.inf), -1)
-    margin = reported(-relaxed.upper(loaded.graph.output, loaded.rows(cases)).amax(1), -1)
+    margin = reported(-relaxed.upper(loaded.graph.output, asked.rows).amax(1), -1)
     return {
         case: BoundsRow(
             **question_of(loaded, case),

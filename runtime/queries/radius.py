@@ -67,7 +67,7 @@ def _refined(loaded: Loaded[RadiusVariant], found: dict[Case, RadiusRow], contex
             asked = loaded.asked((case,), late)
         except LateError:
             continue
-        if not asked.coordinates.worthwhile:
+        if not asked.worthwhile:
             continue
         known = asked.nominal.new_tensor([found[case].radius])
         margins_, tolerance, most = METHODS[method](asked), float(engine.tolerance), float(engine.max_radius)
@@ -107,7 +107,7 @@ def _search(loaded: Loaded[RadiusVariant], cases: tuple[Case, ...], context: Con
 
 def _climb(asked: Asked, engine: EnginePlan, context: Context) -> tuple[Radii, list[str | None]]:
     """The radii of the ladder's last method, each from where the one before it stopped; for `auto`, which one certified each row."""
-    steps = ladder(engine.method, asked.coordinates.worthwhile)
+    steps = ladder(engine.method, asked.worthwhile)
     guess, known = linear_guess(asked), None
     methods: list[str | None] = [None] * len(guess)
     for step in steps:

@@ -73,12 +73,12 @@ def _verify(loaded: Loaded[VerifyVariant], cases: tuple[Case, ...], eps: Fractio
             methods[j] = step if better else methods[j]
         bounds[left] = torch.where(found > bounds[left], found, bounds[left])
 
-    for step in ladder(loaded.variant.engine.method, asked.coordinates.worthwhile):
+    for step in ladder(loaded.variant.engine.method, asked.worthwhile):
         tighten(step, every[~(bounds > 0)])
     open_ = [i for i, ok in enumerate((bounds > 0).tolist()) if not ok]
     witnesses = _attack(loaded, cases, open_, eps, context) if open_ and not late else {}
     if word.refinement is not None:
-        if asked.coordinates.worthwhile and not context.late():
+        if asked.worthwhile and not context.late():
             tighten(word.refinement, every[[i for i in open_ if i not in witnesses]])
         open_ = [i for i in open_ if not bool(bounds[i] > 0)]
     else:

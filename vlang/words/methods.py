@@ -40,7 +40,11 @@ METHODS: Mapping[str, Method] = MappingProxyType(
     }
 )
 #: The largest quadratic forms that are made: their coordinates for 1-norm balls, which need no eigenvalues, and for others.
-LARGEST_POLYTOPE, LARGEST_FORM, LARGEST_FLAT = 1024, 256, 256
+LARGEST_POLYTOPE, LARGEST_FORM = 1024, 2048
+#: Up to so many coordinates forms of boxes see every one of a set's own, which is tighter than fewer that the weights see; more, by name alone.
+LARGEST_FLAT, FLAT_BY_NAME = 256, 1024
+#: FLOP of a row's pass that a ladder spends on forms; a method that is asked for by name makes them whatever they cost.
+WORTHWHILE = 6e10
 
 
 def computing() -> tuple[str, ...]:

@@ -605,12 +605,10 @@ def test_forms_are_known_up_to_their_error(rule: str) -> None:
         cushion = walk._cushions[i]
         cushion = replace(cushion, constant=numbers(seed, 2, 1, 3).abs(), weights=(numbers(seed + 1, 2, 1, 3),))
         motion = numbers(seed + 2, 1, 3, 3)
-        row, column = torch.tril_indices(3, 3)
         norm = torch.linalg.vector_norm(motion, dim=-1) ** 2
         a = numbers(seed + 3, 1, 2, 3)
         with coarse(rule), torch.no_grad():
-            product = motion[..., row] * motion[..., column]
-            walk._cushions[i] = replace(cushion, products=(product,), size=cushion.weights[0].abs() * grid(norm, "up"))
+            walk._cushions[i] = replace(cushion, linear=(motion,), size=cushion.weights[0].abs() * grid(norm, "up"))
             form = walk._weigh({i: a}, 2)
             matrices = walk._matrices(form, slice(None))
         signs = (a.clamp(min=0), (-a).clamp(min=0))

@@ -144,7 +144,7 @@ def test_an_indefinite_certificate_is_refused() -> None:
 @pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "gru"])
 def test_wide_frames_in_fewer_coordinates(cell: str, norm: Fraction | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames of 40 numbers read by 3 units: charts stand in for coordinates, for sets bounded coordinate by coordinate too."""
-    monkeypatch.setattr(coordinates, "LARGEST_FORM", 60)
+    monkeypatch.setattr(coordinates, "LARGEST_FLAT", 60)
     network = random_network(cell, n=40, s=3, scale=0.4, seed=5)
     x = torch.randn(2, 3, 40, generator=torch.Generator().manual_seed(0), dtype=DTYPE)
     nominal = Nominal.at(network.unroll(3), x)

@@ -180,6 +180,7 @@ def test_fmt_writes_shows_and_refuses(tmp_path: Path, capsys: pytest.CaptureFixt
     path.chmod(0o754)
     link.symlink_to(path)
     assert main(["fmt", "--check", str(path)]) == 1
+    capsys.readouterr()
     assert main(["fmt", "--diff", str(path)]) == 0
     patch = capsys.readouterr().out
     assert "+query q {}" in patch
