@@ -20,7 +20,7 @@ from vlang.runtime.bounds.walk import Walk
 from vlang.runtime.device import batch_bytes, out_of_memory
 from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.piece import Piece
-from vlang.words.methods import FLAT_BY_NAME, LARGEST_FORM, LARGEST_POLYTOPE, WORTHWHILE
+from vlang.words.methods import FLAT_BY_NAME, LARGEST_FORM, LARGEST_POLYTOPE, METHODS, WORTHWHILE
 
 #: Quadratic forms take so many times the memory of coefficients.
 FORMS = 8
@@ -110,6 +110,13 @@ class Asked:
         if c.vertices:
             return needed <= LARGEST_POLYTOPE
         return needed <= LARGEST_FORM and (self.by_name or c.pass_flop(self.centre.graph) <= WORTHWHILE)
+
+    def instead(self, method: str) -> str | None:
+        """What a row of a method that was asked for by name says, where no quadratic forms can be made."""
+        if not METHODS[method].forms or METHODS[method].ladder or self.worthwhile:
+            return None
+        most = LARGEST_POLYTOPE if self.coordinates.vertices else LARGEST_FORM
+        return f"by planes: the quadratic forms would have more than {most:,} coordinates"
 
     def relax(self, bounds: Bounds, index: Tensor, eps: Tensor, cut: tuple[Tensor, Tensor, Tensor] | None = None) -> Tensor:
         """Lower bounds of the margin of rows `index` at `eps`, on the piece of each ball that a cut (directions, low, high) leaves."""

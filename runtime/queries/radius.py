@@ -86,7 +86,7 @@ def _search(loaded: Loaded[RadiusVariant], cases: tuple[Case, ...], context: Con
     answers = {}
     for i, case in enumerate(cases):
         radius, complete = float(result.radius[i]), bool(result.complete[i])
-        reason = None
+        reason = asked.instead(engine.method)
         if not complete:
             reason = CUT_SHORT if radius > 0 else "the search was cut short before any eps was certified"
         elif bool(result.capped[i]):

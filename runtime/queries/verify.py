@@ -86,13 +86,16 @@ def _verify(loaded: Loaded[VerifyVariant], cases: tuple[Case, ...], eps: Fractio
     answers = {}
     for i, (case, margin) in enumerate(zip(cases, reported(bounds, -1).tolist(), strict=True)):
         if i not in open_:
-            answers[case] = _row(loaded, case, verdict="certified", margin=margin, method=methods[i])
+            reason = asked.instead(loaded.variant.engine.method)
+            answers[case] = _row(loaded, case, verdict="certified", margin=margin, method=methods[i], reason=reason)
         elif i in witnesses:
             answers[case] = _row(loaded, case, verdict="falsified", margin=margin, witness=witnesses[i])
         elif late:
             answers[case] = _row(loaded, case, **unfinished(context), margin=margin if margin > -math.inf else None)
         else:
             reason = f"{methods[i] or loaded.variant.engine.method} bounds the margin by {margin:.4g} only, and the attack found no counterexample"
+            instead = asked.instead(loaded.variant.engine.method)
+            reason = reason if instead is None else f"{reason}; {instead}"
             answers[case] = _row(loaded, case, verdict="unknown", margin=margin, reason=reason)
     return answers
 

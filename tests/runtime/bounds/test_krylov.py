@@ -88,7 +88,7 @@ def test_forms_are_made_by_name_whatever_they_cost(world: Path, monkeypatch: pyt
 
     def rows(method: str) -> list[RadiusRow]:
         text = f"""rspec 1
-network net {{ checkpoint = "lstm.safetensors" }}
+network net {{ checkpoint = "rnn.safetensors" }}
 dataset data {{ source = "data.npz", pick = first(4), where = correct }}
 radius q {{ network = net, input = data, perturbation = {{ frames = all, norm = 2 }}, engine = {{ method = {method}, tolerance = 0.05 }} }}
 """
@@ -108,6 +108,21 @@ radius q {{ network = net, input = data, perturbation = {{ frames = all, norm = 
     assert all(a.radius > b.radius for a, b in zip(named, dear, strict=True))
     without, climbed, by_name, spared, again = planned
     assert without == spared < climbed == by_name == again
+
+
+@pytest.mark.parametrize("kind", ["radius", "verify", "bounds"])
+def test_no_forms_where_they_were_asked_for_are_told(kind: str, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    eps = "" if kind == "radius" else ", eps = 0.001"
+    text = f"""rspec 1
+network net {{ checkpoint = "rnn.safetensors" }}
+dataset data {{ source = "data.npz", pick = first(4), where = correct }}
+{kind} q {{ network = net, input = data, perturbation = {{ frames = all, norm = 2 }}{eps}, engine = {{ method = quadratic, tolerance = 0.1 }} }}
+"""
+    plan = compile_spec(Source(str(world / "x.rspec"), text))
+    assert {r.reason for r in execute(plan, "0").queries[0].rows} == {None}
+    monkeypatch.setattr("vlang.runtime.methods.questions.LARGEST_FORM", 5)
+    told = "by planes: the quadratic forms would have more than 5 coordinates"
+    assert {r.reason for r in execute(plan, "0").queries[0].rows} == {told}
 
 
 def test_the_flop_of_a_pass_grow_as_its_forms_do() -> None:
