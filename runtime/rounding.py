@@ -23,6 +23,8 @@ DEPLOYED_ULPS = 8
 DEPLOYED_ROUNDINGS = 4 * DEPLOYED_ULPS
 #: Relative room for the roundings of sums and products of terms that are not negative: of some four million of them, and of a few.
 ROOM, LITTLE_ROOM = 1e-9, 1e-12
+#: What bounds by forms leave to a checker, whose balls of matrices are measured by row sums: many times the roundings of spectral norms.
+CHECKED = 1e-9
 #: What one square of a 2-norm may lose to underflow, as a length.
 VANISHED = 2.0**-500
 #: Bits of a bound that is reported: what a batch's products round differently is far below them.

@@ -221,10 +221,8 @@ def _round(ball: Ball) -> bool:
     return ball.norm is not None and ball.norm <= 2
 
 
-def chart_of(graph: Graph, ball: Ball, width: int, flat_until: int | None = None) -> Chart | None:
+def chart_of(graph: Graph, ball: Ball, width: int) -> Chart | None:
     """The space of a frame that the weights see; None where none is needed, or it has as many coordinates as the frame.
-
-    flat_until: sets whose coordinates are bounded one by one, up to so many (LARGEST_FLAT), are seen as they are.
 
     For sets whose coordinates are bounded one by one the scale lets the 2-norm ball in it hug the set where the weights look.
     """

@@ -20,8 +20,9 @@ from vlang.runtime import rounding
 from vlang.runtime.bounds.krylov import ritz
 from vlang.runtime.products import through
 
-#: Shifts tried, in units of the scaled form's Frobenius norm, of which its largest eigenvalue is a share. The best lies between 0 and that.
-SHIFTS = (0.0, *(10 ** (-k / 6) for k in range(24, -1, -1)))
+#: Shifts tried, in units of the scaled form's Frobenius norm, of which its largest eigenvalue is a share. The best lies between 0 and that, but a
+#: checker must be able to factorise what is left, in balls.
+SHIFTS = tuple(10 ** (-k / 6) for k in range(24, -1, -1))
 #: Products with a form by which its shift is found, the least shift above the spectrum's end that they show, and the most for their doubt about it.
 KRYLOV, LEAST_SHIFT, MOST_DOUBT = 16, 1e-9, 0.05
 #: What is added to multipliers that prove nothing, one after the other, in the shifts' units.
@@ -174,8 +175,9 @@ class Scaled:
         floor = (torch.minimum(found.doubt, MOST_DOUBT * self.norm) - found.values[..., :1]).clamp(min=0) + LEAST_SHIFT * self.norm
         shifts = floor + self.norm * torch.tensor(SHIFTS, dtype=floor.dtype, device=floor.device)
         weight = (self.unit * radii[:, None] ** 2).sum(-1, keepdim=True)
-        height = torch.where(pulled, found.resolvent(shifts), 0.0) + shifts * weight
-        return start + shifts.gather(-1, height.argmin(-1, keepdim=True)) * self.unit
+        height = found.resolvent(shifts) + shifts * weight
+        shift = torch.where(pulled, shifts.gather(-1, height.argmin(-1, keepdim=True)), floor)
+        return start + shift * self.unit
 
 
 def _mixed(d: int, like: Tensor) -> Tensor:

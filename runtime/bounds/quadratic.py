@@ -99,7 +99,8 @@ class Quadratic(Planar):
             above, below = a[:, :width], a[:, width:]
             linear[k] = (above - below) / 2
             rest[k] = torch.cat([above - linear[k], below + linear[k]], 1)
-            error[k] = 4 * rounding.unit_roundoff(a.dtype) * (a.abs() + torch.cat([linear[k], linear[k]], 1).abs())
+            # Far more than both roundings: a checker's balls are wide beside what is left of motions that cancel.
+            error[k] = 16 * rounding.LITTLE_ROOM * (a.abs() + torch.cat([linear[k], linear[k]], 1).abs())
         return linear, rest, self.coordinates.either_way(error)
 
     def _settle(self, i: int, linear: Inputs, beside: Tensor) -> None:
@@ -153,7 +154,8 @@ class Quadratic(Planar):
             ((most, by),) = self._form(form, [None], steps)
             found = [(value + most, lifts, by) for value, lifts in (self.region.lifted(part) for part in inputs)]
         self.multipliers[top] = [Multipliers(lifts, by) for _, lifts, by in found]
-        return [rounding.up(value + fixed, value.abs() + size, 8) for value, _, _ in found]
+        ends = [(value + fixed, value.abs() + size) for value, _, _ in found]
+        return [rounding.up(end, magnitude, 8) + rounding.CHECKED * magnitude for end, magnitude in ends]
 
     def _together(self, form: Form, parts: list[dict[int, Tensor]], steps: int) -> list[Bounded]:
         """The largest of each linear part plus the form, maximised together. shape: [B, R]."""

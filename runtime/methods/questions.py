@@ -20,7 +20,7 @@ from vlang.runtime.bounds.walk import Walk
 from vlang.runtime.device import batch_bytes, out_of_memory
 from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.piece import Piece
-from vlang.words.methods import FLAT_BY_NAME, LARGEST_FORM, LARGEST_POLYTOPE, METHODS, WORTHWHILE
+from vlang.words.methods import LARGEST_FORM, LARGEST_POLYTOPE, METHODS, WORTHWHILE
 
 #: Quadratic forms take so many times the memory of coefficients.
 FORMS = 8
@@ -95,7 +95,7 @@ class Asked:
 
     @cached_property
     def chart(self) -> Chart | None:
-        return chart_of(self.centre.graph, self.ball, self.width, FLAT_BY_NAME if self.by_name else None)
+        return chart_of(self.centre.graph, self.ball, self.width)
 
     @cached_property
     def coordinates(self) -> Coordinates:

@@ -13,7 +13,7 @@ from .balls import Balls, joined
 from .vectors import NEVER, ZERO, Array, Vector, dot, exact, largest, norm2, total, vector
 
 #: Forms of more coordinates are not looked at (of vertices, for the 1-norm): who writes certificates makes none, and they would take much memory.
-MOST_COORDINATES, MOST_VERTICES = 256, 1024
+MOST_COORDINATES, MOST_VERTICES = 2048, 1024
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,25 @@ def test_wide_frames_are_proved_again(norm: str, tmp_path: Path) -> None:
     check(tmp_path)
 
 
+def test_forms_of_many_coordinates_leave_a_checker_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checker measures its balls of matrices by row sums: beside spectral norms that is much at a hundred coordinates."""
+    specs = Path(__file__).parents[3] / "specs"
+    network, spec = specs / "checkpoints" / "mnist_rnn_4f_32h.safetensors", tmp_path / "q.rspec"
+    spec.write_text(f"""rspec 1
+network net {{ checkpoint = "{network}" }}
+dataset d {{ source = "{specs}/data/mnist_test.npz", frames = 4, pick = first(1) }}
+radius q {{ network = net, input = d, perturbation = {{ frames = all, norm = 2 }}, engine = {{ method = quadratic, tolerance = 0.1 }} }}
+""")
+
+    def proved() -> int:
+        assert vrun(["run", str(spec), "--quiet", "--certificates", str(tmp_path / "proofs")]) == 0
+        return vcheck([*map(str, (tmp_path / "proofs").glob("q-*.cert")), "--network", str(network)])
+
+    assert proved() == 0
+    monkeypatch.setattr("vlang.runtime.rounding.CHECKED", 0.0)
+    assert proved() == 1
+
+
 def test_a_verified_row_is_proved_at_the_exact_eps(tmp_path: Path) -> None:
     make_network(tmp_path / "net.safetensors", "lstm")
     row = certify(tmp_path, "frames = all, norm = 2", "auto", query="verify", extra=", eps = 1/30")
