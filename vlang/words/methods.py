@@ -41,7 +41,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 )
 #: The largest quadratic forms that are made: their coordinates for 1-norm balls, which need no eigenvalues, and for others.
 LARGEST_POLYTOPE, LARGEST_FORM = 1024, 2048
-#: Up to so many coordinates, sets that are bounded coordinate by coordinate are seen as they are, which is tighter than by fewer that the weights see.
+#: Up to so many coordinates, sets that are bounded coordinate by coordinate are seen as they are: tighter than by fewer that the weights see.
 LARGEST_FLAT = 256
 #: FLOP of a row's pass that a ladder spends on forms; a method that is asked for by name makes them whatever they cost.
 WORTHWHILE = 6e10
