@@ -147,7 +147,7 @@ def test_pieces_overlap() -> None:
         return torch.full((len(index),), -1e-3 if cut is None else 1.0, dtype=DTYPE)
 
     ball = Ball(torch.ones(1, 1, dtype=DTYPE), Fraction(2))
-    asked: Any = SimpleNamespace(coordinates=SimpleNamespace(worthwhile=False), nominal=torch.ones(1, dtype=DTYPE), ball=ball, relax=relax)
+    asked: Any = SimpleNamespace(worthwhile=False, nominal=torch.ones(1, dtype=DTYPE), ball=ball, relax=relax)
     direction = torch.tensor([[[[0.6, 0.8]]]], dtype=DTYPE)
     with mock.patch.object(pieces, "cutting_directions", return_value=(direction, torch.ones(1, 1, dtype=DTYPE))):
         pieces.sliced(asked)(torch.tensor([0]), torch.ones(1, dtype=DTYPE) * 0.3)

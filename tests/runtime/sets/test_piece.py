@@ -236,14 +236,15 @@ def test_sliced_margins_are_sound_and_gain(cell: str, norm: Fraction | None) -> 
 
 
 @pytest.mark.parametrize(("n", "frames", "scale"), [(100, 3, 0.1), (3, 2, 1e40)])
-def test_balls_whose_last_form_is_too_large_or_not_finite_are_cut_too(n: int, frames: int, scale: float) -> None:
+def test_balls_whose_last_form_is_too_large_or_not_finite_are_cut_too(n: int, frames: int, scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """The margin's own form is not made (300 rows), or overflows: another direction then, never a crash, and never a certificate."""
+    monkeypatch.setattr("vlang.runtime.bounds.quadratic.LARGEST_FORM", 256)
     network = random_network("rnn_tanh" if n > 3 else "lstm", n=n, s=n, scale=scale, seed=1)
     nominal = Nominal.at(network.unroll(frames), torch.randn(2, frames, n, generator=torch.Generator().manual_seed(0), dtype=DTYPE))
     eye = torch.eye(3, dtype=DTYPE)
     label = nominal.logits.argmax(1).tolist()
     question = Asked(nominal, Ball(torch.ones(2, frames, dtype=DTYPE), Fraction(2)), torch.stack([eye[[(y + 1) % 3]] - eye[[y]] for y in label]), 64)
-    assert question.coordinates.worthwhile
+    assert question.worthwhile
     with torch.no_grad():
         found, weights = cutting_directions(question, torch.arange(2), torch.full((2,), 0.1, dtype=DTYPE))
     assert found.shape == (2, 1, frames, n)
