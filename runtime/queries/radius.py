@@ -20,8 +20,8 @@ from vlang.runtime.queries.batches import Case, Loaded
 from vlang.words.methods import METHODS as WORDS
 from vlang.words.methods import ladder
 
-#: First eps to try, as a share of the radius that a linear network with this gradient would have.
-LINEAR_SHARE = 0.5
+#: First eps to try, as a share of the radius that a linear network with this gradient would have (found: 0.1 to 0.3 by planes, mostly).
+LINEAR_SHARE = 0.2
 #: By how much a ladder's next method usually goes farther than the one before.
 GAIN = 1.35
 #: Relative tolerance of a method whose radius another one will improve.
