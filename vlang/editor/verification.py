@@ -86,7 +86,9 @@ class Gates:
 
     def begin(self, tree: s.File, plan: Plan, words: str, only: Sequence[str]) -> None:
         """Of those queries, or all, that they are running."""
-        files = {path: _written(path) for path in sorted(plan.reads)}
+        networks = [*(v.network for q in plan.queries for v in q.variants), *(v.network for q in plan.spectra for v in q.variants)]
+        beside = {path for network in networks for path in network.beside}  # weights of an .onnx file
+        files = {path: _written(path) for path in sorted(plan.reads | beside)}
         proofs = {(q.name, k): _is_proof(q, e) for q in plan.queries for k, e in enumerate(q.expectations)}
         for name, number, gate in gates(tree):
             if not only or name in only:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from types import MappingProxyType
 from typing import Literal
 
 #: What the spec of an example is called, and how it is read where no call is given.
@@ -49,4 +50,4 @@ class Example:
 def explained() -> Mapping[str, Explained]:
     """By code, in order."""
     held = tomllib.loads(resources.files("vlang.text").joinpath("codes.toml").read_text(encoding="utf-8"))
-    return {code: Explained(code, x["what"], x["why"], x["example"].strip("\n")) for code, x in held.items()}
+    return MappingProxyType({code: Explained(code, x["what"], x["why"], x["example"].strip("\n")) for code, x in held.items()})
