@@ -2,7 +2,7 @@
 
 Lanczos' process from g: in the basis that it builds A is a small tridiagonal matrix, whose eigenvalues (Ritz values) close in on A's ends, and whose
 first components make a Gauss quadrature of g' f(A) g (Golub and Meurant, *Matrices, Moments and Quadrature*, chapters 4 and 6). A tenth of the
-time of A's eigenvalues. Nothing here is a bound: it proposes, and what is proposed is proved elsewhere (`multipliers._proved`).
+time of A's eigenvalues. Nothing here is a bound: it proposes, and what is proposed is proved elsewhere (`multipliers.proved`).
 """
 
 from __future__ import annotations

@@ -126,13 +126,13 @@ def largest(form: Tensor, error: Tensor, room: Room, linears: Sequence[Tensor | 
             multipliers, more = scaled.shifted(multipliers, slope, room.radii), 0 if linear is None else more
         if more:
             multipliers = _improved(form, room, multipliers, slope, more)
-        value = _proved(form, error, room, multipliers, slope)
+        value = proved(form, error, room, multipliers, slope)
         for share in HELP:  # the lowest Ritz value was too far from the lowest eigenvalue
             failed = sound & value.isinf()
             if not bool(failed.any()):
                 break
             multipliers = torch.where(failed[..., None], multipliers + share * scaled.norm * scaled.unit, multipliers)
-            value = torch.where(failed, _proved(form, error, room, multipliers, slope), value)
+            value = torch.where(failed, proved(form, error, room, multipliers, slope), value)
         return torch.where(sound, value, torch.inf), multipliers
 
     return [bound(linear) for linear in linears]
@@ -264,7 +264,7 @@ def _chosen(which: Tensor, one: Iterable[Tensor], other: Iterable[Tensor]) -> li
     return [torch.where(which.reshape(*which.shape, *[1] * (a.dim() - which.dim())), a, b) for a, b in zip(one, other, strict=True)]
 
 
-def _proved(form: Tensor, error: Tensor, room: Room, multipliers: Tensor, linear: Tensor) -> Tensor:
+def proved(form: Tensor, error: Tensor, room: Room, multipliers: Tensor, linear: Tensor) -> Tensor:
     """The bound that these multipliers give, rounded up; infinite where M is not proved to be positive semidefinite up to a known slack."""
     n, dtype = form.shape[-1], form.dtype
     multipliers = multipliers.clamp(min=0)

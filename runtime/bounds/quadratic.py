@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
 
 import torch
 from torch import Tensor
@@ -38,7 +37,6 @@ Inputs = Mapping[int, Tensor]
 Bounded = tuple[Tensor, Tensor | None, Tensor | None]
 
 
-@final
 class Quadratic(Planar):
     """Planes and quadratic bounds, intersected at every node."""
 

@@ -200,7 +200,11 @@ class Walk(ABC):
         error = size * rounding.gamma(2 * node.width + self._roundings, size.dtype)
         if not self.nominal.deployed:
             return error
-        return error + self._deployed(node, self._argument_box(node), self.boxes[i])
+        return error + self.deployed_error(i, node)
+
+    def deployed_error(self, i: int, node: Nonlinear) -> Tensor:
+        """How far float32 values of nonlinear node i may be from the real ones of the same arguments. shape: [B, width]."""
+        return self._deployed(node, self._argument_box(node), self.boxes[i])
 
     @staticmethod
     def _deployed(node: Nonlinear, arguments: Arguments, box: Box) -> Tensor:

@@ -77,6 +77,11 @@ def refuse(variant: Variant) -> None:
         raise DataError(
             Problem("no_certificate", variant.engine.span, ("semantics = deployed32", "use semantics = real, or leave out --certificates"))
         )
+    if not WORDS[variant.engine.method].checked:
+        method = variant.engine.method
+        raise DataError(
+            Problem("no_certificate", variant.engine.span, (f"method = {method}", "use method = quadratic or auto, or leave out --certificates"))
+        )
 
 
 def _proofs(

@@ -13,14 +13,16 @@ from torch import Tensor
 
 from vlang.runtime.bounds.coordinates import Chart, Coordinates, chart_of
 from vlang.runtime.bounds.interval import Interval
+from vlang.runtime.bounds.joint import Joint
 from vlang.runtime.bounds.linear import Linear, by_rule
 from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.bounds.quadratic import Quadratic
 from vlang.runtime.bounds.walk import Walk
 from vlang.runtime.device import batch_bytes, out_of_memory
+from vlang.runtime.graph.nodes import Nonlinear
 from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.piece import Piece
-from vlang.words.methods import LARGEST_FORM, LARGEST_POLYTOPE, METHODS, WORTHWHILE
+from vlang.words.methods import CONSTRAINED, LARGEST_FORM, LARGEST_JOINT, LARGEST_POLYTOPE, METHODS, WORTHWHILE
 
 #: Quadratic forms take so many times the memory of coefficients.
 FORMS = 8
@@ -54,6 +56,7 @@ INTERVAL = Bounds(False, lambda nominal, region, _: Interval(nominal, region).ru
 LINES = Bounds(False, lambda nominal, region, _: Linear(nominal, region, by_rule("line")).run())
 PLANES = Bounds(False, lambda nominal, region, _: Linear(nominal, region, by_rule("plane")).run())
 QUADRATIC = Bounds(True, lambda nominal, region, chart: Quadratic(nominal, region, chart).run())
+JOINT = Bounds(True, lambda nominal, region, chart: Joint(nominal, region, chart).run())
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +114,18 @@ class Asked:
             return needed <= LARGEST_POLYTOPE
         return needed <= LARGEST_FORM and (self.by_name or c.pass_flop(self.centre.graph) <= WORTHWHILE)
 
+    @cached_property
+    def unknowns(self) -> int:
+        """Of a joint bound of the row that moves most: coefficients of a constraint on every unit that is not linear, and the balls' multipliers."""
+        graph, patterns = self.centre.graph, torch.unique(self.ball.moved, dim=0)
+        moved = [graph.reached_from(frozenset(p.nonzero().flatten().tolist())) for p in patterns]
+        units = max(sum(n.width for n, alive in zip(graph.nodes, hit, strict=True) if alive and isinstance(n, Nonlinear)) for hit in moved)
+        return units * CONSTRAINED + self.coordinates.group_radii(self.coordinates.radii.shape[1]).shape[1]
+
     def instead(self, method: str) -> str | None:
         """What a row of a method that was asked for by name says, where no quadratic forms can be made."""
+        if METHODS[method].joint and self.worthwhile and self.unknowns > LARGEST_JOINT:
+            return f"by quadratic bounds: joint ones would have {self.unknowns:,} unknowns, more than {LARGEST_JOINT:,}"
         if not METHODS[method].forms or METHODS[method].ladder or self.worthwhile:
             return None
         most = LARGEST_POLYTOPE if self.coordinates.vertices else LARGEST_FORM

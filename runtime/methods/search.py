@@ -55,13 +55,14 @@ def certified_radii(
     late: Callable[[], bool] = lambda: False,
     finished: Callable[[int], None] | None = None,
     known: Tensor | None = None,
+    signs: bool = False,
 ) -> Radii:
     """Largest certified eps of every row, to a relative `tolerance`.
 
     guess: first eps to try [B], > 0. nominal: the margin at eps = 0 [B]; rows with nominal <= 0 get 0. most: where to stop.
     late: asked before every pass whether to leave it at that; a pass that raises LateError ends the search too.
     finished: called with the number of rows that have just been decided. known: eps that are certified already [B]; the guess is then
-    taken to be near.
+    taken to be near. signs: margins say little more than their sign, and brackets are bisected.
     """
     low = torch.zeros_like(guess) if known is None else known.clone()
     growth = 2.0 if known is None else NEAR
@@ -109,7 +110,11 @@ def certified_radii(
         # Nothing failed yet: as if the margin lost grew like a power of eps, in longer steps each time that falls short.
         lost = ((1 - 2 * fl) / (1 - fl)).clamp(min=1e-9)
         chord = lo * (lost ** (-1 / STEEPNESS) - 1) * 2 ** (climbs[active] - 1).clamp(max=60)
-        upward = torch.where(climbs[active] > 0, lo + torch.maximum(torch.minimum(chord, (growth - 1) * lo), tolerance / 2 * lo), lo * growth)
+        if signs:
+            root = (lo * hi).sqrt()
+        upward = torch.where(
+            (climbs[active] > 0) & (not signs), lo + torch.maximum(torch.minimum(chord, (growth - 1) * lo), tolerance / 2 * lo), lo * growth
+        )
         # However steep it looks, not to nearly nothing at once.
         aim[active] = torch.where(hi.isinf(), upward, torch.maximum(root, LEAST_SHARE * hi)).clamp(max=most)
         open_ = (hi > lo * (1 + tolerance)) & (lo < most) & (hi > smallest[active])

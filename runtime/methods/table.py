@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from vlang.runtime.methods.pieces import sliced
-from vlang.runtime.methods.questions import INTERVAL, LINES, PLANES, QUADRATIC, Asked, Bounds, Margins
+from vlang.runtime.methods.questions import INTERVAL, JOINT, LINES, PLANES, QUADRATIC, Asked, Bounds, Margins
 from vlang.runtime.methods.slopes import optimized
 
 
@@ -25,6 +25,7 @@ METHODS: Mapping[str, Callable[[Asked], Margins]] = MappingProxyType(
         "lines": whole(LINES),
         "planes": whole(PLANES),
         "quadratic": whole(QUADRATIC),
+        "joint": whole(JOINT),
         "sliced": sliced,
         "optimized": optimized,
     }

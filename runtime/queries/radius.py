@@ -121,6 +121,7 @@ def _climb(asked: Asked, engine: EnginePlan, context: Context) -> tuple[Radii, l
             context.late,
             context.finished if last else None,
             known,
+            WORDS[step].joint,
         )
         better = result.radius > (0 if known is None else known)
         methods = [step if b else m for b, m in zip(better.tolist(), methods, strict=True)]

@@ -68,6 +68,8 @@ class Nonlinearity(ABC):
     #: The symmetry f(y) = kappa - f(R y); flips[k] says whether R negates argument k.
     flips: ClassVar[tuple[bool, ...]]
     kappa: ClassVar[float] = 0.0
+    #: A bound of the mixed second derivative of a function of two arguments.
+    twist: ClassVar[float] = 0.0
     #: Where the derivative of a function of one argument jumps.
     kinks: ClassVar[tuple[float, ...]] = ()
 
@@ -160,7 +162,7 @@ class Flipped(Nonlinearity):
 
     def __init__(self, base: Nonlinearity, negate: tuple[bool, ...]) -> None:
         self.base, self.negate = base, negate
-        self.arity, self.flips, self.kappa = base.arity, base.flips, base.kappa  # type: ignore[misc]
+        self.arity, self.flips, self.kappa, self.twist = base.arity, base.flips, base.kappa, base.twist  # type: ignore[misc]
 
     def _map(self, args: Args) -> Args:
         return tuple(-x if n else x for x, n in zip(args, self.negate, strict=True))

@@ -50,6 +50,7 @@ class _SigmoidTimes(Nonlinearity):
 
     arity: ClassVar[int] = 2
     flips: ClassVar[tuple[bool, ...]] = (False, True)
+    twist: ClassVar[float] = 0.25
 
     def factor(self, z: Tensor) -> Tensor:
         """k(z)."""

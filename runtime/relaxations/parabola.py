@@ -101,8 +101,8 @@ def offset(f: Nonlinearity, lo: Args, hi: Args, centre: Args, slopes: Args, curv
     On a cell of a grid, along one argument after the other, a function g is at most its larger end plus width^2 / 8 times the largest -g''.
     """
     arity = len(lo)
-    axes = [_vertices(x, h, f.kinks, VERTICES[arity]) for x, h in zip(lo, hi, strict=True)]
-    y = tuple(_along(v, k, arity) for k, v in enumerate(axes))
+    axes = [vertices(x, h, f.kinks, VERTICES[arity]) for x, h in zip(lo, hi, strict=True)]
+    y = tuple(along(v, k, arity) for k, v in enumerate(axes))
     d = [v - c for v, c in zip(y, centre, strict=True)]
     pairs = _pairs(arity)
     gap = f.raised(*y)
@@ -110,7 +110,7 @@ def offset(f: Nonlinearity, lo: Args, hi: Args, centre: Args, slopes: Args, curv
         gap = gap - s * v
     for k, (i, j) in zip(curvature, pairs, strict=True):
         gap = gap - k * d[i] * d[j] * (0.5 if i == j else 1.0)
-    ends = [(_along(v[:-1], k, arity), _along(v[1:], k, arity)) for k, v in enumerate(axes)]
+    ends = [(along(v[:-1], k, arity), along(v[1:], k, arity)) for k, v in enumerate(axes)]
     bends = f.second(tuple(e[0] for e in ends), tuple(e[1] for e in ends))
     for axis in range(arity):
         gap = torch.maximum(gap.narrow(axis, 0, gap.shape[axis] - 1), gap.narrow(axis, 1, gap.shape[axis] - 1))
@@ -139,7 +139,7 @@ def _lowest(f: Nonlinearity, lo: Args, hi: Args, moved: Moved) -> tuple[Args, Ar
     unit = [torch.where(m, h, 1.0) for m, h in zip(moving, half, strict=True)]
     # In units of the box's half widths, around its middle, and of half the range of f.
     t = torch.linspace(-1, 1, (VERTICES[arity] + 1) // 2, dtype=lo[0].dtype, device=lo[0].device)
-    f_at = f.raised(*(m + h * _along(t[:, None, None], k, arity) for k, (m, h) in enumerate(zip(middle, half, strict=True)))).flatten(0, arity - 1)
+    f_at = f.raised(*(m + h * along(t[:, None, None], k, arity) for k, (m, h) in enumerate(zip(middle, half, strict=True)))).flatten(0, arity - 1)
     low, high = f_at.amin(0), f_at.amax(0)
     size = (high - low) / 2
     curved = size > FLAT * torch.maximum(low.abs(), high.abs())
@@ -192,12 +192,12 @@ def _table(t: Tensor, arity: int) -> Tensor:
     return torch.cat([every, signs])
 
 
-def _along(v: Tensor, k: int, arity: int) -> Tensor:
+def along(v: Tensor, k: int, arity: int) -> Tensor:
     """A grid's vertices along argument k, to be combined with those along the others. shape: [V, 2, N] -> [.., V, .., 2, N]."""
     return v.reshape(*[1] * k, len(v), *[1] * (arity - 1 - k), *v.shape[1:])
 
 
-def _vertices(lo: Tensor, hi: Tensor, kinks: tuple[float, ...], count: int) -> Tensor:
+def vertices(lo: Tensor, hi: Tensor, kinks: tuple[float, ...], count: int) -> Tensor:
     """Points from lo to hi, in order, kinks among them. shape: [count, 2, N]."""
     share = torch.linspace(0, 1, count - (len(kinks) if len(kinks) > 1 else 0), dtype=lo.dtype, device=lo.device)[:, None, None]
     v = lo + share * (hi - lo)

@@ -17,6 +17,7 @@ class Product(Nonlinearity):
 
     arity: ClassVar[int] = 2
     flips: ClassVar[tuple[bool, ...]] = (True, False)
+    twist: ClassVar[float] = 1.0
 
     def value(self, *y: Tensor) -> Tensor:
         return y[0] * y[1]

@@ -66,7 +66,7 @@ def product_speed(size: int = 1024, repeat: int = 5) -> float:
 def attacked(loaded: Loaded) -> torch.Tensor:
     """The distances of the nearest counterexamples that the attack finds. shape: [B]."""
     cases = tuple(c for c in loaded.cases if c.correct)
-    return pgd(loaded.question(cases, float(loaded.variant.engine.max_radius)), 100, 20, torch.Generator().manual_seed(0))[1]
+    return pgd(loaded.question(cases, float(loaded.variant.engine.max_radius)), 100, 20, [torch.Generator().manual_seed(0) for _ in cases])[1]
 
 
 def question(cell: str, frames: str, norm: str, target: str, method: str, samples: int) -> dict[str, Any]:

@@ -46,7 +46,7 @@ radius r {{ network = net, input = q, target = any, perturbation = {{ frames = e
 def words(asked: Loaded, methods: list[str], every: int) -> list[dict[str, Any]]:
     """A row per word that is kept: attack and radii, each with its seconds."""
     cases = asked.cases[1::every]
-    attack = pgd(asked.question(cases, 1e4), 100, 20, torch.Generator().manual_seed(0))[1].tolist()
+    attack = pgd(asked.question(cases, 1e4), 100, 20, [torch.Generator().manual_seed(0) for _ in cases])[1].tolist()
     rows = []
     for case, nearest in zip(cases, attack, strict=True):
         alone = asked.asked((case,))
@@ -57,7 +57,7 @@ def words(asked: Loaded, methods: list[str], every: int) -> list[dict[str, Any]]
         radius["planes"], known = float(planes), planes
         for method in methods:
             start = time.perf_counter()
-            known = certified_radii(METHODS[method](alone), known * NEAR, alone.nominal, TOLERANCE, MOST, known=known, cheap=1).radius
+            known = certified_radii(METHODS[method](alone), known * NEAR, alone.nominal, TOLERANCE, MOST, known=known).radius
             radius[method], radius[f"{method} seconds"] = float(known), time.perf_counter() - start
         rows.append({"frame": case.frames[0], "margin": margin, "attack": nearest, **radius})
     return rows

@@ -14,6 +14,8 @@ class Method:
     forms: whether it makes quadratic forms, which need their matrices small. ladder: of a word that stands for several methods, those it climbs,
     cheapest first; refinement: what it spends the rest of a budget on. smaller: methods whose proof of a row, where they have one, is smaller.
     attempts: passes that find again what a search had warmed up. substitutes: whether bounds are put through all that is below a node.
+    begins: the method from whose radius a search goes on. joint: whether values of operations are unknowns of one problem, which must be small; it
+    says little more of a margin than its sign. checked: whether vcheck knows its proofs.
     """
 
     doc: str
@@ -24,6 +26,9 @@ class Method:
     smaller: tuple[str, ...] = ()
     attempts: int = 1
     substitutes: bool = True
+    begins: str | None = None
+    joint: bool = False
+    checked: bool = True
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -35,6 +40,9 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "lines": Method("lines in one argument", "lines"),
         "planes": Method("minimum-volume planes", "planes"),
         "quadratic": Method("planes and quadratic forms", "quadratic", True, smaller=("planes",)),
+        "joint": Method(
+            "quadratic, then constraints on all operations' graphs at once", "quadratic", True, begins="quadratic", joint=True, checked=False
+        ),
         "sliced": Method("quadratic, on pieces of the ball", "quadratic", True, smaller=("planes",)),
         "optimized": Method("planes, their slopes moved along the margin's gradient", "planes", attempts=10),
     }
@@ -43,6 +51,10 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 LARGEST_POLYTOPE, LARGEST_FORM = 1024, 2048
 #: Up to so many coordinates, sets that are bounded coordinate by coordinate are seen as they are: tighter than by fewer that the weights see.
 LARGEST_FLAT = 256
+#: Coefficients of a quadratic constraint on an operation of two arguments, a constant's among them.
+CONSTRAINED = 10
+#: The most unknowns of a joint bound, whose matrix is factorised some twenty times a row: in half a minute, on two cores.
+LARGEST_JOINT = 6000
 #: FLOP of a row's pass that a ladder spends on forms; a method that is asked for by name makes them whatever they cost.
 WORTHWHILE = 6e10
 
@@ -54,5 +66,8 @@ def computing() -> tuple[str, ...]:
 
 def ladder(word: str, forms: bool) -> tuple[str, ...]:
     """The methods that a question goes through, each for what those before it could not certify. forms: whether quadratic forms are small enough."""
+    begins = METHODS[word].begins
+    if begins is not None:
+        return begins, word
     climbed = METHODS[word].ladder
     return tuple(step for step in climbed if forms or not METHODS[step].forms) if climbed else (word,)

@@ -18,7 +18,7 @@ from vlang.runtime.bounds.coordinates import Chart, Coordinates, Cut, chart_of
 from vlang.runtime.bounds.cushions import Cushion, Motion
 from vlang.runtime.bounds.interval import Interval, _rows
 from vlang.runtime.bounds.linear import Linear, by_rule
-from vlang.runtime.bounds.multipliers import Room, _proved, largest, largest_on_cross_polytopes
+from vlang.runtime.bounds.multipliers import Room, largest, largest_on_cross_polytopes, proved
 from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.bounds.quadratic import Quadratic, _middle
 from vlang.runtime.bounds.walk import Reached, Walk
@@ -255,7 +255,7 @@ def test_a_matrix_that_is_not_quite_positive_semidefinite_is_paid_for(rule: str)
         true = float(torch.linalg.eigvalsh(form)[-1]) / 2
         tried = grid(1 - torch.linspace(-1e-4, 3e-3, 40, dtype=DTYPE))[None, :, None]
         with coarse(rule):
-            found = _proved(form.expand(1, 40, 2, 2), zeros(1, 40), Room(ONE), tried, zeros(1, 40, 2))
+            found = proved(form.expand(1, 40, 2, 2), zeros(1, 40), Room(ONE), tried, zeros(1, 40, 2))
         assert bool((found >= true).all())
 
 
@@ -272,7 +272,7 @@ def test_slabs_that_cancel_a_form_are_paid_for(rule: str) -> None:
         room = Room(ONE, zeros(1, 2), g[None, None], zeros(1, 1), zeros(1, 1))
         multipliers = torch.cat([tried, torch.full_like(tried, 1e6)], -1)
         with coarse(rule):
-            found = _proved(form.expand(1, 40, 2, 2), zeros(1, 40), room, multipliers, zeros(1, 40, 2))
+            found = proved(form.expand(1, 40, 2, 2), zeros(1, 40), room, multipliers, zeros(1, 40, 2))
         assert bool((found >= true).all())
 
 
@@ -286,7 +286,7 @@ def test_what_multipliers_give_is_rounded_up(rule: str, half: float, shift: floa
         h, s, m, w, g = -h.abs(), grid(s * shift), grid(m * shift), grid(half * r.abs()), grid(g * size)
         room = Room(r.abs()[None], s[None], normal[None, None], m[None], w[None])
         with coarse(rule):
-            found = _proved(h[None, None, None], zeros(1, 1), room, torch.cat([lam, mu])[None, None], g[None, None])
+            found = proved(h[None, None, None], zeros(1, 1), room, torch.cat([lam, mu])[None, None], g[None, None])
         lam_, mu_, h_, g_, s_, m_, w_, r_, a = (exact(x)[0] for x in (lam, mu, h, g, s, m, w, r, normal))
         slope, curved = g_ - lam_ * s_ + mu_ * m_ * a, lam_ + mu_ * a * a - h_
         assert exact(found)[0] >= (lam_ * (r_**2 - s_**2) + mu_ * (w_**2 - m_**2)) / 2 + slope**2 / curved / 2
@@ -295,7 +295,7 @@ def test_what_multipliers_give_is_rounded_up(rule: str, half: float, shift: floa
 def test_lengths_that_underflow_count() -> None:
     """Radii whose squares are no numbers, beside a form that is not known up to a large matrix."""
     error = ONE * 1e300
-    found = _proved(zeros(1, 1, 2, 2), error, Room(tensor(1e-170, 1e-170)[None]), torch.full((1, 1, 2), 1.0, dtype=DTYPE), zeros(1, 1, 2))
+    found = proved(zeros(1, 1, 2, 2), error, Room(tensor(1e-170, 1e-170)[None]), torch.full((1, 1, 2), 1.0, dtype=DTYPE), zeros(1, 1, 2))
     assert float(found) >= 1e300 * 1e-170 * 1e-170
 
 
@@ -303,7 +303,7 @@ def test_a_residual_whose_square_underflows_counts() -> None:
     """Whatever solves the equations: here nothing at all, and what is left of the linear part has a square that is no number."""
     linear, radius, lam = torch.full((1, 1, 2), 1e-163, dtype=DTYPE), ONE * 1e100, torch.full((1, 1, 1), 1e-264, dtype=DTYPE)
     with mock.patch.object(torch, "cholesky_solve", lambda right, _factor: torch.zeros_like(right)):
-        found = _proved(zeros(1, 1, 2, 2), zeros(1, 1), Room(radius), lam, linear)
+        found = proved(zeros(1, 1, 2, 2), zeros(1, 1), Room(radius), lam, linear)
     assert float(found) >= 1e-163 * 1e100 * math.sqrt(2)
 
 

@@ -126,13 +126,13 @@ def test_spectral_bounds_hold_on_pieces(groups: int, size: int, slabs: int) -> N
 
 def test_an_indefinite_certificate_is_refused() -> None:
     """Multipliers that leave M indefinite prove nothing; a form with NaN or infinity proves nothing."""
-    from vlang.runtime.bounds.multipliers import _proved
+    from vlang.runtime.bounds.multipliers import proved
 
     form = torch.eye(4, dtype=DTYPE)[None, None] * 2
     one, none = torch.ones(1, 1, dtype=DTYPE), torch.zeros(1, 1, dtype=DTYPE)
     flat = torch.zeros(1, 1, 4, dtype=DTYPE)
-    assert _proved(form, none, Room(one), torch.full((1, 1, 1), 1.9, dtype=DTYPE), flat).isinf().all()
-    assert float(_proved(form, none, Room(one), torch.full((1, 1, 1), 2.1, dtype=DTYPE), flat)) >= 1.0
+    assert proved(form, none, Room(one), torch.full((1, 1, 1), 1.9, dtype=DTYPE), flat).isinf().all()
+    assert float(proved(form, none, Room(one), torch.full((1, 1, 1), 2.1, dtype=DTYPE), flat)) >= 1.0
     for bad in (torch.nan, torch.inf):
         broken = form.clone()
         broken[..., 0, 1] = bad

@@ -1,0 +1,328 @@
+"""Joint bounds: quadratic constraints on the graphs of all operations at once, for the rows of an answer.
+
+Planes and parabolas bound an operation's value and pay what they leave out again at every step. Here the values stay variables: xi holds the moved
+frames' coordinates z and every operation's value v_j, as a distance from one at the centre; the arguments of an operation are affine in xi. For any
+quadratics q_j of an operation's arguments and value, M_j the largest value of q_j on its graph over the arguments' box, and multipliers d >= 0,
+
+    row . xi  <=  sum_j M_j + sum_g d_g radius_g^2 / 2 + max over xi of (row . xi - sum_j q_j - sum_g d_g |xi_g|^2 / 2),
+
+the last of a concave quadratic where its matrix is definite (runtime/README.md, section 10). The constraints are proposed by an interior point method
+that sees points of the graphs (`semidefinite`). The bound that they give is then proved: M_j on whole boxes (`relaxations.constraint`), the rest by
+a factorisation (`multipliers.proved`). Boxes are those of `Quadratic`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import final
+
+import torch
+from torch import Tensor
+
+from vlang.runtime import rounding
+from vlang.runtime.bounds.multipliers import Room, proved
+from vlang.runtime.bounds.quadratic import Quadratic
+from vlang.runtime.bounds.semidefinite import Constraints, Problem, constraints
+from vlang.runtime.bounds.walk import batched
+from vlang.runtime.graph.nodes import Affine, Input, Nonlinear, Ref, parents
+from vlang.runtime.late import LateError
+from vlang.runtime.products import by_row
+from vlang.runtime.relaxations import RELAXATIONS
+from vlang.runtime.relaxations.constraint import Quadratics, highest
+from vlang.runtime.relaxations.parabola import vertices
+from vlang.runtime.sets.ball import Ball
+from vlang.words.methods import CONSTRAINED, LARGEST_JOINT
+
+#: Points of a graph that the search sees: along the only argument that moves, and along each of two.
+ALONE, ALONG = 33, 17
+#: What moves by less than this share of what is around it is taken to rest.
+RESTING = 1e-9
+#: How near a bound comes to the best of its kind, as a share of it; what the points of graphs that the search did not see may add to it.
+NEAR, UNSEEN = 0.02, 0.12
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """A node's value: centre + sum over frames of inputs[k] . delta_k + values . v, up to error; no partial sum of it is larger than size.
+
+    shape: centre, error, size [w]; inputs each [w, n]; values [w, V].
+    """
+
+    centre: Tensor
+    inputs: Mapping[int, Tensor]
+    values: Tensor
+    error: Tensor
+    size: Tensor
+
+    def part(self, ref: Ref) -> Linear:
+        cut = slice(ref.start, ref.stop)
+        return Linear(self.centre[cut], {k: a[cut] for k, a in self.inputs.items()}, self.values[cut], self.error[cut], self.size[cut])
+
+    def through(self, weight: Tensor) -> Linear:
+        """weight @ this, its own roundings not counted."""
+        error, size = (by_row(x[None], weight.abs())[0] for x in (self.error, self.size))
+        return Linear(by_row(self.centre[None], weight)[0], {k: weight @ a for k, a in self.inputs.items()}, weight @ self.values, error, size)
+
+    def plus(self, other: Linear) -> Linear:
+        inputs = {**self.inputs, **other.inputs} | {k: self.inputs[k] + other.inputs[k] for k in self.inputs.keys() & other.inputs.keys()}
+        return Linear(self.centre + other.centre, inputs, self.values + other.values, self.error + other.error, self.size + other.size)
+
+    def rounded(self, roundings: int) -> Linear:
+        """With room for so many roundings."""
+        return replace(self, error=rounding.up(self.error, self.error + self.size, roundings))
+
+
+@dataclass(frozen=True, eq=False)
+class Operations:
+    """Units of a nonlinear node whose values move. Of two arguments (the second of one-argument functions is 0) and the value: what they are at the
+    centre, how far from there they may be, what they are of xi, and by how much that may be wrong. low, high: the arguments' box.
+
+    shape: low, high [K, w]; centre, reach, error [3, w]; rows [3, w, D].
+    """
+
+    op: str
+    low: Tensor
+    high: Tensor
+    centre: Tensor
+    reach: Tensor
+    error: Tensor
+    rows: Tensor
+
+
+@final
+class Joint(Quadratic):
+    """Planes and quadratic bounds at every node, and joint bounds of the rows that are asked for."""
+
+    def upper(self, node: int, rows: Tensor) -> Tensor:
+        rows = batched(rows)
+        found = super().upper(node, rows).clone()
+        if isinstance(self.region, Ball):
+            for b in range(found.shape[0]):
+                if bool((found[b] > 0).any()):
+                    found[b] = self._joint(b, node, rows[b % rows.shape[0]], found[b])
+        return found
+
+    def _joint(self, b: int, node: int, rows: Tensor, known: Tensor) -> Tensor:
+        """Upper bounds of one batch row's rows, no larger than those known: the largest first, until one stays above 0. shape: [R, w], [R] -> [R]."""
+        form = Trace(self, b, node).form()
+        if form is None:
+            return known
+        for r in known.argsort(descending=True).tolist():
+            if not float(known[r]) > 0:
+                break
+            found = form.upper(rows[r])
+            known[r] = torch.where(found < known[r], found, known[r])
+            if not float(known[r]) < 0:
+                break
+        return known
+
+
+class Trace:
+    """Every node below one, in one row of the batch, as an affine function of the frames and of the operations' values."""
+
+    def __init__(self, walk: Joint, b: int, top: int) -> None:
+        self.walk, self.b, self.top = walk, b, top
+        nodes = walk.nominal.graph.nodes
+        needed = {top}
+        for i in range(top, -1, -1):
+            if i in needed:
+                needed |= {r.node for r in parents(nodes[i])}
+        self.count = sum(nodes[i].width for i in needed if isinstance(nodes[i], Nonlinear))
+        self.operations: list[Operations] = []
+        self.columns: list[Tensor] = []  # of the values, those of units that move
+        self.linear: dict[int, Linear] = {}
+        first = 0
+        for i in sorted(needed):
+            node = nodes[i]
+            if not self._moves(i):
+                self.linear[i] = self._resting(i)
+            elif isinstance(node, Input):
+                self.linear[i] = self._input(i, node)
+            elif isinstance(node, Affine):
+                self.linear[i] = self._affine(node)
+            elif isinstance(node, Nonlinear):
+                self.linear[i] = self._operations(i, node, first)
+            if isinstance(node, Nonlinear):
+                first += node.width
+
+    def _moves(self, i: int) -> bool:
+        return self.walk.live[i] and (i not in self.walk.some or bool(self.walk.some[i][self.b]))
+
+    def _blank(self, width: int) -> Tensor:
+        return self.walk.nominal.inputs.new_zeros(width, self.count)
+
+    def _resting(self, i: int) -> Linear:
+        value = self.walk.nominal.values[i][self.b]
+        blur = self.walk.blur[i][self.b] if i in self.walk.blur else torch.zeros_like(value)
+        return Linear(value, {}, self._blank(len(value)), blur, value.abs() + blur)
+
+    def _input(self, i: int, node: Input) -> Linear:
+        x = self.walk.nominal.inputs[self.b, node.frame]
+        eye = torch.eye(node.width, dtype=x.dtype, device=x.device)
+        return Linear(x, {node.frame: eye}, self._blank(node.width), torch.zeros_like(x), x.abs() + self.walk.region.reach(node.frame)[self.b])
+
+    def _affine(self, node: Affine) -> Linear:
+        total = Linear(node.bias, {}, self._blank(node.width), torch.zeros_like(node.bias), node.bias.abs())
+        roundings = node.roundings + 8
+        for term in node.terms:
+            part = self.linear[term.ref.node].part(term.ref)
+            roundings += term.ref.width + 2
+            total = total.plus(part if term.weight is None else part.through(term.weight))
+        total = total.rounded(2 * roundings)
+        if self.walk.nominal.deployed:
+            beside = node.size + sum((self.linear[r.node].part(r).size for r in node.beside), torch.zeros_like(node.size))
+            total = replace(total, error=total.error + rounding.deployed(rounding.enlarged(total.size + total.error + beside), roundings))
+        return total
+
+    def _operations(self, i: int, node: Nonlinear, first: int) -> Linear:
+        f, b = RELAXATIONS[node.op], self.b
+        arguments = [self.linear[r.node].part(r) for r in node.args]
+        boxes = [self.walk.boxes[r.node] for r in node.args]
+        low = torch.stack([lo[b, r.start : r.stop] for (lo, _), r in zip(boxes, node.args, strict=True)])
+        high = torch.stack([hi[b, r.start : r.stop] for (_, hi), r in zip(boxes, node.args, strict=True)])
+        value = f.value(*(a.centre for a in arguments))
+        lowest, highest_ = (end[b] for end in self.walk.boxes[i])
+        rows, lost = zip(*(self.placed(a) for a in arguments), strict=True)
+        own = value.new_zeros(node.width, rows[0].shape[1])
+        own[:, own.shape[1] - self.count + first + torch.arange(node.width, device=own.device)] += torch.eye(node.width, dtype=own.dtype).to(own)
+        wrong = torch.zeros_like(value)
+        if self.walk.nominal.deployed:
+            wrong = self.walk.deployed_error(i, node)[b]
+        centre = torch.stack([*(a.centre for a in arguments), value])
+        reach = torch.maximum((torch.cat([high, highest_[None]]) - centre).abs(), (torch.cat([low, lowest[None]]) - centre).abs())
+        reach = rounding.enlarged(reach + rounding.pad(centre.abs(), 4), rounding.LITTLE_ROOM)
+        error = torch.stack([*(a.error + x for a, x in zip(arguments, lost, strict=True)), wrong])
+        moving = (highest_ - lowest) > RESTING * (1 + value.abs())
+        kept = moving.nonzero()[:, 0]
+        if len(kept):
+            three = [_three(x[:, kept]) for x in (centre, reach, error, torch.stack([*rows, own]))]
+            self.operations.append(Operations(node.op, low[:, kept], high[:, kept], *three))
+            self.columns.append(first + kept)
+        values = self._blank(node.width)
+        values[kept, first + kept] = 1.0
+        return Linear(value, {}, values, torch.where(moving, 0.0, reach[-1]), value.abs() + reach[-1])
+
+    def placed(self, a: Linear) -> tuple[Tensor, Tensor]:
+        """Coefficients of xi: of z, then of all values; and the most that those of z may be wrong by. shape: [w, D], [w]."""
+        coordinates, b = self.walk.coordinates, self.b
+        z = a.values.new_zeros(len(a.values), coordinates.width * coordinates.radii.shape[1])
+        lost = torch.zeros_like(a.centre)
+        if a.inputs:
+            batch = len(coordinates.radii)
+            placed, error = coordinates.place({k: x.expand(batch, -1, -1) for k, x in a.inputs.items()})
+            z[:, : placed.shape[-1]] = placed[b]
+            lost = lost + (error[b] if isinstance(error, Tensor) else error)
+        return torch.cat([z, a.values], 1), lost
+
+    def form(self) -> Form | None:
+        """None where nothing moves, or the search would take too much memory."""
+        coordinates = self.walk.coordinates
+        slots = coordinates.radii.shape[1]
+        radii = coordinates.group_radii(slots)[self.b]
+        units = sum(o.low.shape[1] for o in self.operations)
+        moves = radii > 0
+        if not units or not bool(moves.any()) or units * CONSTRAINED + len(radii) > LARGEST_JOINT:
+            return None
+        group = torch.arange(len(radii), device=radii.device).repeat_interleave(coordinates.width * slots // len(radii))
+        kept = moves[group].nonzero()[:, 0]
+        columns = torch.cat([kept, torch.cat(self.columns) + len(group)])
+        scale = _power(torch.cat([radii[group[kept]], *(o.reach[-1] for o in self.operations)]))
+        members = torch.nn.functional.one_hot(group[kept], len(radii)).to(radii)[:, moves]
+        operations = tuple(replace(o, rows=o.rows[..., columns] * scale) for o in self.operations)
+        return Form(self, operations, radii[moves], members, columns, scale)
+
+
+class Form:
+    """What the joint bounds of one batch row's rows have in common, with xi and the operations' triples in units of about their reach, powers of two.
+
+    radii [G]: of balls of z. members [D', G]: which coordinates of z they hold. columns [D]: which coordinates of all are kept.
+    """
+
+    def __init__(self, trace: Trace, operations: tuple[Operations, ...], radii: Tensor, members: Tensor, columns: Tensor, scale: Tensor) -> None:
+        self.trace, self.operations, self.columns, self.scale = trace, operations, columns, scale
+        own = scale[: len(members)]
+        #: Of each ball, in units of its coordinates' scale; as a radius a coordinate, whose squares add up to the ball's.
+        self.radii = radii / (members.mT @ own) * members.sum(0)
+        each = rounding.enlarged((members @ (self.radii / members.sum(0).sqrt())), rounding.LITTLE_ROOM)
+        self.members = torch.cat([members, members.new_zeros(len(scale) - len(members), members.shape[1])])
+        reach, error = (torch.cat([getattr(o, name) for o in operations], 1) for name in ("reach", "error"))
+        moves = reach > RESTING * (1 + torch.cat([o.centre for o in operations], 1).abs())
+        self.unit = torch.where(moves, _power(reach), 1.0)
+        self.reach, self.error = reach / self.unit, error / self.unit
+        self.each = torch.cat([each, reach[-1] / scale[len(members) :]])
+        rows = torch.cat([o.rows for o in operations], 1) / self.unit[..., None]
+        points = torch.cat([_points(o, max(len(x.low) for x in operations)) for o in operations], 1) / self.unit[..., None]
+        self.rows, self.points = (torch.where(moves[..., None], x, 0.0).transpose(0, 1).contiguous() for x in (rows, points))  # [n, 3, ..]
+
+    def upper(self, row: Tensor, sign: bool = True) -> Tensor:
+        """An upper bound of row . value of the node; infinite where none was found. sign: whether no more is wanted. shape: [w] -> []."""
+        top = self.trace.linear[self.trace.top].through(row[None]).rounded(2 * len(row) + 16)
+        placed, lost = self.trace.placed(top)
+        objective, fixed = placed[0, self.columns] * self.scale, top.centre[0] + top.error[0] + lost[0]
+        base, late = float(fixed), self.trace.walk.nominal.late
+
+        def enough(least: float, most: float) -> bool:
+            if late():
+                raise LateError
+            return (sign and (base + most > 0 or base + (1 + UNSEEN) * least < 0)) or least - most < NEAR * least
+
+        found = constraints(Problem(objective, self.rows, self.points, self.members, self.radii**2), enough)
+        if found is None:
+            return torch.full_like(fixed, torch.inf)
+        above, size = self.proved_by(found, objective)
+        return rounding.up(fixed + above, fixed.abs() + size, 16) + rounding.CHECKED * (size + top.size[0])
+
+    def proved_by(self, found: Constraints, objective: Tensor) -> tuple[Tensor, Tensor]:
+        """An upper bound of objective . xi by these constraints, and the size of what it adds up."""
+        linear, matrix, (n, _, d) = found.linear, found.quadratic, self.rows.shape
+        tops, start = [], 0
+        for o in self.operations:
+            which = slice(start, start + o.low.shape[1])
+            start = which.stop
+            own = [0, 2] if len(o.low) == 1 else [0, 1, 2]
+            unit = self.unit[own, which].mT
+            q = Quadratics(linear[which][:, own] / unit, matrix[which][:, own][:, :, own] / unit[:, :, None] / unit[:, None], o.centre[own].mT)
+            tops.append(highest(RELAXATIONS[o.op], tuple(o.low), tuple(o.high), q))
+        # Arguments and values are not exactly what the rows say.
+        pull = linear.abs() + (matrix.abs() @ (self.reach + self.error).mT[..., None])[..., 0]
+        every = torch.cat(tops)
+        wrong = rounding.enlarged((pull * self.error.mT).sum())
+        flat = self.rows.reshape(-1, d)
+        form = -(flat.mT @ torch.bmm(matrix, self.rows).reshape(-1, d))
+        form = (form + form.mT) / 2
+        absolute = flat.abs().mT @ torch.bmm(matrix.abs(), self.rows.abs()).reshape(-1, d)
+        error = torch.linalg.matrix_norm(absolute) * (2 * rounding.gamma(9 * n + 64, form.dtype)) + rounding.vanished(d * d)
+        slope = objective - linear.reshape(-1) @ flat
+        lost = ((objective.abs() + linear.abs().reshape(-1) @ flat.abs()) * self.each).sum() * (2 * rounding.gamma(3 * n + 64, form.dtype))
+        multipliers = self.members @ found.multipliers
+        bound = proved(form[None, None], error[None, None], Room(self.each[None]), multipliers[None, None], slope[None, None])[0, 0]
+        total, size = every.sum() + wrong + lost + bound, every.abs().sum() + wrong + lost + bound.abs()
+        return rounding.up(total, size, n + 16), size
+
+
+def _three(x: Tensor) -> Tensor:
+    """Of one argument and the value: a second argument that is 0 between them. shape: [2 or 3, ...] -> [3, ...]."""
+    return x if len(x) == 3 else torch.stack([x[0], torch.zeros_like(x[0]), x[1]])
+
+
+def _power(x: Tensor) -> Tensor:
+    """The powers of two next above numbers; 1 for 0."""
+    return torch.where(x > 0, torch.ldexp(torch.ones_like(x), torch.frexp(x)[1]), 1.0)
+
+
+def _points(o: Operations, arity: int) -> Tensor:
+    """Points of the operations' graphs as distances from the centre, as many as others of so many arguments have. shape: [3, w, P]."""
+    f, count = RELAXATIONS[o.op], ALONE if arity == 1 else ALONG**2
+    if len(o.low) == 1:
+        y = [vertices(o.low[0][None], o.high[0][None], f.kinks, count)[:, 0]]
+    else:
+        moves = o.reach[:2] > RESTING * (1 + o.centre[:2].abs())
+        steps = torch.linspace(0, 1, count, dtype=o.low.dtype, device=o.low.device)
+        along = torch.linspace(0, 1, ALONG, dtype=o.low.dtype, device=o.low.device)
+        grid = torch.cartesian_prod(along, along).mT
+        share = torch.where(moves.all(0), grid[..., None], steps[:, None])  # [2, P, w]
+        y = [lo + s * (hi - lo) for lo, hi, s in zip(o.low, o.high, share, strict=True)]
+    return _three(
+        torch.stack([*y, f.value(*y)]) - torch.stack([o.centre[0], *([o.centre[1]] if len(y) == 2 else []), o.centre[2]])[:, None]
+    ).transpose(1, 2)
