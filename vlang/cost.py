@@ -11,7 +11,7 @@ from vlang.plan import Architecture, AttackVariant, DatasetInput, EstimateVarian
 from vlang.words.attacks import ATTACKS
 from vlang.words.cells import CELLS
 from vlang.words.layers import ACTIVATIONS, LAYERS, READOUTS
-from vlang.words.methods import LARGEST_FORM, LARGEST_POLYTOPE, METHODS, WORTHWHILE
+from vlang.words.methods import CONSTRAINED, LARGEST_FORM, LARGEST_JOINT, LARGEST_POLYTOPE, METHODS, WORTHWHILE
 
 #: Passes of a query: a radius search's (measured: 4 for one row, 9 for many), and of a verdict and the attack that follows it.
 PASSES = {"radius": 9, "verify": 2, "bounds": 1, "attack": 1, "estimate": 1}
@@ -22,6 +22,8 @@ SMALLEST_GROUP = 16
 SCALING = frozenset({"normalize", "batchnorm", "dropout", "none"})
 #: FLOP of finding and proving a form's multipliers per D^3 (the 1-norm needs none).
 FACTORISED = 5
+#: FLOP of joint bounds in a pass per cube of their unknowns and row of the answer: some passes need none, others a score of factorisations.
+SEARCHED = 1.4
 
 
 #: What a pass reaches of the rate of plain products; its small operations for each node, and for each pair of nodes that it goes back through; an
@@ -129,7 +131,8 @@ def _rows(variant: Variant) -> int:
 def _frame_flop(variant: Variant) -> float:
     """FLOP of one pass over one sample: steps before the first perturbed frame are constants."""
     frames, a = frames_of(variant.input), variant.network.architecture
-    return sum(pass_flop(a, frames if a.bidirectional else frames - row[0]) + _form_flop(variant, row) for row in variant.perturbation.frames.rows)
+    begins = [(row, frames if a.bidirectional else frames - row[0]) for row in variant.perturbation.frames.rows]
+    return sum(pass_flop(a, steps) + _form_flop(variant, row) + _joint_flop(variant, steps) for row, steps in begins)
 
 
 def form_sizes(variant: Variant, row: tuple[int, ...]) -> list[int]:
@@ -166,6 +169,16 @@ def _form_flop(variant: Variant, row: tuple[int, ...]) -> float:
         per_step = (cell.products * x.hidden * (t + 1) * d * d + eigenvalues * d**3 for t, d in enumerate(form_sizes(variant, row)))
         total += x.setting("layers") * 2 * cell.bounded * x.width * sum(per_step)
     return 0.0 if METHODS[variant.engine.method].ladder and total > WORTHWHILE else total
+
+
+def _joint_flop(variant: Variant, steps: int) -> float:
+    """FLOP of one pass's joint bounds, if there are any: of every class that is asked about."""
+    a = variant.network.architecture
+    units = sum(x.setting("layers") * (CELLS[x.word].products + 1) // 2 * x.width * steps for x in a.recurrent)
+    unknowns = CONSTRAINED * units
+    if not METHODS[variant.engine.method].joint or unknowns > LARGEST_JOINT:
+        return 0.0
+    return SEARCHED * float(unknowns) ** 3 * (a.classes - 1 if variant.target.kind == "any" else 1)
 
 
 def forward_flop(a: Architecture, steps: int) -> float:
