@@ -11,7 +11,8 @@ from torch import Tensor
 
 from tests.coarse import RULES, coarse, grid, numbers
 from tests.helpers import DTYPE
-from vlang.runtime.relaxations import RELAXATIONS, Args, Nonlinearity, curvature
+from vlang.runtime.relaxations import RELAXATIONS, Args, Nonlinearity, constraint, curvature
+from vlang.runtime.relaxations.constraint import Quadratics, highest
 from vlang.runtime.relaxations.curves import Curve
 from vlang.runtime.relaxations.parabola import offset
 from vlang.runtime.relaxations.scalar import Sigmoid
@@ -216,3 +217,26 @@ def test_a_checker_finds_the_same_of_wide_boxes(rule: str) -> None:
         ].tolist()
     assert is_under("tanh", [(arb(-1e5), arb(1e5))], [arb(0)], [arb(0), arb(top), arb(0)], 1)
     assert not is_under("tanh", [(arb(-1e5), arb(1e5))], [arb(0)], [arb(0), arb(top) * 0.99, arb(0)], 1)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("op", list(RELAXATIONS))
+def test_constraints_hold_of_graphs(op: str, rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quadratics of arguments and value, in units of the box and in any, around points of it and far from it."""
+    monkeypatch.setattr(constraint, "CELLS", {1: 17, 2: 5})
+    f, count = RELAXATIONS[op], RELAXATIONS[op].arity + 1
+    lo, hi = boxes(op, 0)
+    inside = tuple((x + h) / 2 for x, h in zip(lo, hi, strict=True))
+    for seed in range(3):
+        centre = grid(torch.stack([*inside, f.value(*inside)]).mT + (numbers(seed, COUNT, count) if seed == 2 else 0.0))
+        unit = torch.stack([*(h - x + 1e-6 for x, h in zip(lo, hi, strict=True)), torch.ones(COUNT, dtype=DTYPE)]).mT ** min(seed, 1)
+        raw = numbers(seed + 1, COUNT, count, count)
+        matrix = grid((raw + raw.mT) / unit[:, :, None] / unit[:, None])
+        q = Quadratics(grid(numbers(seed + 2, COUNT, count) / unit), torch.tril(matrix) + torch.tril(matrix, -1).mT, centre)
+        with coarse(rule):
+            top = highest(f, lo, hi, q)
+        y = points(lo, hi)
+        d = torch.stack([*y, f.value(*y)], -1) - q.centre
+        values = (d * q.linear).sum(-1) + torch.einsum("pnk,nkj,pnj->pn", d, q.matrix, d) / 2
+        size = (d.abs() * q.linear.abs()).sum(-1) + torch.einsum("pnk,nkj,pnj->pn", d.abs(), q.matrix.abs(), d.abs())
+        assert bool((values <= top + 1e-13 * size).all())
