@@ -32,7 +32,7 @@ from vlang.runtime.relaxations import RELAXATIONS
 from vlang.runtime.relaxations.constraint import Quadratics, highest
 from vlang.runtime.relaxations.parabola import vertices
 from vlang.runtime.sets.ball import Ball
-from vlang.words.methods import CONSTRAINED, LARGEST_JOINT
+from vlang.words.methods import CONSTRAINED, LARGEST_JOINT, LARGEST_JOINT_FLAT
 
 #: Points of a graph that the search sees: along the only argument that moves, and along each of two.
 ALONE, ALONG = 33, 17
@@ -118,11 +118,37 @@ class Joint(Quadratic):
         return known
 
 
+@dataclass(frozen=True, eq=False)
+class _Boxes:
+    """Balls of the infinity norm, cut by a clip, coordinate by coordinate: delta_k is middle[k] + z within half[k]. shape: [n] a frame."""
+
+    middle: Mapping[int, Tensor]
+    half: Mapping[int, Tensor]
+
+    @classmethod
+    def of(cls, walk: Joint, b: int) -> _Boxes | None:
+        """None for other norms, and where there are too many coordinates."""
+        region = walk.region
+        frames = region.moved[b].nonzero().flatten().tolist()
+        if not isinstance(region, Ball) or region.norm is not None or len(frames) * walk.nominal.inputs.shape[-1] > LARGEST_JOINT_FLAT:
+            return None
+        middle, half = {}, {}
+        for k in frames:
+            high = region.radii[b, k].expand_as(walk.nominal.inputs[b, k])
+            low = -high
+            if region.clip is not None:
+                low, high = torch.maximum(low, -region.clip[0][b, k]), torch.minimum(high, region.clip[1][b, k])
+            middle[k] = (low + high) / 2
+            half[k] = rounding.enlarged(torch.maximum(high - middle[k], middle[k] - low), rounding.LITTLE_ROOM)
+        return cls(middle, half)
+
+
 class Trace:
     """Every node below one, in one row of the batch, as an affine function of the frames and of the operations' values."""
 
     def __init__(self, walk: Joint, b: int, top: int) -> None:
         self.walk, self.b, self.top = walk, b, top
+        self.boxes = _Boxes.of(walk, b)
         nodes = walk.nominal.graph.nodes
         needed = {top}
         for i in range(top, -1, -1):
@@ -160,7 +186,10 @@ class Trace:
     def _input(self, i: int, node: Input) -> Linear:
         x = self.walk.nominal.inputs[self.b, node.frame]
         eye = torch.eye(node.width, dtype=x.dtype, device=x.device)
-        return Linear(x, {node.frame: eye}, self._blank(node.width), torch.zeros_like(x), x.abs() + self.walk.region.reach(node.frame)[self.b])
+        size = x.abs() + self.walk.region.reach(node.frame)[self.b]
+        if self.boxes is None or node.frame not in self.boxes.middle:
+            return Linear(x, {node.frame: eye}, self._blank(node.width), torch.zeros_like(x), size)
+        return Linear(x + self.boxes.middle[node.frame], {node.frame: eye}, self._blank(node.width), rounding.pad(size, 4), size)
 
     def _affine(self, node: Affine) -> Linear:
         total = Linear(node.bias, {}, self._blank(node.width), torch.zeros_like(node.bias), node.bias.abs())
@@ -206,6 +235,10 @@ class Trace:
     def placed(self, a: Linear) -> tuple[Tensor, Tensor]:
         """Coefficients of xi: of z, then of all values; and the most that those of z may be wrong by. shape: [w, D], [w]."""
         coordinates, b = self.walk.coordinates, self.b
+        if self.boxes is not None:
+            blank = a.values.new_zeros(len(a.values), coordinates.width if coordinates.chart is None else len(coordinates.chart.scale))
+            flat = [a.inputs.get(k, blank) for k in self.boxes.half]
+            return torch.cat([*flat, a.values], 1), torch.zeros_like(a.centre)
         z = a.values.new_zeros(len(a.values), coordinates.width * coordinates.radii.shape[1])
         lost = torch.zeros_like(a.centre)
         if a.inputs:
@@ -220,11 +253,15 @@ class Trace:
         coordinates = self.walk.coordinates
         slots = coordinates.radii.shape[1]
         radii = coordinates.group_radii(slots)[self.b]
+        width = coordinates.width * slots
+        if self.boxes is not None:
+            radii = torch.cat(list(self.boxes.half.values())) if self.boxes.half else radii[:0]
+            width = len(radii)
         units = sum(o.low.shape[1] for o in self.operations)
         moves = radii > 0
         if not units or not bool(moves.any()) or units * CONSTRAINED + len(radii) > LARGEST_JOINT:
             return None
-        group = torch.arange(len(radii), device=radii.device).repeat_interleave(coordinates.width * slots // len(radii))
+        group = torch.arange(len(radii), device=radii.device).repeat_interleave(width // len(radii))
         kept = moves[group].nonzero()[:, 0]
         columns = torch.cat([kept, torch.cat(self.columns) + len(group)])
         scale = _power(torch.cat([radii[group[kept]], *(o.reach[-1] for o in self.operations)]))

@@ -262,7 +262,7 @@ def _first(m: _Moments, p: Problem, scale: float) -> _Iterate:
     x = FIRST_MOMENT * eye
     x[0, 0] = 1
     w = torch.full_like(p.points[:, 0], 1 / p.points.shape[-1])
-    d = torch.full_like(_behind(p.squares), scale)
+    d = torch.cat([torch.full_like(p.squares, scale) / p.squares.sum(), p.squares.new_full((1,), scale)])
     return _Iterate(x, w, p.squares / 2, FIRST_MATRIX * scale * eye, torch.full_like(w, scale / m.n), d, x.new_zeros(len(PAIRS), m.n))
 
 

@@ -55,6 +55,8 @@ LARGEST_FLAT = 256
 CONSTRAINED = 10
 #: The most unknowns of a joint bound, whose matrix is factorised some twenty times a row: in half a minute, on two cores.
 LARGEST_JOINT = 6000
+#: Up to so many coordinates joint bounds see balls of the infinity norm coordinate by coordinate.
+LARGEST_JOINT_FLAT = 1024
 #: FLOP of a row's pass that a ladder spends on forms; a method that is asked for by name makes them whatever they cost.
 WORTHWHILE = 6e10
 
