@@ -1,7 +1,7 @@
 """One word of a question at a time: certified radii of several methods beside planes and the best attack.
 
     python tests/benchmarks/words.py TREC_10.label [--networks questions_lstm ...] [--methods quadratic ...] [--questions 20] [--every 1]
-                                     [--json FILE]
+                                     [--last 1000] [--tolerance 1e-3] [--json FILE]
 
 l2, untargeted, on the shipped networks; `--every` keeps one word in so many. The attack is pgd with 100 steps from 20 starts. Medians over words of
 the radius over that of planes and over the attack's, and of the latter on the third of the questions with the smallest margins.
@@ -27,9 +27,10 @@ from vlang.runtime.network import load
 from vlang.runtime.queries.batches import Loaded, Samples, prepare
 from vlang.runtime.queries.radius import linear_guess
 from vlang.text.source import Source
+from vlang.words.methods import METHODS as WORDS
 
 SPECS = Path(__file__).parents[2] / "specs"
-TOLERANCE, MOST = 1e-3, 1e3
+MOST = 1e3
 
 
 def loaded(network: str, text: str) -> Loaded:
@@ -43,9 +44,11 @@ radius r {{ network = net, input = q, target = any, perturbation = {{ frames = e
     return prepare(variant, Samples.load(variant, load.network(variant.network, DTYPE, torch.device("cpu"))))
 
 
-def words(asked: Loaded, methods: list[str], every: int) -> list[dict[str, Any]]:
+def words(asked: Loaded, methods: list[str], every: int, last: int, tolerance: float) -> list[dict[str, Any]]:
     """A row per word that is kept: attack and radii, each with its seconds."""
-    cases = asked.cases[1::every]
+    cases = tuple(c for c in asked.cases[1::every] if asked.inputs.shape[1] - c.frames[0] <= last)
+    if not cases:
+        return []
     attack = pgd(asked.question(cases, 1e4), 100, 20, [torch.Generator().manual_seed(0) for _ in cases])[1].tolist()
     rows = []
     for case, nearest in zip(cases, attack, strict=True):
@@ -53,11 +56,13 @@ def words(asked: Loaded, methods: list[str], every: int) -> list[dict[str, Any]]
         margin, radius = float(alone.nominal), {}
         if margin <= 0:
             continue
-        planes = certified_radii(METHODS["planes"](alone), linear_guess(alone), alone.nominal, TOLERANCE, MOST).radius
+        planes = certified_radii(METHODS["planes"](alone), linear_guess(alone), alone.nominal, tolerance, MOST).radius
         radius["planes"], known = float(planes), planes
         for method in methods:
             start = time.perf_counter()
-            known = certified_radii(METHODS[method](alone), known * NEAR, alone.nominal, TOLERANCE, MOST, known=known).radius
+            known = certified_radii(
+                METHODS[method](alone), known * NEAR, alone.nominal, tolerance, MOST, known=known, signs=WORDS[method].joint
+            ).radius
             radius[method], radius[f"{method} seconds"] = float(known), time.perf_counter() - start
         rows.append({"frame": case.frames[0], "margin": margin, "attack": nearest, **radius})
     return rows
@@ -70,6 +75,8 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", default=["quadratic"], help="each goes on from where the one before it stopped")
     parser.add_argument("--questions", type=int, default=20)
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--last", type=int, default=1000, help="only words among the last so many of a question")
+    parser.add_argument("--tolerance", type=float, default=1e-3)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     texts = [line.split(" ", 1)[1].strip() for line in args.questions_file.read_text("latin-1").splitlines()[: args.questions]]
@@ -78,7 +85,7 @@ def main() -> None:
         rows: list[dict[str, Any]] = []
         for i, text in enumerate(texts):
             with torch.no_grad():
-                rows += [{"question": i, **row} for row in words(loaded(network, text), args.methods, args.every)]
+                rows += [{"question": i, **row} for row in words(loaded(network, text), args.methods, args.every, args.last, args.tolerance)]
         margins = sorted({(r["margin"], r["question"]) for r in rows})
         fragile = {q for _, q in margins[: len(margins) // 3]}
         for method in ["planes", *args.methods]:
