@@ -18,6 +18,13 @@ from vlang.cli import main
 ROOT = Path(__file__).parents[3]
 
 
+def at_once(path: Path, content: bytes) -> None:
+    """A watcher that looks in between sees one change, not a file that is empty yet."""
+    new = path.with_name("new")
+    new.write_bytes(content)
+    new.replace(path)
+
+
 def test_watch_runs_again_when_what_is_read_changes(world: Path, tmp_path: Path) -> None:
     path, data = tmp_path / "s.rspec", tmp_path / "data.npz"
     shutil.copy(world / "data.npz", data)
@@ -49,21 +56,23 @@ radius q {{ network = net, input = data, perturbation = {{ frames = [1], norm = 
         def ended(runs: int, code: int) -> Callable[[], bool]:
             return lambda: [x for x in said if x.startswith("-- exit")][runs - 1 :] == [f"-- exit {code}; waiting for changes --\n"]
 
-        with heard:
-            assert heard.wait_for(ended(1, 0), 60), said
-        path.write_text(text.replace("pick = first(2)", 'reference = "later.npy"'))
-        with heard:
-            assert heard.wait_for(ended(2, 2), 60), said
-        (tmp_path / "later.npy").write_text("no array")  # a file that was missing is waited for
-        with heard:
-            assert heard.wait_for(ended(3, 2), 60), said
-        path.write_text(text)
-        with heard:
-            assert heard.wait_for(ended(4, 0), 60), said
-        data.write_bytes(data.read_bytes()[:-40])
-        with heard:
-            assert heard.wait_for(ended(5, 2), 60), said
-        os.killpg(process.pid, signal.SIGINT)
+        try:
+            with heard:
+                assert heard.wait_for(ended(1, 0), 60), said
+            at_once(path, text.replace("pick = first(2)", 'reference = "later.npy"').encode())
+            with heard:
+                assert heard.wait_for(ended(2, 2), 60), said
+            at_once(tmp_path / "later.npy", b"no array")  # a file that was missing is waited for
+            with heard:
+                assert heard.wait_for(ended(3, 2), 60), said
+            at_once(path, text.encode())
+            with heard:
+                assert heard.wait_for(ended(4, 0), 60), said
+            at_once(data, data.read_bytes()[:-40])
+            with heard:
+                assert heard.wait_for(ended(5, 2), 60), said
+        finally:  # or the test waits for it for ever
+            os.killpg(process.pid, signal.SIGINT)
         assert process.wait(20) == 2
 
 
