@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import pytest
 import torch
@@ -66,18 +67,24 @@ def test_points_never_leave_a_joint_bound(cell: str, norm: Fraction | None) -> N
 
 
 @pytest.mark.parametrize(
-    ("norm", "at_most", "clip"), [(Fraction(1), None, False), (Fraction(3, 2), None, False), (Fraction(2), 1, False), (None, None, True)]
+    ("norm", "at_most", "clip", "extra"),
+    [
+        (Fraction(1), None, False, {"layers": 2}),
+        (Fraction(3, 2), None, False, {"bidirectional": True}),
+        (Fraction(2), 1, False, {"head": ("relu", "none"), "readout": "mean"}),
+        (None, None, True, {"head": ("relu", "none"), "readout": "mean"}),
+        (None, None, True, {"layers": 2}),
+    ],
 )
-def test_other_sets(norm: Fraction | None, at_most: int | None, clip: bool) -> None:
+def test_other_sets(norm: Fraction | None, at_most: int | None, clip: bool, extra: dict[str, Any]) -> None:
     """Balls that hold the set are sound, tight or not; a stack of layers, two directions, a head; frames that rest in some rows."""
-    for extra in ({"layers": 2}, {"bidirectional": True}, {"head": ("relu", "none"), "readout": "mean"}):
-        network = random_network("gru" if "layers" in extra else "lstm", s=2, seed=3, **extra)  # type: ignore[arg-type]
-        nominal, ball, rows = asked(network, 3, 0.3, norm, 5, batch=2)
-        radii = ball.radii.clone()
-        radii[0, 1], radii[1, 0] = 0, 0
-        room = (torch.full_like(nominal.inputs, 0.2), torch.full_like(nominal.inputs, 0.25)) if clip else None
-        ball = Ball(radii, norm, at_most, room)
-        assert excess(nominal, ball, rows, bounds(walk(nominal, ball), rows)) <= 0
+    network = random_network("gru" if "layers" in extra else "lstm", s=2, seed=3, **extra)
+    nominal, ball, rows = asked(network, 3, 0.3, norm, 5, batch=2)
+    radii = ball.radii.clone()
+    radii[0, 1], radii[1, 0] = 0, 0
+    room = (torch.full_like(nominal.inputs, 0.2), torch.full_like(nominal.inputs, 0.25)) if clip else None
+    ball = Ball(radii, norm, at_most, room)
+    assert excess(nominal, ball, rows, bounds(walk(nominal, ball), rows)) <= 0
 
 
 def test_deployed_semantics_are_wider() -> None:

@@ -21,7 +21,7 @@ NORMS = [Fraction(1), Fraction(3, 2), Fraction(2), Fraction(4), None]
 COUNT = 50
 #: Methods that are slow get so many rows, of these only.
 #: How many of joint bounds, half a second each.
-JOINT = 3
+JOINT = 2
 SLOW, FEW, THEIRS = ("sliced", "optimized"), 4, (("rnn_tanh", Fraction(2)), ("lstm", None), ("gru", Fraction(2)))
 
 

@@ -219,7 +219,7 @@ def test_a_checker_finds_the_same_of_wide_boxes(rule: str) -> None:
     assert not is_under("tanh", [(arb(-1e5), arb(1e5))], [arb(0)], [arb(0), arb(top) * 0.99, arb(0)], 1)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", ["outward", "mixed 1"])
 @pytest.mark.parametrize("op", list(RELAXATIONS))
 def test_constraints_hold_of_graphs(op: str, rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Quadratics of arguments and value, in units of the box and in any, around points of it and far from it."""
