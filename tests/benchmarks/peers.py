@@ -1,6 +1,6 @@
 """Radii of methods beside published tools' on their networks: the share of the attack, and CPU seconds a sample.
 
-python tests/benchmarks/peers.py ../shared/peers [--models lstm_digits_4f_32h ...] [--norms 1 2 inf] [--methods quadratic joint] [--samples 3]
+python tests/benchmarks/peers.py PEERS [--models lstm_digits_4f_32h ...] [--norms 1 2 inf] [--methods quadratic joint] [--samples 3]
 
 Targeted, all frames moved. Of each model and norm the medians over the samples that CROWN and the attack have radii of.
 """
