@@ -174,7 +174,7 @@ def _form_flop(variant: Variant, row: tuple[int, ...]) -> float:
 def _joint_flop(variant: Variant, steps: int) -> float:
     """FLOP of one pass's joint bounds, if there are any: of every class that is asked about."""
     a = variant.network.architecture
-    units = sum(x.setting("layers") * (CELLS[x.word].products + 1) // 2 * x.width * steps for x in a.recurrent)
+    units = sum(x.setting("layers") * ((CELLS[x.word].products + 1) // 2) * x.width * steps for x in a.recurrent)
     unknowns = CONSTRAINED * units
     if not METHODS[variant.engine.method].joint or unknowns > LARGEST_JOINT:
         return 0.0

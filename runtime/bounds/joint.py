@@ -236,7 +236,7 @@ class Trace:
         """Coefficients of xi: of z, then of all values; and the most that those of z may be wrong by. shape: [w, D], [w]."""
         coordinates, b = self.walk.coordinates, self.b
         if self.boxes is not None:
-            blank = a.values.new_zeros(len(a.values), coordinates.width if coordinates.chart is None else len(coordinates.chart.scale))
+            blank = a.values.new_zeros(len(a.values), self.walk.nominal.inputs.shape[-1])
             flat = [a.inputs.get(k, blank) for k in self.boxes.half]
             return torch.cat([*flat, a.values], 1), torch.zeros_like(a.centre)
         z = a.values.new_zeros(len(a.values), coordinates.width * coordinates.radii.shape[1])
@@ -287,7 +287,10 @@ class Form:
         moves = reach > RESTING * (1 + torch.cat([o.centre for o in operations], 1).abs())
         self.unit = torch.where(moves, _power(reach), 1.0)
         self.reach, self.error = reach / self.unit, error / self.unit
-        self.each = torch.cat([each, reach[-1] / scale[len(members) :]])
+        values = reach[-1] / scale[len(members) :]
+        self.each = torch.cat([each, values])
+        #: How far a coordinate alone may be from 0: all of its ball's radius.
+        self.alone = torch.cat([rounding.enlarged(members @ self.radii, rounding.LITTLE_ROOM), values])
         rows = torch.cat([o.rows for o in operations], 1) / self.unit[..., None]
         points = torch.cat([_points(o, max(len(x.low) for x in operations)) for o in operations], 1) / self.unit[..., None]
         self.rows, self.points = (torch.where(moves[..., None], x, 0.0).transpose(0, 1).contiguous() for x in (rows, points))  # [n, 3, ..]
@@ -331,7 +334,7 @@ class Form:
         absolute = flat.abs().mT @ torch.bmm(matrix.abs(), self.rows.abs()).reshape(-1, d)
         error = torch.linalg.matrix_norm(absolute) * (2 * rounding.gamma(9 * n + 64, form.dtype)) + rounding.vanished(d * d)
         slope = objective - linear.reshape(-1) @ flat
-        lost = ((objective.abs() + linear.abs().reshape(-1) @ flat.abs()) * self.each).sum() * (2 * rounding.gamma(3 * n + 64, form.dtype))
+        lost = ((objective.abs() + linear.abs().reshape(-1) @ flat.abs()) * self.alone).sum() * (2 * rounding.gamma(3 * n + 64, form.dtype))
         multipliers = self.members @ found.multipliers
         bound = proved(form[None, None], error[None, None], Room(self.each[None]), multipliers[None, None], slope[None, None])[0, 0]
         total, size = every.sum() + wrong + lost + bound, every.abs().sum() + wrong + lost + bound.abs()
@@ -360,6 +363,4 @@ def _points(o: Operations, arity: int) -> Tensor:
         grid = torch.cartesian_prod(along, along).mT
         share = torch.where(moves.all(0), grid[..., None], steps[:, None])  # [2, P, w]
         y = [lo + s * (hi - lo) for lo, hi, s in zip(o.low, o.high, share, strict=True)]
-    return _three(
-        torch.stack([*y, f.value(*y)]) - torch.stack([o.centre[0], *([o.centre[1]] if len(y) == 2 else []), o.centre[2]])[:, None]
-    ).transpose(1, 2)
+    return (_three(torch.stack([*y, f.value(*y)])) - o.centre[:, None]).transpose(1, 2)

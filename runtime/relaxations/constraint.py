@@ -48,8 +48,8 @@ def highest(f: Nonlinearity, lo: Args, hi: Args, q: Quadratics) -> Tensor:
             gap = gap + d[k] * d[i] * q.matrix[:, k, i] * (0.5 if i == k else 1.0)
     starts = _spread([along(v[:-1], k, arity) for k, v in enumerate(axes)])
     ends = _spread([along(v[1:], k, arity) for k, v in enumerate(axes)])
-    half = [rounding.enlarged((e - s) / 2, rounding.LITTLE_ROOM) for s, e in zip(starts, ends, strict=True)]
     middle = tuple((s + e) / 2 for s, e in zip(starts, ends, strict=True))
+    half = [rounding.around((e - s) / 2, m) for s, e, m in zip(starts, ends, middle, strict=True)]
     slopes = f.gradient(*middle)
     bends = [(x[..., 0, :], h[..., 0, :]) for x, h in f.second(_twice(starts), _twice(ends))]
     low, high = f.range(starts, ends)
@@ -86,7 +86,8 @@ def highest(f: Nonlinearity, lo: Args, hi: Args, q: Quadratics) -> Tensor:
         size = size + reach[k] * q.linear[:, k].abs()
         for i in range(arity + 1):
             size = size + reach[k] * reach[i] * q.matrix[:, k, i].abs()
-    return rounding.up(gap.flatten(0, arity - 1).amax(0), size, 64 * rounding.LIBM_ULPS) + rounding.UNDERFLOWN
+    lost = pull * torch.stack(reach[:arity]).sum(0) * rounding.lost_sigmoid(size)  # as in `parabola.offset`
+    return rounding.up(gap.flatten(0, arity - 1).amax(0), size, 64 * rounding.LIBM_ULPS) + lost + rounding.UNDERFLOWN
 
 
 def _twice(ends: Args) -> Args:
