@@ -8,23 +8,25 @@ quadratics q_j of an operation's arguments and value, M_j the largest value of q
 
 the last of a concave quadratic where its matrix is definite (runtime/README.md, section 10). The constraints are proposed by an interior point method
 that sees points of the graphs (`semidefinite`). The bound that they give is then proved: M_j on whole boxes (`relaxations.constraint`), the rest by
-a factorisation (`multipliers.proved`). Boxes are those of `Quadratic`.
+a factorisation (`multipliers.proved`). Boxes are those of `Quadratic`, or of planes where forms would cost more than all of this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import torch
 from torch import Tensor
 
 from vlang.runtime import rounding
+from vlang.runtime.bounds.coordinates import Chart
 from vlang.runtime.bounds.multipliers import Room, proved
+from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.bounds.quadratic import Quadratic
 from vlang.runtime.bounds.semidefinite import Constraints, Problem, constraints
-from vlang.runtime.bounds.walk import batched
+from vlang.runtime.bounds.walk import Arguments, Box, batched
 from vlang.runtime.graph.nodes import Affine, Input, Nonlinear, Ref, parents
 from vlang.runtime.late import LateError
 from vlang.runtime.products import by_row
@@ -32,14 +34,18 @@ from vlang.runtime.relaxations import RELAXATIONS
 from vlang.runtime.relaxations.constraint import Quadratics, highest
 from vlang.runtime.relaxations.parabola import vertices
 from vlang.runtime.sets.ball import Ball
+from vlang.runtime.sets.piece import Piece
 from vlang.words.methods import CONSTRAINED, LARGEST_JOINT, LARGEST_JOINT_FLAT
 
 #: Points of a graph that the search sees: along the only argument that moves, and along each of two.
 ALONE, ALONG = 33, 17
 #: What moves by less than this share of what is around it is taken to rest.
 RESTING = 1e-9
-#: How near a bound comes to the best of its kind, as a share of it; what the points of graphs that the search did not see may add to it.
-NEAR, UNSEEN = 0.02, 0.12
+#: Where the numbers of a symmetric matrix that are kept stand in it, and where each of its numbers stands among those.
+UPPER, FULL = [0, 1, 2, 4, 5, 8], [0, 1, 2, 1, 3, 4, 2, 4, 5]
+#: How near a bound comes to the best of its kind, as a share of it; what the points of graphs that the search did not see may add to it; and how
+#: much of the margin at the centre is to be left for a larger eps, for which the same constraints may do, while a step still falls by this share.
+NEAR, UNSEEN, LEFT, SLOW = 0.02, 0.12, 0.15, 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +82,14 @@ class Linear:
 @dataclass(frozen=True, eq=False)
 class Operations:
     """Units of a nonlinear node whose values move. Of two arguments (the second of one-argument functions is 0) and the value: what they are at the
-    centre, how far from there they may be, what they are of xi, and by how much that may be wrong. low, high: the arguments' box.
+    centre, how far from there they may be, what they are of xi, and by how much that may be wrong. low, high: the arguments' box. kept: which units.
 
-    shape: low, high [K, w]; centre, reach, error [3, w]; rows [3, w, D].
+    shape: kept [w], low, high [K, w]; centre, reach, error [3, w]; rows [3, w, D].
     """
 
+    node: int
     op: str
+    kept: Tensor
     low: Tensor
     high: Tensor
     centre: Tensor
@@ -90,32 +98,90 @@ class Operations:
     rows: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Graphs:
+    """Constraints on operations' graphs, q(Y) = linear . Y + 1/2 Y' matrix Y with Y = (arguments, value) as distances from the centre, and
+    multipliers of the balls, in the network's own units: what proves a row, and perhaps the same row of another eps.
+
+    by_node: by unit, linear (a, b, v), then the matrix (aa, ab, av, bb, bv, vv), all 0 where there is none. shape: each [9, w]; multipliers [G].
+    """
+
+    by_node: Mapping[int, Tensor]
+    multipliers: Tensor
+
+
+@dataclass(eq=False)
+class Known:
+    """Of the rows of an answer at other eps: constraints that proved them, and which one could not be proved last."""
+
+    graphs: dict[int, Graphs] = field(default_factory=dict)
+    hardest: int | None = None
+
+
 @final
 class Joint(Quadratic):
-    """Planes and quadratic bounds at every node, and joint bounds of the rows that are asked for."""
+    """Planes and, where they are `wanted`, quadratic bounds at every node, and joint bounds of the rows that are asked for.
+
+    known: for every row of the batch, what proved its rows elsewhere; what proves them here is put there.
+    """
+
+    def __init__(self, nominal: Nominal, region: Ball | Piece, chart: Chart | None, wanted: bool = True) -> None:
+        super().__init__(nominal, region, chart)
+        self.wanted = wanted
+        self.known: Sequence[Known] = [Known() for _ in range(len(nominal.inputs))]
+        #: What proves rows of the last node that was asked about, by batch row.
+        self.graphs: list[dict[int, Graphs]] = [{} for _ in self.known]
+        self.asked_about = 0
 
     def upper(self, node: int, rows: Tensor) -> Tensor:
         rows = batched(rows)
-        found = super().upper(node, rows).clone()
+        self.asked_about = rows.shape[1]
+        found = (super().upper(node, rows) if self.wanted else self._upper_by_planes(node, rows)).clone()
         if isinstance(self.region, Ball):
             for b in range(found.shape[0]):
                 if bool((found[b] > 0).any()):
                     found[b] = self._joint(b, node, rows[b % rows.shape[0]], found[b])
         return found
 
-    def _joint(self, b: int, node: int, rows: Tensor, known: Tensor) -> Tensor:
-        """Upper bounds of one batch row's rows, no larger than those known: the largest first, until one stays above 0. shape: [R, w], [R] -> [R]."""
-        form = Trace(self, b, node).form()
+    def _relax(self, i: int, node: Nonlinear, box: Arguments) -> None:
+        if self.wanted:
+            super()._relax(i, node, box)
+        else:
+            self._relax_by_planes(i, node, box)
+
+    def _narrowed(self, i: int) -> Box:
+        return super()._narrowed(i) if self.wanted else self._box_by_planes(i)
+
+    def stated(self, b: int) -> Iterator[tuple[str, Tensor]]:
+        """What proves rows of the graph's output, of one row of the batch, as certificates name it: nothing where no joint bound was needed."""
+        graph, found = self.nominal.graph, self.graphs[b]
+        if not found:
+            return
+        some, count = next(iter(found.values())), self.asked_about
+        for i in some.by_node:
+            yield f"{i}.joint", torch.stack([found[r].by_node[i] if r in found else torch.zeros_like(some.by_node[i]) for r in range(count)])
+        none = torch.zeros_like(some.multipliers)
+        yield f"{graph.output}.balls", torch.stack([found[r].multipliers if r in found else none for r in range(count)])
+
+    def _joint(self, b: int, node: int, rows: Tensor, most: Tensor) -> Tensor:
+        """Upper bounds of one batch row's rows, no larger than `most`: the hardest first, until one stays above 0. shape: [R, w], [R] -> [R]."""
+        form, known = Trace(self, b, node).form(), self.known[b]
+        self.graphs[b] = {}
         if form is None:
-            return known
-        for r in known.argsort(descending=True).tolist():
-            if not float(known[r]) > 0:
+            return most
+        for r in sorted((most > 0).nonzero()[:, 0].tolist(), key=lambda r: (r != known.hardest, -float(most[r]))):
+            for graphs in [known.graphs[r], None] if r in known.graphs else [None]:
+                tried = form.search(rows[r]) if graphs is None else graphs
+                found = most[r] if tried is None else form.upper(rows[r], tried)
+                if tried is not None and float(found) < float(most[r]):
+                    most[r], self.graphs[b][r] = found, tried
+                if float(most[r]) < 0:
+                    known.graphs[r] = self.graphs[b][r]
+                    break
+            if not float(most[r]) < 0:
+                known.hardest = r
                 break
-            found = form.upper(rows[r])
-            known[r] = torch.where(found < known[r], found, known[r])
-            if not float(known[r]) < 0:
-                break
-        return known
+        return most
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +292,7 @@ class Trace:
         kept = moving.nonzero()[:, 0]
         if len(kept):
             three = [_three(x[:, kept]) for x in (centre, reach, error, torch.stack([*rows, own]))]
-            self.operations.append(Operations(node.op, low[:, kept], high[:, kept], *three))
+            self.operations.append(Operations(i, node.op, kept, low[:, kept], high[:, kept], *three))
             self.columns.append(first + kept)
         values = self._blank(node.width)
         values[kept, first + kept] = 1.0
@@ -251,36 +317,41 @@ class Trace:
     def form(self) -> Form | None:
         """None where nothing moves, or the search would take too much memory."""
         coordinates = self.walk.coordinates
-        slots = coordinates.radii.shape[1]
+        slots = int((coordinates.radii[self.b] > 0).sum())  # the first: those of other rows are behind
         radii = coordinates.group_radii(slots)[self.b]
-        width = coordinates.width * slots
+        width, before = coordinates.width * slots, coordinates.width * coordinates.radii.shape[1]
         if self.boxes is not None:
             radii = torch.cat(list(self.boxes.half.values())) if self.boxes.half else radii[:0]
-            width = len(radii)
+            width = before = len(radii)
         units = sum(o.low.shape[1] for o in self.operations)
         moves = radii > 0
         if not units or not bool(moves.any()) or units * CONSTRAINED + len(radii) > LARGEST_JOINT:
             return None
         group = torch.arange(len(radii), device=radii.device).repeat_interleave(width // len(radii))
         kept = moves[group].nonzero()[:, 0]
-        columns = torch.cat([kept, torch.cat(self.columns) + len(group)])
+        columns = torch.cat([kept, torch.cat(self.columns) + before])
         scale = _power(torch.cat([radii[group[kept]], *(o.reach[-1] for o in self.operations)]))
         members = torch.nn.functional.one_hot(group[kept], len(radii)).to(radii)[:, moves]
         operations = tuple(replace(o, rows=o.rows[..., columns] * scale) for o in self.operations)
-        return Form(self, operations, radii[moves], members, columns, scale)
+        return Form(self, operations, radii, moves, members, columns, scale)
 
 
 class Form:
     """What the joint bounds of one batch row's rows have in common, with xi and the operations' triples in units of about their reach, powers of two.
 
-    radii [G]: of balls of z. members [D', G]: which coordinates of z they hold. columns [D]: which coordinates of all are kept.
+    radii: of balls of z; moves: which of them are more than points, G. members [D', G]: which coordinates of z those hold. columns [D]: which
+    coordinates of all are kept.
     """
 
-    def __init__(self, trace: Trace, operations: tuple[Operations, ...], radii: Tensor, members: Tensor, columns: Tensor, scale: Tensor) -> None:
-        self.trace, self.operations, self.columns, self.scale = trace, operations, columns, scale
+    def __init__(
+        self, trace: Trace, operations: tuple[Operations, ...], radii: Tensor, moves: Tensor, members: Tensor, columns: Tensor, scale: Tensor
+    ) -> None:
+        self.trace, self.operations, self.moves, self.columns, self.scale = trace, operations, moves, columns, scale
         own = scale[: len(members)]
-        #: Of each ball, in units of its coordinates' scale; as a radius a coordinate, whose squares add up to the ball's.
-        self.radii = radii / (members.mT @ own) * members.sum(0)
+        #: Of each ball, its coordinates' scale, and its radius in units of that.
+        self.own = (members.mT @ own) / members.sum(0)
+        self.radii = radii[moves] / self.own
+        #: As a radius a coordinate, whose squares add up to the ball's.
         each = rounding.enlarged((members @ (self.radii / members.sum(0).sqrt())), rounding.LITTLE_ROOM)
         self.members = torch.cat([members, members.new_zeros(len(scale) - len(members), members.shape[1])])
         reach, error = (torch.cat([getattr(o, name) for o in operations], 1) for name in ("reach", "error"))
@@ -295,23 +366,51 @@ class Form:
         points = torch.cat([_points(o, max(len(x.low) for x in operations)) for o in operations], 1) / self.unit[..., None]
         self.rows, self.points = (torch.where(moves[..., None], x, 0.0).transpose(0, 1).contiguous() for x in (rows, points))  # [n, 3, ..]
 
-    def upper(self, row: Tensor, sign: bool = True) -> Tensor:
-        """An upper bound of row . value of the node; infinite where none was found. sign: whether no more is wanted. shape: [w] -> []."""
+    def _objective(self, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """row . value of the node: of xi, at the centre (rounded up), and a size for roundings. shape: [w] -> [D], [], []."""
         top = self.trace.linear[self.trace.top].through(row[None]).rounded(2 * len(row) + 16)
         placed, lost = self.trace.placed(top)
-        objective, fixed = placed[0, self.columns] * self.scale, top.centre[0] + top.error[0] + lost[0]
-        base, late = float(fixed), self.trace.walk.nominal.late
+        return placed[0, self.columns] * self.scale, top.centre[0] + top.error[0] + lost[0], top.size[0]
+
+    def search(self, row: Tensor, sign: bool = True) -> Graphs | None:
+        """Constraints that make the row's bound small; None where none were found. sign: whether no more is wanted than the bound's. shape: [w]."""
+        objective, fixed, _ = self._objective(row)
+        base, late, before = float(fixed), self.trace.walk.nominal.late, [torch.inf]
 
         def enough(least: float, most: float) -> bool:
             if late():
                 raise LateError
-            return (sign and (base + most > 0 or base + (1 + UNSEEN) * least < 0)) or least - most < NEAR * least
+            slow, shown = least > (1 - SLOW) * before[0], (1 + UNSEEN) * least
+            before[0] = least
+            return (sign and (base + most > 0 or shown < (LEFT - 1) * base or (slow and shown < -base))) or least - most < NEAR * least
 
         found = constraints(Problem(objective, self.rows, self.points, self.members, self.radii**2), enough)
-        if found is None:
-            return torch.full_like(fixed, torch.inf)
-        above, size = self.proved_by(found, objective)
-        return rounding.up(fixed + above, fixed.abs() + size, 16) + rounding.CHECKED * (size + top.size[0])
+        return None if found is None else self._in_own_units(found)
+
+    def upper(self, row: Tensor, graphs: Graphs) -> Tensor:
+        """An upper bound of row . value of the node, by any constraints: infinite where they bound nothing. shape: [w] -> []."""
+        objective, fixed, largest = self._objective(row)
+        above, size = self.proved_by(self._in_units(graphs), objective)
+        return rounding.up(fixed + above, fixed.abs() + size, 16) + rounding.CHECKED * (size + largest)
+
+    def _in_own_units(self, found: Constraints) -> Graphs:
+        """Units are powers of two: nothing is rounded."""
+        unit = self.unit.mT
+        linear, matrix = found.linear / unit, (found.quadratic / unit[:, :, None] / unit[:, None]).flatten(1)
+        numbers, start, by_node = torch.cat([linear, matrix[:, UPPER]], 1).mT, 0, {}
+        for o in self.operations:
+            by_node[o.node] = numbers.new_zeros(9, self.trace.walk.nominal.graph.nodes[o.node].width)
+            by_node[o.node][:, o.kept] = numbers[:, start : start + len(o.kept)]
+            start += len(o.kept)
+        multipliers = torch.zeros_like(self.moves, dtype=numbers.dtype)
+        multipliers[self.moves] = found.multipliers / self.own**2
+        return Graphs(by_node, multipliers)
+
+    def _in_units(self, graphs: Graphs) -> Constraints:
+        numbers = torch.cat([graphs.by_node[o.node][:, o.kept] for o in self.operations], 1)
+        unit, multipliers = self.unit.mT, graphs.multipliers[self.moves] * self.own**2
+        matrix = numbers[3:].mT[:, FULL].view(-1, 3, 3)
+        return Constraints(numbers[:3].mT * unit, matrix * unit[:, :, None] * unit[:, None], multipliers)
 
     def proved_by(self, found: Constraints, objective: Tensor) -> tuple[Tensor, Tensor]:
         """An upper bound of objective . xi by these constraints, and the size of what it adds up."""

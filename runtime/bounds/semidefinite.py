@@ -6,7 +6,7 @@ the triple Y = (a, b, v) = rows_j xi, two arguments and the value, lies on a gra
     minimise  y0 + sum_g d_g radius_g^2   over  d >= 0,  q_j(Y) = sum over pairs of (1, a, b, v) of y_j,kl Y_k Y_l  <= 0 at every point,
     such that  y0 + sum_g d_g |xi_g|^2 + sum_j q_j(rows_j xi) - objective . xi  is a sum of squares (a positive semidefinite matrix S)
 
-(Lagrangian duality; the dual of its moment relaxation). Solved with Mehrotra's predictor and corrector and the direction of Helmberg, Rendl,
+(Lagrangian duality; the dual of its moment relaxation). Solved with Mehrotra's corrector and the direction of Helmberg, Rendl,
 Vanderbei and Wolkowicz (SIAM J. Optim. 6, 1996). Whatever it ends with is a proposal: `joint` proves the bound that its constraints give on whole
 graphs.
 """
@@ -23,14 +23,17 @@ from torch import Tensor
 #: The pairs of (1, a, b, v) that a constraint has coefficients for.
 PAIRS = tuple(itertools.combinations_with_replacement(range(4), 2))
 MOST_STEPS = 40
-#: Where the method starts: S, X and slacks beside the objective's size. How far to go towards the boundary.
-FIRST_MATRIX, FIRST_MOMENT, FURTHEST = 0.1, 0.1, 0.95
-#: A first step that goes less far is not one to be centred by; the least centring.
-SHORT, LEAST_CENTRING = 0.1, 1e-4
-#: What a moment problem's residual must be below for its value to be one of it, about.
-FEASIBLE = 1e-5
-#: A bound that falls by less than this share of itself in so many steps will not fall much further.
-STALLED, PATIENCE = 0.03, 3
+#: Where the method starts: X, S beside the objective's size, and the points' products beside those of X and S. Each was tried at 3 times more and
+#: less, which took a fifth to a half more steps.
+FIRST_MOMENT, FIRST_MATRIX, FIRST_PRODUCT = 0.1, 0.1, 0.01
+#: How far to go towards the boundary, and how much of the gap to aim at. Always the same: what a step without a corrector would leave says too
+#: little here, and aiming lower takes up to half as many steps more.
+FURTHEST, CENTRING = 0.95, 0.3
+#: What constraints may be off, beside the objective's size; and moments, whose value is then known up to what is missing: steps in single precision
+#: leave some 1e-3, which only decides when to stop.
+FEASIBLE, NEARLY = 1e-5, 1e-2
+#: A bound that falls by less than this share of itself in so many steps, while the gap does not close by that factor, will not fall much further.
+STALLED, PATIENCE, CLOSING = 0.03, 3, 0.5
 #: Relative ridges with which Newton's system is factorised, one after the other.
 RIDGES = (1e-7, 1e-6, 1e-5, 1e-4)
 
@@ -213,12 +216,8 @@ class _Newton:
         return min(1.0, FURTHEST * one), min(1.0, FURTHEST * other)
 
     def step(self) -> tuple[_Iterate, float, float]:
-        gap, count = self.at.gap, self.m.size + self.at.w.numel() + len(self.at.slack)
-        rough = self.direction(0.0, None)
-        a, b = self.lengths(rough)
-        left = max(0.0, self.at.moved(rough, a, b).gap / gap)
-        centring = max(min(1.0, left) ** 2 if min(a, b) > SHORT else 0.5, LEAST_CENTRING)
-        step = self.direction(centring * gap / count, rough)
+        count = self.m.size + self.at.w.numel() + len(self.at.slack)
+        step = self.direction(CENTRING * self.at.gap / count, self.direction(0.0, None))
         return step, *self.lengths(step)
 
 
@@ -234,6 +233,7 @@ def constraints(p: Problem, enough: Enough) -> Constraints | None:
     found: _Iterate | None = None
     largest, ridge = -torch.inf, RIDGES[0]
     bounds: list[float] = []
+    gaps: list[float] = []
     for _ in range(MOST_STEPS):
         newton = _Newton(m, at, goal, cost)
         if newton.failed:
@@ -243,9 +243,11 @@ def constraints(p: Problem, enough: Enough) -> Constraints | None:
             if found is None or value < bounds[-1]:
                 found = at
             bounds.append(min([value, *bounds[-1:]]))
-            if float(newton.short.abs().max()) < FEASIBLE and float(newton.short_balls.abs().max()) < FEASIBLE:
-                largest = max(largest, float((goal * at.x).sum()) - near)
-            if enough(bounds[-1], largest) or (len(bounds) > PATIENCE and bounds[-1 - PATIENCE] - bounds[-1] < STALLED * abs(bounds[-1])):
+            gaps.append(at.gap)
+            if float(newton.short.abs().max()) < NEARLY and float(newton.short_balls.abs().max()) < NEARLY:
+                missing = float((newton.short * at.y).sum() + newton.short_balls @ at.d)
+                largest = max(largest, float((goal * at.x).sum()) - abs(missing) - near)
+            if enough(bounds[-1], largest) or (len(bounds) > PATIENCE and _stalled(bounds[-1 - PATIENCE :], gaps[-1 - PATIENCE :])):
                 break
         more = newton.solvable(ridge)
         if more is None:
@@ -257,13 +259,17 @@ def constraints(p: Problem, enough: Enough) -> Constraints | None:
     return None if found is None else _named(found)
 
 
+def _stalled(bounds: list[float], gaps: list[float]) -> bool:
+    return bounds[0] - bounds[-1] < STALLED * abs(bounds[-1]) and gaps[-1] > CLOSING * gaps[0]
+
+
 def _first(m: _Moments, p: Problem, scale: float) -> _Iterate:
     eye = torch.eye(m.size, dtype=p.rows.dtype, device=p.rows.device)
     x = FIRST_MOMENT * eye
     x[0, 0] = 1
-    w = torch.full_like(p.points[:, 0], 1 / p.points.shape[-1])
-    d = torch.cat([torch.full_like(p.squares, scale) / p.squares.sum(), p.squares.new_full((1,), scale)])
-    return _Iterate(x, w, p.squares / 2, FIRST_MATRIX * scale * eye, torch.full_like(w, scale / m.n), d, x.new_zeros(len(PAIRS), m.n))
+    w, slack, product = torch.full_like(p.points[:, 0], 1 / p.points.shape[-1]), p.squares / 2, FIRST_MATRIX * FIRST_MOMENT * scale
+    d = torch.cat([product / slack, slack.new_full((1,), scale)])
+    return _Iterate(x, w, slack, FIRST_MATRIX * scale * eye, FIRST_PRODUCT * product / w, d, x.new_zeros(len(PAIRS), m.n))
 
 
 def _named(at: _Iterate) -> Constraints:
@@ -295,6 +301,8 @@ def _furthest(factor: Tensor, step: Tensor) -> float:
     """The largest t for which factor factor' + t step is positive semidefinite."""
     inner = torch.linalg.solve_triangular(factor, step, upper=False)
     inner = torch.linalg.solve_triangular(factor, inner.mT, upper=False)
+    if not bool(inner.isfinite().all()):
+        return 0.0
     lowest = float(torch.linalg.eigvalsh(_symmetric(inner))[0])
     return torch.inf if lowest >= 0 else -1 / lowest
 

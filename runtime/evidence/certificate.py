@@ -16,6 +16,7 @@ from torch import Tensor
 from vlang.plan import DataError, Problem, Variant, VerifyVariant
 from vlang.results import CertifiableRow, RadiusRow, Row
 from vlang.runtime.bounds.cushions import LEAST, TYPICAL
+from vlang.runtime.bounds.joint import Joint
 from vlang.runtime.bounds.quadratic import Quadratic
 from vlang.runtime.bounds.walk import Walk
 from vlang.runtime.evidence.statement import Producer, named_network, statement
@@ -76,11 +77,6 @@ def refuse(variant: Variant) -> None:
     if variant.engine.semantics != "real":
         raise DataError(
             Problem("no_certificate", variant.engine.span, ("semantics = deployed32", "use semantics = real, or leave out --certificates"))
-        )
-    if not WORDS[variant.engine.method].checked:
-        method = variant.engine.method
-        raise DataError(
-            Problem("no_certificate", variant.engine.span, (f"method = {method}", "use method = quadratic or auto, or leave out --certificates"))
         )
 
 
@@ -167,6 +163,8 @@ def _document(claim: dict[str, Any], x: Tensor, leaves: list[tuple[Proved, int]]
             pieces.append([float(region.low[b, 0]), float(region.high[b, 0])])
         arrays.update({f"{j}.{name}": value for name, value in _arrays(part.walk, b)})
     walk = leaves[0][0].walk
+    if isinstance(walk, Joint):
+        arrays.update({f"0.{name}": value for name, value in walk.stated(leaves[0][1])})
     if isinstance(walk, Quadratic) and walk.coordinates.chart is not None:
         arrays["chart.basis"], arrays["chart.scale"] = walk.coordinates.chart.basis, walk.coordinates.chart.scale
     arrays = {name: value.detach().to("cpu", torch.float64).contiguous().clone() for name, value in arrays.items()}

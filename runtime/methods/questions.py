@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vlang.runtime.bounds.coordinates import Chart, Coordinates, chart_of
 from vlang.runtime.bounds.interval import Interval
-from vlang.runtime.bounds.joint import Joint
+from vlang.runtime.bounds.joint import Joint, Known
 from vlang.runtime.bounds.linear import Linear, by_rule
 from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.bounds.quadratic import Quadratic
@@ -46,17 +46,23 @@ def supersets(norm: Fraction | None, width: int) -> list[tuple[Fraction | None, 
 
 @dataclass(frozen=True)
 class Bounds:
-    """How a graph is bounded on a region. forms: whether quadratic forms are made; they see frames through a chart, which `make` takes."""
+    """How a graph is bounded on a region. forms: whether quadratic forms are made; they see frames through a chart, which `make` takes. larger:
+    whether sets that hold a region are tried too."""
 
     forms: bool
     make: Callable[[Nominal, Ball | Piece, Chart | None], Walk]
+    larger: bool = True
 
 
 INTERVAL = Bounds(False, lambda nominal, region, _: Interval(nominal, region).run())
 LINES = Bounds(False, lambda nominal, region, _: Linear(nominal, region, by_rule("line")).run())
 PLANES = Bounds(False, lambda nominal, region, _: Linear(nominal, region, by_rule("plane")).run())
 QUADRATIC = Bounds(True, lambda nominal, region, chart: Quadratic(nominal, region, chart).run())
-JOINT = Bounds(True, lambda nominal, region, chart: Joint(nominal, region, chart).run())
+
+
+def joint(wanted: bool) -> Bounds:
+    """See `Joint`. Its boxes are those of the set itself, and its balls hold it: larger sets would add nothing."""
+    return Bounds(True, lambda nominal, region, chart: Joint(nominal, region, chart, wanted).run(), larger=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +91,8 @@ class Asked:
 
     def margins(self, walk: Walk, index: Tensor) -> Tensor:
         """Lower bounds of the margin of rows `index` by a walk over their sets. shape: [B]."""
+        if isinstance(walk, Joint):
+            walk.known = [self.known[i] for i in index.tolist()]
         found = -walk.upper(walk.nominal.graph.output, self.rows[index]).amax(1)
         if self.proof is not None:
             walk.forget()
@@ -95,6 +103,11 @@ class Asked:
     def nominal(self) -> Tensor:
         """The margin at eps = 0. shape: [B]."""
         return -(self.rows @ self.centre.logits[:, :, None])[..., 0].amax(1)
+
+    @cached_property
+    def known(self) -> list[Known]:
+        """By row, what joint bounds found at other eps."""
+        return [Known() for _ in self.rows]
 
     @cached_property
     def chart(self) -> Chart | None:
@@ -133,7 +146,7 @@ class Asked:
 
     def relax(self, bounds: Bounds, index: Tensor, eps: Tensor, cut: tuple[Tensor, Tensor, Tensor] | None = None) -> Tensor:
         """Lower bounds of the margin of rows `index` at `eps`, on the piece of each ball that a cut (directions, low, high) leaves."""
-        if cut is not None or (self.ball.clip is None and not (bounds.forms and supersets(self.ball.norm, self.width))):
+        if cut is not None or not bounds.larger or (self.ball.clip is None and not (bounds.forms and supersets(self.ball.norm, self.width))):
             return self._relaxed(bounds, index, eps, cut)
         found = torch.full_like(eps, -torch.inf)
         binds = self._clip_binds(index, eps)

@@ -9,13 +9,18 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from vlang.runtime.methods.pieces import sliced
-from vlang.runtime.methods.questions import INTERVAL, JOINT, LINES, PLANES, QUADRATIC, Asked, Bounds, Margins
+from vlang.runtime.methods.questions import INTERVAL, LINES, PLANES, QUADRATIC, Asked, Bounds, Margins, joint
 from vlang.runtime.methods.slopes import optimized
 
 
 def whole(bounds: Bounds) -> Callable[[Asked], Margins]:
     """The ball as one piece."""
     return lambda asked: lambda index, eps: asked.relax(bounds, index, eps)
+
+
+def jointly(asked: Asked) -> Margins:
+    """The ball as one piece, on boxes that do not cost more than what is made of them."""
+    return whole(joint(asked.worthwhile))(asked)
 
 
 #: Method by word: what to do with a batch of questions.
@@ -25,7 +30,7 @@ METHODS: Mapping[str, Callable[[Asked], Margins]] = MappingProxyType(
         "lines": whole(LINES),
         "planes": whole(PLANES),
         "quadratic": whole(QUADRATIC),
-        "joint": whole(JOINT),
+        "joint": jointly,
         "sliced": sliced,
         "optimized": optimized,
     }

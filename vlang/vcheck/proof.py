@@ -14,6 +14,7 @@ from flint import arb, ctx
 from .balls import joined
 from .errors import InvalidError
 from .forms import Curved, Forms
+from .joint import Joint
 from .network import Node
 from .parabolas import is_under
 from .planes import is_below
@@ -30,7 +31,7 @@ class Proof:
 
     def __init__(self, nodes: list[Node], region: Region, arrays: dict[str, Array], rows: Array, split: tuple[float, float]) -> None:
         self.stated, self.rows = Statement(nodes, region, arrays), rows
-        self.forms = Forms(self.stated, rows, split)
+        self.forms, self.joint = Forms(self.stated, rows, split), Joint(self.stated, rows)
 
     def prove(self, processes: int) -> None:
         """Follow the rows that motions and the margin need, make forms of them, and check every node. Raises InvalidError."""
@@ -91,10 +92,13 @@ class Proof:
                 raise InvalidError(f"{node.name}, unit {u}: its motion is not proved")
 
     def _unproved(self, i: int, rows: Array, claimed: Vector, proved: Callable[[arb, arb], bool], curved: Curved | None) -> list[int]:
-        """The rows over node i of which nothing proves what is claimed: parabolas first, then planes of those that are left, then ranges."""
+        """The rows over node i of which nothing proves what is claimed: parabolas first, of those left joint bounds, then planes, then ranges."""
         left = list(range(len(rows)))
         if curved is not None:
             values = self.forms.tops(i, curved, "multipliers", curved.inputs, left)
+            left = [r for r, v in zip(left, values, strict=True) if not proved(v, claimed[r])]
+        if left and rows is self.rows and self.joint.stands():
+            values = self.joint.tops(left)
             left = [r for r, v in zip(left, values, strict=True) if not proved(v, claimed[r])]
         for planes, lifts in ((self.stated.planes, f"{i}.lifts"), (self.stated.ranges, "")):
             walked = self.stated.walk(i, matrix(rows[left]), planes) if left else None

@@ -10,6 +10,7 @@ import numpy as np
 from flint import arb
 
 from .balls import Balls, joined
+from .concave import Peak
 from .vectors import NEVER, ZERO, Array, Vector, dot, exact, largest, norm2, total, vector
 
 #: Forms of more coordinates are not looked at (of vertices, for the 1-norm): who writes certificates makes none, and they would take much memory.
@@ -143,7 +144,7 @@ class Region:
         """An upper bound of linear . z + 1/2 z' form z, the form symmetric (S-procedure; any multipliers >= 0 are sound).
 
         With M = diag(lam) + normals' mu normals - form it is at most what the constraints' right sides give plus the largest b . z - 1/2 z' M z.
-        For any L and y that is 1/2 |y|^2 - 1/2 |L' z - y|^2 + (b - L y) . z - 1/2 z' (M - L L') z: the last two are paid for by norms.
+        Its small parts (`Peak`) are paid for by norms.
         """
         room = self.room(len(form))
         radii, shift, groups = room.radii, room.shift, len(room.radii)
@@ -160,12 +161,9 @@ class Region:
         for v, (normal, middle, half) in zip(mu, room.slabs, strict=True):
             m, b = m + normal[:, None] * normal * v, b + normal * (middle * v)
             right += (half * half - middle * middle) * v
-        try:
-            factor = np.linalg.cholesky(m.mid)
-            y = Balls.exactly(np.linalg.solve(factor, b.mid))
-        except np.linalg.LinAlgError:
+        peak = Peak.guessed(m, b)
+        if peak is None:
             return NEVER
-        left = Balls.exactly(factor)
-        off = abs(m - left @ left.mT) @ Balls.exactly(np.ones(len(form)))  # a matrix' norm is at most its largest row sum
-        (most,), beside = (right + y[None] @ y).arbs(), norm2((b - left @ y).arbs())
+        off = abs(peak.off) @ Balls.exactly(np.ones(len(form)))  # a matrix' norm is at most its largest row sum
+        (most,), beside = (right + peak.square[None]).arbs(), norm2(peak.beside.arbs())
         return (most + largest(off.arbs()) * room.reach**2 + 2 * beside * room.reach) / 2

@@ -15,7 +15,7 @@ class Method:
     cheapest first; refinement: what it spends the rest of a budget on. smaller: methods whose proof of a row, where they have one, is smaller.
     attempts: passes that find again what a search had warmed up. substitutes: whether bounds are put through all that is below a node.
     begins: the method from whose radius a search goes on. joint: whether values of operations are unknowns of one problem, which must be small; it
-    says little more of a margin than its sign. checked: whether vcheck knows its proofs.
+    says little more of a margin than its sign.
     """
 
     doc: str
@@ -28,7 +28,6 @@ class Method:
     substitutes: bool = True
     begins: str | None = None
     joint: bool = False
-    checked: bool = True
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -41,7 +40,12 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "planes": Method("minimum-volume planes", "planes"),
         "quadratic": Method("planes and quadratic forms", "quadratic", True, smaller=("planes",)),
         "joint": Method(
-            "quadratic, then constraints on all operations' graphs at once", "quadratic", True, begins="quadratic", joint=True, checked=False
+            "quadratic, then constraints on all operations' graphs at once",
+            "quadratic",
+            True,
+            smaller=("planes", "quadratic"),
+            begins="quadratic",
+            joint=True,
         ),
         "sliced": Method("quadratic, on pieces of the ball", "quadratic", True, smaller=("planes",)),
         "optimized": Method("planes, their slopes moved along the margin's gradient", "planes", attempts=10),

@@ -13,7 +13,7 @@ from torch import Tensor
 from tests.helpers import DTYPE, ascend, points, random_network
 from vlang.runtime.bounds import joint as module
 from vlang.runtime.bounds.coordinates import chart_of
-from vlang.runtime.bounds.joint import Joint, Trace
+from vlang.runtime.bounds.joint import Form, Joint, Trace
 from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.graph.concrete import trajectory
 from vlang.runtime.network.unroll import Network
@@ -29,8 +29,12 @@ def bounds(relaxed: Joint, rows: Tensor) -> Tensor:
     """Of every row, whatever its sign. shape: rows [R, w] -> [B, R]."""
     top = relaxed.nominal.graph.output
     forms = [Trace(relaxed, b, top).form() for b in range(relaxed.nominal.inputs.shape[0])]
-    none = torch.tensor(torch.inf, dtype=DTYPE)
-    return torch.stack([torch.stack([none if form is None else form.upper(row, sign=False) for row in rows]) for form in forms])
+    return torch.stack([torch.stack([proposed(form, row) for row in rows]) for form in forms])
+
+
+def proposed(form: Form | None, row: Tensor) -> Tensor:
+    graphs = None if form is None else form.search(row, sign=False)
+    return torch.tensor(torch.inf, dtype=DTYPE) if form is None or graphs is None else form.upper(row, graphs)
 
 
 def excess(nominal: Nominal, ball: Ball, rows: Tensor, uppers: Tensor) -> float:
