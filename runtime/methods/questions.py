@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -79,7 +79,7 @@ class Asked:
     """A batch of questions. ball: the sets at eps = 1. rows: y_j - y_label for the classes asked about. shape: rows [B, T, classes].
 
     at_once: how many sets fit in one pass. proof: where everything that gave a margin is kept, for certificates. by_name: whether its method was
-    asked for by name, and makes forms whatever they cost.
+    asked for by name, and makes forms whatever they cost. known: by row, if kept, what joint bounds found at other eps.
     """
 
     centre: Nominal
@@ -88,10 +88,11 @@ class Asked:
     at_once: int
     proof: list[Proved] | None = None
     by_name: bool = False
+    known: Sequence[Known] = ()
 
     def margins(self, walk: Walk, index: Tensor) -> Tensor:
         """Lower bounds of the margin of rows `index` by a walk over their sets. shape: [B]."""
-        if isinstance(walk, Joint):
+        if isinstance(walk, Joint) and self.known:
             walk.known = [self.known[i] for i in index.tolist()]
         found = -walk.upper(walk.nominal.graph.output, self.rows[index]).amax(1)
         if self.proof is not None:
@@ -103,11 +104,6 @@ class Asked:
     def nominal(self) -> Tensor:
         """The margin at eps = 0. shape: [B]."""
         return -(self.rows @ self.centre.logits[:, :, None])[..., 0].amax(1)
-
-    @cached_property
-    def known(self) -> list[Known]:
-        """By row, what joint bounds found at other eps."""
-        return [Known() for _ in self.rows]
 
     @cached_property
     def chart(self) -> Chart | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Generic, TypeVar
 
@@ -16,6 +16,7 @@ from vlang.cost import SMALLEST_GROUP
 from vlang.plan import DataError, DatasetInput, Problem, TextInput, Variant
 from vlang.runtime.attacks.base import Question
 from vlang.runtime.attacks.witness import Limits
+from vlang.runtime.bounds.joint import Known
 from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.bounds.sharpen import sharpened
 from vlang.runtime.device import batch_rows
@@ -95,6 +96,8 @@ class Loaded(Generic[V]):
     cases: tuple[Case, ...]
     #: How many samples are classified as labelled.
     correct: int
+    #: By row, what joint bounds found: a search's last proofs are those of its certificates.
+    known: dict[Case, Known] = field(default_factory=dict)
 
     @property
     def only_correct(self) -> bool:
@@ -169,7 +172,8 @@ class Loaded(Generic[V]):
         """late: once it is true, bounds raise LateError."""
         at_once = batch_rows(self.graph, len(cases[0].classes), self.network.device)
         by_name = not METHODS[self.variant.engine.method].ladder
-        return Asked(self.centre(cases, late), self.ball(cases), self.rows(cases), at_once, by_name=by_name)
+        known = [self.known.setdefault(c, Known()) for c in cases]
+        return Asked(self.centre(cases, late), self.ball(cases), self.rows(cases), at_once, by_name=by_name, known=known)
 
     def centre(self, cases: tuple[Case, ...], late: Callable[[], bool] = never) -> Nominal:
         centre = Nominal.at(self.graph, self.inputs[[c.position for c in cases]], self.variant.engine.semantics == "deployed32", late)
