@@ -133,8 +133,10 @@ class Asked:
 
     def instead(self, method: str) -> str | None:
         """What a row of a method that was asked for by name says, where no quadratic forms can be made."""
-        if METHODS[method].joint and self.worthwhile and self.unknowns > LARGEST_JOINT:
-            return f"by quadratic bounds: joint ones would have {self.unknowns:,} unknowns, more than {LARGEST_JOINT:,}"
+        if METHODS[method].joint:
+            used = "quadratic bounds" if self.worthwhile else "planes"
+            reason = f"by {used}: joint bounds would have {self.unknowns:,} unknowns, more than {LARGEST_JOINT:,}"
+            return reason if self.unknowns > LARGEST_JOINT else None
         if not METHODS[method].forms or METHODS[method].ladder or self.worthwhile:
             return None
         most = LARGEST_POLYTOPE if self.coordinates.vertices else LARGEST_FORM

@@ -171,7 +171,8 @@ class Loaded(Generic[V]):
     def asked(self, cases: tuple[Case, ...], late: Callable[[], bool] = never) -> Asked:
         """late: once it is true, bounds raise LateError."""
         at_once = batch_rows(self.graph, len(cases[0].classes), self.network.device)
-        by_name = not METHODS[self.variant.engine.method].ladder
+        method = METHODS[self.variant.engine.method]
+        by_name = not (method.ladder or method.joint)
         known = [self.known.setdefault(c, Known()) for c in cases]
         return Asked(self.centre(cases, late), self.ball(cases), self.rows(cases), at_once, by_name=by_name, known=known)
 

@@ -74,6 +74,6 @@ def ladder(word: str, forms: bool) -> tuple[str, ...]:
     """The methods that a question goes through, each for what those before it could not certify. forms: whether quadratic forms are small enough."""
     begins = METHODS[word].begins
     if begins is not None:
-        return begins, word
+        return begins if forms else "planes", word
     climbed = METHODS[word].ladder
     return tuple(step for step in climbed if forms or not METHODS[step].forms) if climbed else (word,)
