@@ -135,8 +135,9 @@ class Asked:
         """What a row of a method that was asked for by name says, where no quadratic forms can be made."""
         if METHODS[method].joint:
             used = "quadratic bounds" if self.worthwhile else "planes"
-            reason = f"by {used}: joint bounds would have {self.unknowns:,} unknowns, more than {LARGEST_JOINT:,}"
-            return reason if self.unknowns > LARGEST_JOINT else None
+            if self.unknowns > LARGEST_JOINT:
+                return f"by {used}: joint bounds would have {self.unknowns:,} unknowns, more than {LARGEST_JOINT:,}"
+            return None if self.worthwhile else "on the boxes of planes: quadratic forms would cost more than joint bounds"
         if not METHODS[method].forms or METHODS[method].ladder or self.worthwhile:
             return None
         most = LARGEST_POLYTOPE if self.coordinates.vertices else LARGEST_FORM

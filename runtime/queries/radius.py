@@ -22,8 +22,9 @@ from vlang.words.methods import ladder
 
 #: First eps to try, as a share of the radius that a linear network with this gradient would have (found: 0.1 to 0.3 by planes, mostly).
 LINEAR_SHARE = 0.2
-#: By how much a ladder's next method usually goes farther than the one before.
-GAIN = 1.35
+#: By how much a ladder's next method usually goes farther than the one before; and joint bounds, of which a pass that fails costs one row's search,
+#: and one that holds all of theirs.
+GAIN, GAIN_JOINT = 1.35, 1.6
 #: Relative tolerance of a method whose radius another one will improve.
 COARSE = 0.1
 CAPPED = "max_radius reached"
@@ -112,6 +113,8 @@ def _climb(asked: Asked, engine: EnginePlan, context: Context) -> tuple[Radii, l
     methods: list[str | None] = [None] * len(guess)
     for step in steps:
         last = step == steps[-1]
+        if known is not None:
+            guess = torch.where(known > 0, known * (GAIN_JOINT if WORDS[step].joint else GAIN), guess)
         result = certified_radii(
             METHODS[step](asked),
             guess,
@@ -126,7 +129,6 @@ def _climb(asked: Asked, engine: EnginePlan, context: Context) -> tuple[Radii, l
         better = result.radius > (0 if known is None else known)
         methods = [step if b else m for b, m in zip(better.tolist(), methods, strict=True)]
         known = result.radius
-        guess = torch.where(known > 0, known * GAIN, guess)
     return result, methods if WORDS[engine.method].ladder else [None] * len(methods)
 
 

@@ -14,6 +14,7 @@ from flint import arb
 from tests.vlang.vcheck.certificates import Arrays, Claim, certify, check, load, make_network, refused, seal
 from tests.vlang.vcheck.test_parabolas import FUNCTIONS, arity_of, box_of
 from vlang.runtime.bounds import joint as runtime
+from vlang.runtime.methods import questions
 from vlang.vcheck import certificate, joint
 from vlang.vcheck.constraints import CELLS, axes_of, highest
 from vlang.vcheck.errors import InvalidError
@@ -133,3 +134,15 @@ def test_joint_bounds_of_too_many_unknowns_prove_nothing(tmp_path: Path, monkeyp
     monkeypatch.setattr(joint, "MOST_UNKNOWNS", 8)
     with pytest.raises(InvalidError, match="too many unknowns"):
         check(tmp_path)
+
+
+def test_where_forms_are_dear_the_boxes_are_those_of_planes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row says it, goes beyond planes, and is proved again without a parabola."""
+    monkeypatch.setattr(questions, "WORTHWHILE", 0)
+    make_network(tmp_path / "net.safetensors", "lstm", s=3, seed=3)
+    planes = certify(tmp_path, SETS[0], "planes", tolerance=0.1)
+    row = certify(tmp_path, SETS[0], "joint", tolerance=0.1)
+    assert row.reason == "on the boxes of planes: quadratic forms would cost more than joint bounds"
+    assert row.size > 1.2 * planes.size
+    assert check(tmp_path).startswith("class ")
+    assert not [name for name in load(tmp_path)[1] if name.endswith((".above", ".motion"))]
