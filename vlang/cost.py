@@ -13,8 +13,8 @@ from vlang.words.cells import CELLS
 from vlang.words.layers import ACTIVATIONS, LAYERS, READOUTS
 from vlang.words.methods import CONSTRAINED, LARGEST_FORM, LARGEST_JOINT, LARGEST_POLYTOPE, METHODS, WORTHWHILE
 
-#: Passes of a query: a radius search's (measured: 4 for one row, 9 for many), and of a verdict and the attack that follows it.
-PASSES = {"radius": 9, "verify": 2, "bounds": 1, "attack": 1, "estimate": 1}
+#: Passes of a query: a radius search's (measured: 4 for one row, 6 for many), and of a verdict and the attack that follows it.
+PASSES = {"radius": 6, "verify": 2, "bounds": 1, "attack": 1, "estimate": 1}
 LIVE_TENSORS = 6
 #: Below this many rows a pass is bound by launches, not arithmetic: those that begin at other frames are bounded together.
 SMALLEST_GROUP = 16

@@ -22,13 +22,10 @@ Margins = Callable[[Tensor, Tensor], Tensor]
 MOST_PASSES = 200
 #: By how much to go up from an eps that is known to be near the answer.
 NEAR = 1.25
-#: How far from the estimated root to step, as a share of the bracket's width.
-ASIDE = 0.03
-#: The power of eps with which a margin is lost, as far as it is known from one point.
-STEEPNESS = 3
-#: Brackets that are wider than this factor are narrowed as if the margin lost were a power of eps.
-WIDE = 1.1
-DESCENT = 1.5
+#: How far from the estimated root to step, as a share of the tolerance: a root that is known so well is bracketed by two passes.
+ASIDE = 0.15
+#: The power of eps with which a margin is lost, as far as it is known from one point: where that is certified, and where it is not.
+STEEPNESS, DESCENT = 2, 1.5
 #: How far down to go at once, as a share of what is too large.
 LEAST_SHARE = 0.1
 #: A row of which nothing is certified at this share of the first guess has no radius that is worth a search.
@@ -69,8 +66,6 @@ def certified_radii(
     high = torch.full_like(guess, torch.inf)
     # Margins in units of the nominal one, squashed to (-1, 1): what lies far below zero is only "too large".
     f_low, f_high = torch.full_like(guess, 0.5), torch.full_like(guess, -1.0)
-    # Where f_low was found: at eps = 0 until something is certified here. And the last end that was replaced, for curvature.
-    x_low, x_third, f_third = torch.zeros_like(guess), torch.full_like(guess, torch.nan), torch.full_like(guess, torch.nan)
     aim = guess.clamp(max=most)
     stalled, climbs = torch.zeros_like(guess), torch.zeros_like(guess)
     last_up = torch.zeros_like(guess, dtype=torch.bool)
@@ -93,10 +88,7 @@ def certified_radii(
         width = _width(low[active], high[active])
         up = ok & (eps > low[active])
         down = ~ok & (eps > low[active]) & (eps < high[active])
-        x_third[active] = torch.where(up, x_low[active], torch.where(down & high[active].isfinite(), high[active], x_third[active]))
-        f_third[active] = torch.where(up, f_low[active], torch.where(down & high[active].isfinite(), f_high[active], f_third[active]))
         low[active] = torch.where(up, eps, low[active])
-        x_low[active] = torch.where(up, eps, x_low[active])
         f_low[active] = torch.where(up, squashed, f_low[active])
         high[active] = torch.where(down, eps, high[active])
         f_high[active] = torch.where(down, squashed, f_high[active])
@@ -105,8 +97,7 @@ def certified_radii(
         climbs[active] = torch.where(up, climbs[active] + 1, climbs[active])
         stalled[active] = torch.where(narrowed, 0.0, stalled[active] + 1)
         lo, hi, fl, fh = low[active], high[active], f_low[active], f_high[active]
-        root = _root(lo, x_low[active], fl, hi, fh, x_third[active], f_third[active])
-        root = torch.where(hi > WIDE * lo, _power(lo, fl, hi, fh), root)
+        root = _power(lo, fl, hi, fh)
         # Nothing failed yet: as if the margin lost grew like a power of eps, in longer steps each time that falls short.
         lost = ((1 - 2 * fl) / (1 - fl)).clamp(min=1e-9)
         chord = lo * (lost ** (-1 / STEEPNESS) - 1) * 2 ** (climbs[active] - 1).clamp(max=60)
@@ -135,26 +126,6 @@ def _power(low: Tensor, f: Tensor, high: Tensor, f_high: Tensor) -> Tensor:
     return torch.where(low > 0, between, high * lost_high ** (-1 / DESCENT))
 
 
-def _root(low: Tensor, x: Tensor, f: Tensor, high: Tensor, f_high: Tensor, x_third: Tensor, f_third: Tensor) -> Tensor:
-    """Where the margin crosses 0, in (low, high): inverse quadratic interpolation through three points where that is inside, else the chord.
-
-    x, f: the last point above 0, which may lie below `low`.
-    """
-    chord = x + (high - x) * f / (f - f_high)
-    bent = (
-        x * f_high * f_third / ((f - f_high) * (f - f_third))
-        + high * f * f_third / ((f_high - f) * (f_high - f_third))
-        + x_third * f * f_high / ((f_third - f) * (f_third - f_high))
-    )
-    # Interpolation is trusted where it is monotone (Chandrupatla, *Adv. Eng. Software* 28, 1997): the third point lies beyond one end.
-    beyond = x_third > high
-    near, far = torch.where(beyond, high, x), torch.where(beyond, x, high)
-    f_near, f_far = torch.where(beyond, f_high, f), torch.where(beyond, f, f_high)
-    share, drop = (near - far) / (x_third - far), (f_near - f_far) / (f_third - f_far)
-    monotone = (drop**2 < share) & ((1 - drop) ** 2 < 1 - share)
-    return torch.where(monotone & (bent > low) & (bent < high), bent, torch.where((chord > low) & (chord < high), chord, (low + high) / 2))
-
-
 def _width(low: Tensor, high: Tensor) -> Tensor:
     return torch.where(high.isinf(), torch.inf, high - low)
 
@@ -163,9 +134,9 @@ def _point(aim: Tensor, low: Tensor, high: Tensor, last_up: Tensor, stalled: Ten
     """The eps to try in this pass, strictly inside the bracket. shape: [A]."""
     bounded = high.isfinite() & (low > 0)
     relative = torch.where(bounded, high / low.clamp(min=1e-300) - 1, torch.ones_like(low))
-    near = (relative * ASIDE).clamp(min=0.45 * tolerance)
     # Step a little past the estimated root on the side that was not moved last, so that both ends close in.
-    point = torch.where(bounded, aim * (1 + torch.where(last_up, near, -near)), aim)
+    near = ASIDE * tolerance
+    point = torch.where(bounded, aim * torch.where(last_up, 1 + near, 1 - near), aim)
     middle = torch.where(low > 0, (low * high.clamp(max=1e300)).sqrt(), high / 4)
     last = relative <= 2 * tolerance  # one pass from the end
     point = torch.where(high.isfinite() & (last | (stalled >= PATIENCE)), middle, point)
