@@ -407,7 +407,8 @@ class Form:
         return Graphs(by_node, multipliers)
 
     def _in_units(self, graphs: Graphs) -> Constraints:
-        numbers = torch.cat([graphs.by_node[o.node][:, o.kept] for o in self.operations], 1)
+        none = graphs.multipliers.new_zeros(9, max(node.width for node in self.trace.walk.nominal.graph.nodes))
+        numbers = torch.cat([graphs.by_node.get(o.node, none)[:, o.kept] for o in self.operations], 1)  # what rested there may move here
         unit, multipliers = self.unit.mT, graphs.multipliers[self.moves] * self.own**2
         matrix = numbers[3:].mT[:, FULL].view(-1, 3, 3)
         return Constraints(numbers[:3].mT * unit, matrix * unit[:, :, None] * unit[:, None], multipliers)

@@ -25,7 +25,7 @@ from vlang.runtime.methods.search import NEAR, certified_radii
 from vlang.runtime.methods.table import METHODS
 from vlang.runtime.network import load
 from vlang.runtime.queries.batches import Loaded, Samples, prepare
-from vlang.runtime.queries.radius import linear_guess
+from vlang.runtime.queries.radius import GAIN_JOINT, linear_guess
 from vlang.text.source import Source
 from vlang.words.methods import METHODS as WORDS
 
@@ -60,9 +60,9 @@ def words(asked: Loaded, methods: list[str], every: int, last: int, tolerance: f
         radius["planes"], known = float(planes), planes
         for method in methods:
             start = time.perf_counter()
-            known = certified_radii(
-                METHODS[method](alone), known * NEAR, alone.nominal, tolerance, MOST, known=known, signs=WORDS[method].joint
-            ).radius
+            joint = WORDS[method].joint
+            guess = known * (GAIN_JOINT if joint else NEAR)
+            known = certified_radii(METHODS[method](alone), guess, alone.nominal, tolerance, MOST, known=known, signs=joint).radius
             radius[method], radius[f"{method} seconds"] = float(known), time.perf_counter() - start
         rows.append({"frame": case.frames[0], "margin": margin, "attack": nearest, **radius})
     return rows

@@ -13,7 +13,7 @@ from torch import Tensor
 from tests.helpers import DTYPE, ascend, points, random_network
 from vlang.runtime.bounds import joint as module
 from vlang.runtime.bounds.coordinates import chart_of
-from vlang.runtime.bounds.joint import Form, Joint, Trace
+from vlang.runtime.bounds.joint import Form, Joint, Known, Trace
 from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.graph.concrete import trajectory
 from vlang.runtime.network.unroll import Network
@@ -129,6 +129,23 @@ def test_decisions_are_those_of_the_bound() -> None:
     after = relaxed.upper(nominal.graph.output, margins)
     assert bool((after <= before).all())
     assert excess(nominal, ball, margins, after) <= 0
+
+
+def test_constraints_of_one_eps_hold_at_another() -> None:
+    """Whatever they prove there: of a smaller set, a larger one, and one in which what moves now was at rest."""
+    network = random_network("lstm", s=3, seed=1)
+    nominal, ball, rows = asked(network, 3, 0.2, Fraction(2), 1)
+    top = nominal.graph.output
+    graphs = Trace(walk(nominal, ball), 0, top).form().search(rows[0], sign=False)
+    rested = replace(graphs, by_node=dict(list(graphs.by_node.items())[1:]))
+    for scale in (0.01, 0.5, 1.0, 1.5, 4.0):
+        there = walk(nominal, ball.scaled(scale))
+        form = Trace(there, 0, top).form()
+        assert excess(nominal, ball.scaled(scale), rows[:1], form.upper(rows[0], graphs).view(1, 1)) <= 0
+        assert bool(form.upper(rows[0], rested).isinf()) or scale < 0.1
+    relaxed = walk(nominal, ball)
+    relaxed.known = [Known({0: rested}, hardest=1)]
+    assert excess(nominal, ball, rows, relaxed.upper(top, rows)) <= 0
 
 
 def test_what_rests_has_no_form() -> None:
