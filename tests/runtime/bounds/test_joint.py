@@ -28,7 +28,7 @@ def walk(nominal: Nominal, ball: Ball) -> Joint:
 def bounds(relaxed: Joint, rows: Tensor) -> Tensor:
     """Of every row, whatever its sign. shape: rows [R, w] -> [B, R]."""
     top = relaxed.nominal.graph.output
-    forms = [Trace(relaxed, b, top).form() for b in range(relaxed.nominal.inputs.shape[0])]
+    forms = [Form.of(Trace(relaxed, b, top)) for b in range(relaxed.nominal.inputs.shape[0])]
     return torch.stack([torch.stack([proposed(form, row) for row in rows]) for form in forms])
 
 
@@ -136,11 +136,11 @@ def test_constraints_of_one_eps_hold_at_another() -> None:
     network = random_network("lstm", s=3, seed=1)
     nominal, ball, rows = asked(network, 3, 0.2, Fraction(2), 1)
     top = nominal.graph.output
-    graphs = Trace(walk(nominal, ball), 0, top).form().search(rows[0], sign=False)
+    graphs = Form.of(Trace(walk(nominal, ball), 0, top)).search(rows[0], sign=False)
     rested = replace(graphs, by_node=dict(list(graphs.by_node.items())[1:]))
     for scale in (0.01, 0.5, 1.0, 1.5, 4.0):
         there = walk(nominal, ball.scaled(scale))
-        form = Trace(there, 0, top).form()
+        form = Form.of(Trace(there, 0, top))
         assert excess(nominal, ball.scaled(scale), rows[:1], form.upper(rows[0], graphs).view(1, 1)) <= 0
         assert bool(form.upper(rows[0], rested).isinf()) or scale < 0.1
     relaxed = walk(nominal, ball)
@@ -150,5 +150,5 @@ def test_constraints_of_one_eps_hold_at_another() -> None:
 
 def test_what_rests_has_no_form() -> None:
     nominal, ball, rows = asked(random_network("gru", s=3), 3, 0.0, Fraction(2))
-    assert Trace(walk(nominal, ball), 0, nominal.graph.output).form() is None
+    assert Form.of(Trace(walk(nominal, ball), 0, nominal.graph.output)) is None
     assert bool(bounds(walk(nominal, ball), rows).isinf().all())
