@@ -111,6 +111,9 @@ def largest(form: Tensor, error: Tensor, room: Room, linears: Sequence[Tensor | 
             room = replace(room, normals=torch.where(moves, room.normals, 0.0))  # what does not move is 0
     scaled = Scaled.of(form, squares, count, tiny)
     flat = torch.zeros_like(scaled.scale)
+    #: A linear part that is nothing beside another one of the row is its rounding to a checker: what it may be there needs a multiplier, too.
+    sizes = [torch.linalg.vector_norm(_grouped(torch.where(moves, x, 0.0), count), dim=-1) for x in linears if x is not None]
+    least = rounding.LITTLE_ROOM * torch.stack(sizes).amax(0).nan_to_num(0.0, 0.0, 0.0) if sizes else 0 * scaled.unit
 
     def bound(linear: Tensor | None) -> Top:
         sound, slope, more = proper, flat, PIECE_STEPS if room.normals is not None else steps
@@ -118,7 +121,8 @@ def largest(form: Tensor, error: Tensor, room: Room, linears: Sequence[Tensor | 
             sound = proper & linear.isfinite().all(-1)
             slope = torch.where(sound[..., None] & moves, linear, 0.0)
         pull = slope if room.normals is None or linear is None else _across(slope, room.normals)
-        multipliers = torch.linalg.vector_norm(_grouped(pull, count), dim=-1) / room.radii[:, None].clamp(min=tiny)
+        multipliers = torch.maximum(torch.linalg.vector_norm(_grouped(pull, count), dim=-1), least if linear is not None else 0 * least)
+        multipliers = multipliers / room.radii[:, None].clamp(min=tiny)
         multipliers = torch.where(multipliers.isfinite(), multipliers, 0.0)
         if room.normals is not None:
             multipliers = _with_slabs(room, multipliers + (1 + PIECE_MARGIN) * scaled.shifted(0 * scaled.unit, flat, room.radii))
