@@ -151,7 +151,8 @@ class Form:
         each = rounding.enlarged((members @ (self.radii / members.sum(0).sqrt())), rounding.LITTLE_ROOM)
         self.members = torch.cat([members, members.new_zeros(len(scale) - len(members), members.shape[1])])
         reach, error = (torch.cat([getattr(o, name) for o in operations], 1) for name in ("reach", "error"))
-        moves = reach > RESTING * (1 + torch.cat([o.centre for o in operations], 1).abs())
+        #: Which arguments and values move: constraints may depend on no others, whose rows are 0 here. shape: [3, n].
+        self.moving = moves = reach > RESTING * (1 + torch.cat([o.centre for o in operations], 1).abs())
         self.unit = torch.where(moves, _power(reach), 1.0)
         self.reach, self.error = reach / self.unit, error / self.unit
         values = reach[-1] / scale[len(members) :]
@@ -227,7 +228,8 @@ class Form:
     def _in_units(self, graphs: Graphs) -> Constraints:
         none = graphs.multipliers.new_zeros(9, max(node.width for node in self.trace.walk.nominal.graph.nodes))
         numbers = torch.cat([graphs.by_node.get(o.node, none)[:, o.kept] for o in self.operations], 1)  # what rested there may move here
-        unit, multipliers = self.unit.mT, graphs.multipliers[self.moves] * self.own**2
+        # Those found where more moves are others without what rests: any constraints will do, but not their bound with a part left out.
+        unit, multipliers = torch.where(self.moving, self.unit, 0.0).mT, graphs.multipliers[self.moves] * self.own**2
         matrix = numbers[3:].mT[:, FULL].view(-1, 3, 3)
         return Constraints(numbers[:3].mT * unit, matrix * unit[:, :, None] * unit[:, None], multipliers)
 

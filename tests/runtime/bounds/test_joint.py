@@ -148,6 +148,24 @@ def test_constraints_of_one_eps_hold_at_another() -> None:
     assert excess(nominal, ball, rows, relaxed.upper(top, rows)) <= 0
 
 
+def test_constraints_depend_on_nothing_that_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What moves by less than a share is taken to rest, in constraints that were found where it moved, too."""
+    network = random_network("lstm", s=3, seed=1)
+    nominal, ball, rows = asked(network, 3, 0.2, Fraction(2), 1)
+    relaxed = walk(nominal, ball)
+    form = Form.of(Trace(relaxed, 0, nominal.graph.output))
+    assert form is not None
+    graphs = form.search(rows[0], sign=False)
+    assert graphs is not None
+    monkeypatch.setattr(module, "RESTING", float((form.reach * form.unit)[:2].median()))
+    resting = Form.of(Trace(relaxed, 0, nominal.graph.output))
+    assert resting is not None
+    held = resting._in_units(graphs)
+    still = ~resting.moving.mT
+    assert bool(still[:, :2].any())
+    assert not bool(held.linear[still].any() | held.quadratic[still].any() | held.quadratic.mT[still].any())
+
+
 def test_what_rests_has_no_form() -> None:
     nominal, ball, rows = asked(random_network("gru", s=3), 3, 0.0, Fraction(2))
     assert Form.of(Trace(walk(nominal, ball), 0, nominal.graph.output)) is None
