@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vlang.runtime.attacks.base import project, steepest
-from vlang.runtime.bounds.coordinates import chart_of
+from vlang.runtime.bounds.coordinates import LARGEST_FLAT, chart_of
 from vlang.runtime.bounds.interval import Interval
 from vlang.runtime.bounds.linear import Linear as LinearWalk
 from vlang.runtime.bounds.linear import by_rule
@@ -95,9 +95,9 @@ def walked(nominal: Nominal, region: Ball | Piece, rule: Rule) -> Walk:
     return Interval(nominal, region).run() if rule == "constant" else LinearWalk(nominal, region, by_rule(rule)).run()
 
 
-def quadratic(nominal: Nominal, region: Ball | Piece) -> Quadratic:
+def quadratic(nominal: Nominal, region: Ball | Piece, flattest: int = LARGEST_FLAT) -> Quadratic:
     ball = region if isinstance(region, Ball) else region.ball
-    return Quadratic(nominal, region, chart_of(nominal.graph, ball, nominal.inputs.shape[-1])).run()
+    return Quadratic(nominal, region, chart_of(nominal.graph, ball, nominal.inputs.shape[-1], flattest)).run()
 
 
 def ball(radii: Tensor, norm: Fraction | None, at_most: int | None = None, room: tuple[Tensor, Tensor] | None = None) -> Ball:

@@ -63,8 +63,9 @@ class Coordinates:
     """The perturbation set as seen by the quadratic forms: groups of coordinates in balls that hold it.
 
     Every row of the batch has a slot for each frame that it moves, in order, and z lists the slots. A slot's coordinates are in one ball for the
-    2-norm and smaller p, and bounded one by one for larger p; where that is too many, in one ball after scaling by the weights' columns. Frames
-    wider than the weights that read them are turned into the space those weights see (`Chart`), which is the same for every eps and row.
+    2-norm and smaller p, and bounded one by one, as a clip leaves them, for larger p; where that is too many, in one ball after scaling by the
+    weights' columns. Frames wider than the weights that read them are turned into the space those weights see (`Chart`), which is the same for
+    every eps and row.
     """
 
     def __init__(self, region: Ball | Piece, width: int, chart: Chart | None) -> None:
@@ -83,12 +84,17 @@ class Coordinates:
         #: Coordinates of a slot, and how many of them share a ball.
         self.width = width if self.chart is None else self.chart.basis.shape[1]
         self.grouped = self.width if round_ or self.chart is not None else 1
+        balls = self.radii[..., None].expand(-1, -1, 1 if round_ else width)
+        if ball.clip is not None and not round_:
+            balls = torch.minimum(balls, torch.maximum(*ball.clip)[:, self.frames].gather(1, order[..., None].expand(-1, -1, width)))
         if self.chart is not None:
-            reach = 1.0 if round_ else float(self.chart.scale.square().sum().sqrt())
-            self.radii = rounding.enlarged(self.radii, rounding.LITTLE_ROOM) * (reach * (1 + self.chart.defect))
-        #: Whether linear and quadratic terms may be maximised together: the balls are then the set itself.
+            reach = balls if round_ else torch.linalg.vector_norm(balls * self.chart.scale, dim=-1, keepdim=True)
+            balls = rounding.enlarged(reach, rounding.LITTLE_ROOM) * (1 + self.chart.defect)
+        #: The radii of every slot's balls. shape: [B, slots, balls of a slot].
+        self.balls = balls
+        #: Whether linear and quadratic terms may be maximised together: the balls are then the set itself, once it is seen from its middle.
         every = ball.at_most is None or ball.at_most >= count
-        self.exact = ball.clip is None and every and (ball.norm in (1, 2) or (ball.norm is None and self.chart is None))
+        self.exact = every and ((ball.norm is None and self.chart is None) or (ball.clip is None and ball.norm in (1, 2)))
         if isinstance(region, Piece) and self.frames and not self.vertices:
             self.cut = self._cut(region)
 
@@ -115,7 +121,7 @@ class Coordinates:
 
     def group_radii(self, slots: int) -> Tensor:
         """shape: [B, groups]."""
-        return self.radii[:, :slots].repeat_interleave(1 if self.vertices else self.width // self.grouped, -1)
+        return self.balls[:, :slots].flatten(1)
 
     def room(self, slots: int) -> Room:
         """Where the first slots' coordinates may be."""
@@ -221,14 +227,16 @@ def _round(ball: Ball) -> bool:
     return ball.norm is not None and ball.norm <= 2
 
 
-def chart_of(graph: Graph, ball: Ball, width: int) -> Chart | None:
+def chart_of(graph: Graph, ball: Ball, width: int, flattest: int = LARGEST_FLAT) -> Chart | None:
     """The space of a frame that the weights see; None where none is needed, or it has as many coordinates as the frame.
+
+    flattest: up to so many coordinates, sets that are bounded coordinate by coordinate need none.
 
     For sets whose coordinates are bounded one by one the scale lets the 2-norm ball in it hug the set where the weights look.
     """
     frames, flat = sorted(ball.frames), not _round(ball)
     count = int((ball.radii > 0).sum(1).max()) if frames else 0
-    if not frames or ball.norm == Fraction(1) or (flat and width * count <= LARGEST_FLAT):
+    if not frames or ball.norm == Fraction(1) or (flat and width * count <= flattest):
         return None
     rows = max((_seen(graph, frame) for frame in frames), key=len)
     if not 0 < len(rows) < width:

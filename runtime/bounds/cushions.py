@@ -84,14 +84,14 @@ class Cushion:
         lost = dimension * rounding.UNDERFLOWN * (1 + 2 * torch.stack(lengths)).sum((0, -1))
         return cls(tuple(weights), constant, size, tuple(jacobians), lost)
 
-    def form(self, weights: tuple[Tensor, ...], batch: slice) -> Tensor:
-        """The forms of rows, as H of 1/2 z' H z, not symmetric. weights: of the pairs, by rows. shape: each [b, R, width] -> [b, R, D, D]."""
+    def factors(self, weights: tuple[Tensor, ...], batch: slice) -> list[tuple[Tensor, Tensor]]:
+        """Factors whose products' sum is the forms of rows, H of 1/2 z' H z, not symmetric. weights: of the pairs, by rows.
+
+        shape: weights each [b, R, width] -> [b, R, D, width], [b, width, D] an argument.
+        """
         j = [x[batch] for x in self.linear]
         turned = [x.mT[:, None] for x in j]  # [b, 1, D, width]
         if len(j) == 1:
-            lefts = [turned[0] * weights[0][..., None, :]]
-        else:
-            vv, vz, zz = (w[..., None, :] for w in weights)
-            lefts = [turned[0] * vv + turned[1] * vz, turned[0] * vz + turned[1] * zz]
-        shape = lefts[0].shape
-        return torch.stack([torch.bmm(a.flatten(1, 2), x).view(*shape[:3], shape[2]) for a, x in zip(lefts, j, strict=True)]).sum(0)
+            return [(turned[0] * weights[0][..., None, :], j[0])]
+        vv, vz, zz = (w[..., None, :] for w in weights)
+        return [(turned[0] * vv + turned[1] * vz, j[0]), (turned[0] * vz + turned[1] * zz, j[1])]

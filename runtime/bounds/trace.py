@@ -14,7 +14,7 @@ from vlang.runtime.graph.nodes import Affine, Input, Nonlinear, Ref, parents
 from vlang.runtime.products import by_row
 from vlang.runtime.relaxations import RELAXATIONS
 from vlang.runtime.sets.ball import Ball
-from vlang.words.methods import LARGEST_JOINT_FLAT
+from vlang.words.methods import LARGEST_NAMED_FLAT
 
 #: What moves by less than this share of what is around it is taken to rest.
 RESTING = 1e-9
@@ -82,7 +82,7 @@ class Boxes:
         """None for other norms, and where there are too many coordinates."""
         region = walk.region
         frames = region.moved[b].nonzero().flatten().tolist()
-        if not isinstance(region, Ball) or region.norm is not None or len(frames) * walk.nominal.inputs.shape[-1] > LARGEST_JOINT_FLAT:
+        if not isinstance(region, Ball) or region.norm is not None or len(frames) * walk.nominal.inputs.shape[-1] > LARGEST_NAMED_FLAT:
             return None
         middle, half = {}, {}
         for k in frames:

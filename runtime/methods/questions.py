@@ -22,7 +22,7 @@ from vlang.runtime.device import batch_bytes, out_of_memory
 from vlang.runtime.graph.nodes import Nonlinear
 from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.piece import Piece
-from vlang.words.methods import CONSTRAINED, LARGEST_FORM, LARGEST_JOINT, LARGEST_POLYTOPE, METHODS, WORTHWHILE
+from vlang.words.methods import CONSTRAINED, LARGEST_FLAT, LARGEST_FORM, LARGEST_JOINT, LARGEST_NAMED_FLAT, LARGEST_POLYTOPE, METHODS, WORTHWHILE
 
 #: Quadratic forms take so many times the memory of coefficients.
 FORMS = 8
@@ -52,6 +52,13 @@ class Bounds:
     forms: bool
     make: Callable[[Nominal, Ball | Piece, Chart | None], Walk]
     larger: bool = True
+
+    def on(self, at: Nominal, ball: Ball, chart: Chart | None) -> Walk:
+        """A walk over whole sets: forms see boxes from their middles, where they are smallest."""
+        if self.forms and ball.lopsided:
+            ball, middle = ball.centred(at.inputs)
+            at = at.moved(middle)
+        return self.make(at, ball, chart)
 
 
 INTERVAL = Bounds(False, lambda nominal, region, _: Interval(nominal, region).run())
@@ -107,7 +114,7 @@ class Asked:
 
     @cached_property
     def chart(self) -> Chart | None:
-        return chart_of(self.centre.graph, self.ball, self.width)
+        return chart_of(self.centre.graph, self.ball, self.width, LARGEST_NAMED_FLAT if self.by_name else LARGEST_FLAT)
 
     @cached_property
     def coordinates(self) -> Coordinates:
@@ -195,12 +202,13 @@ class Asked:
             i = index[part]
             at = self.centre.rows(i)
             ball = self.ball.rows(i).scaled(eps[part, None])
-            region: Ball | Piece = ball
-            if cut is not None:
-                region = Piece.between(ball, *(x[part] for x in cut))
-                at = at.moved(region.offset)
             try:
-                done.append(self.margins(bounds.make(at, region, self.chart), i))
+                if cut is None:
+                    walk = bounds.on(at, ball, self.chart)
+                else:
+                    piece = Piece.between(ball, *(x[part] for x in cut))
+                    walk = bounds.make(at.moved(piece.offset), piece, self.chart)
+                done.append(self.margins(walk, i))
             except (RuntimeError, MemoryError) as e:
                 if len(part) == 1 or not out_of_memory(e):
                     raise

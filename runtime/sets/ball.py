@@ -54,6 +54,23 @@ class Ball:
         """The sets with every radius times eps, rounded up. shape: eps [B, 1] or a number."""
         return replace(self, radii=torch.where((self.radii > 0) & (torch.as_tensor(eps) != 0), rounding.product_up(self.radii, eps), 0.0))
 
+    @property
+    def lopsided(self) -> bool:
+        """Whether they are boxes of which a clip may cut off more on one side: all of them may be seen from their middles."""
+        return self.norm is None and self.clip is not None and self.at_most is None
+
+    def centred(self, x: Tensor) -> tuple[Ball, Tensor]:
+        """Boxes seen from their middles, and what those are from x. They are clipped evenly there, by what x + middle loses in rounding, too.
+
+        shape: x, middle [B, m, n].
+        """
+        assert self.clip is not None
+        down, up = (torch.minimum(end, self.radii[..., None]) for end in self.clip)
+        middle = (up - down) / 2
+        lost = 2 * rounding.gamma(1, x.dtype) * (x + middle).abs() * (self.radii > 0)[..., None]
+        half = rounding.enlarged(torch.maximum(down + middle, up - middle), rounding.LITTLE_ROOM) + lost
+        return replace(self, radii=torch.maximum(self.radii, half.amax(-1)), clip=(half, half)), middle
+
     def rows(self, index: Tensor) -> Ball:
         """The sets of some rows of the batch."""
         clip = None if self.clip is None else (self.clip[0][index], self.clip[1][index])

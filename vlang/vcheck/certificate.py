@@ -184,18 +184,23 @@ def margins(label: Any, against: list[Any], classes: int) -> Array:
 
 
 def pieces_of(stated: list[Any] | None, arrays: dict[str, Array], whole: Region) -> Iterator[Region]:
-    """The pieces, each with its middle; the whole where there are none."""
+    """The pieces, each with its middle; the whole where there are none, from its middle if one is stated."""
     if stated is None:
-        yield whole
+        yield replace(whole, offset=middle_of(0, arrays, whole) if "0.offset" in arrays else whole.offset)
         return
     direction, ends = arrays["direction"].reshape(whole.x.shape), [(float(lo), float(hi)) for lo, hi in stated]
     if not covered(replace(whole, chart=None), direction, ends):
         raise InvalidError("its pieces do not cover the balls")
     for j, between in enumerate(ends):
-        offset = arrays[f"{j}.offset"].reshape(whole.x.shape)
-        if any(offset[k].any() for k in range(len(offset)) if k not in whole.radii):
-            raise InvalidError("the middle of a piece moves a frame that does not move")
-        yield replace(whole, direction=direction, offset=offset, ends=between)
+        yield replace(whole, direction=direction, offset=middle_of(j, arrays, whole), between=between)
+
+
+def middle_of(piece: int, arrays: dict[str, Array], whole: Region) -> Array:
+    """Where a piece is seen from. shape: [m, n]."""
+    offset = arrays[f"{piece}.offset"].reshape(whole.x.shape)
+    if any(offset[k].any() for k in range(len(offset)) if k not in whole.radii):
+        raise InvalidError("the middle of a piece moves a frame that does not move")
+    return offset
 
 
 def covered(whole: Region, direction: Array, ends: list[tuple[float, float]]) -> bool:

@@ -96,7 +96,7 @@ class Joint:
             raise InvalidError("its joint bounds have too many unknowns")
         self.middle: dict[int, Balls] = {}
         if self.flat:
-            ends = [self._ends(k) for k in region.frames]
+            ends = [region.ends(k) for k in region.frames]
             self.middle = {k: Balls.exactly(np.array([float((lo + hi) / 2) for lo, hi in e])) for k, e in zip(region.frames, ends, strict=True)}
             middles = [vector(self.middle[k].mid) for k in region.frames]
             self.radii = Balls.around(
@@ -111,12 +111,6 @@ class Joint:
         for i, node in enumerate(stated.nodes):
             self.affine[i] = self._affine(i, node)
         return self._placed(self.affine[self.top])
-
-    def _ends(self, frame: int) -> list[tuple[arb, arb]]:
-        """How far a frame's numbers may move, down and up."""
-        region = self.region
-        r, clip = region.radii[frame], region.clip
-        return [(-r, r) if clip is None else ((clip[0] - x).max(-r), (clip[1] - x).min(r)) for x in vector(region.x[frame])]
 
     def _affine(self, i: int, node: Node) -> Affine:
         blank = Balls.exactly(np.zeros((node.width, self.count)))

@@ -31,7 +31,8 @@ class Room:
 class Region:
     """delta = offset + z: |delta_k|_p <= radius_k on the frames that move (so many at once), low <= direction . delta <= high, x + delta in the clip.
 
-    Quadratic forms see z as slots, a frame each, or where there is a chart (basis, scale) each slot as basis' (scale z).
+    Quadratic forms see z as slots, a frame each, or where there is a chart (basis, scale) each slot as basis' (scale z); in balls about the offset,
+    or those of a piece about x.
     """
 
     x: Array
@@ -42,23 +43,41 @@ class Region:
     chart: tuple[Array, Array] | None
     direction: Array | None
     offset: Array
-    ends: tuple[float, float]
+    between: tuple[float, float]
 
     def __post_init__(self) -> None:
         self.frames = sorted(self.radii)
-        self.width, self.reach = self.x.shape[1], self.radii  # of a slot, and of its balls
-        round_ = self.norm is not None and self.norm <= 2
-        self.joint = self.clip is None and self.at_most >= len(self.frames) and (self.norm in (1, 2) or (self.norm is None and self.chart is None))
+        self.width = self.x.shape[1]  # of a slot
+        self.round = self.norm is not None and self.norm <= 2
+        boxes = self.norm is None and self.chart is None
+        self.joint = self.at_most >= len(self.frames) and (boxes or (self.clip is None and self.norm in (1, 2)))
+        #: Of a slot's balls, the radii.
+        self.reach = {k: [self.radii[k]] if self.round else self._far(k) for k in self.frames}
         self.rooms: dict[int, Room] = {}
         if self.chart is not None:
             basis, scale = Balls.exactly(self.chart[0]), vector(self.chart[1])
             self.width = basis.mid.shape[1]
             self.into, self.see = (Balls.around(v)[:, None] * basis for v in (scale, [1 / v for v in scale]))
             gram = abs(basis.mT @ basis) @ Balls.exactly(np.ones(self.width))  # |basis' y|^2 <= (largest row sum of basis' basis) |y|^2
-            stretch = largest(gram.arbs()) * (largest(v * v for v in scale) if round_ else dot(scale, scale))
-            self.reach = {k: r * stretch.sqrt() for k, r in self.radii.items()}
-        self.group = self.width if round_ or self.chart is not None else 1
+            stretch = largest(gram.arbs()).sqrt()
+            far = {k: r[0] * largest(scale) if self.round else norm2(list(map(operator.mul, scale, r))) for k, r in self.reach.items()}
+            self.reach = {k: [stretch * r] for k, r in far.items()}
+        self.group = self.width if self.round or self.chart is not None else 1
         self.most = MOST_VERTICES if self.norm == 1 else MOST_COORDINATES
+
+    def ends(self, k: int) -> list[tuple[arb, arb]]:
+        """How far the numbers of a frame may move, down and up."""
+        r, clip = self.radii[k], self.clip
+        return [(-r, r) if clip is None else ((clip[0] - x).max(-r), (clip[1] - x).min(r)) for x in vector(self.x[k])]
+
+    def middle(self, k: int) -> Array:
+        """Of the frame's balls: x, or of whole sets that are bounded number by number the offset. shape: [n]."""
+        moved: Array = self.offset[k] * float(self.direction is None and not self.round)
+        return moved
+
+    def _far(self, k: int) -> Vector:
+        """How far its numbers may be from there."""
+        return [(up - m).max(m - down) for m, (down, up) in zip(vector(self.middle(k)), self.ends(k), strict=True)]
 
     def gain(self, k: int, a: Vector) -> arb:
         """max of a . delta_k. In a clip |delta_i| <= bound_i, and for every split |a| = b + c it is at most radius |b|_q + c . bound."""
@@ -108,7 +127,7 @@ class Region:
         if lift and self.direction is not None:
             flat = [ZERO] * self.x.shape[1]
             a = {k: [c - lift * g for c, g in zip(a.get(k, flat), vector(self.direction[k]), strict=True)] for k in self.frames}
-            edge = (arb(lift) * self.ends[0]).max(arb(lift) * self.ends[1])
+            edge = (arb(lift) * self.between[0]).max(arb(lift) * self.between[1])
         gains = [self.gain(k, row).upper() for k, row in a.items()]
         return total(sorted(gains, reverse=True)[: self.at_most]) + edge - here if all(map(arb.is_finite, gains)) else NEVER
 
@@ -127,16 +146,16 @@ class Region:
         """Where the first d coordinates of z are."""
         if d not in self.rooms:
             frames, rest, g, slabs = self.frames[: d // self.width], self.frames[d // self.width :], self.direction, []
-            points = [Balls.exactly(self.offset[k]) for k in frames]
+            points = [Balls.exactly(self.offset[k] - self.middle(k)) for k in frames]
             shift = joined([x if self.chart is None else x @ self.into for x in points], 0)
             if g is not None:
                 (normal,), lost = self.slots({k: Balls.exactly(g[k][None]) for k in frames}, 1)
                 at = total(dot(vector(g[k]), vector(self.offset[k])) for k in frames)
                 # Either way, and without the clip: the multipliers were chosen for a slab with this middle.
                 beyond = lost.arbs()[0] + total(self.radii[k] * self.dual(vector(g[k])) for k in rest)
-                low, high = self.ends[0] - at - beyond, self.ends[1] - at + beyond
+                low, high = self.between[0] - at - beyond, self.between[1] - at + beyond
                 slabs.append((normal, Balls.around([(low + high) / 2]), Balls.around([(high - low) / 2])))
-            radii = [self.reach[k] for k in frames for _ in range(self.width // self.group)]
+            radii = [r for k in frames for r in self.reach[k]]
             self.rooms[d] = Room(Balls.around(radii), shift, slabs, norm2(radii) + norm2(shift.arbs()))
         return self.rooms[d]
 

@@ -55,12 +55,12 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 LARGEST_POLYTOPE, LARGEST_FORM = 1024, 2048
 #: Up to so many coordinates, sets that are bounded coordinate by coordinate are seen as they are: tighter than by fewer that the weights see.
 LARGEST_FLAT = 256
+#: The same, where a method that makes forms is asked for by name, or joint bounds see balls of the infinity norm.
+LARGEST_NAMED_FLAT = 1024
 #: Coefficients of a quadratic constraint on an operation of two arguments, a constant's among them.
 CONSTRAINED = 10
 #: The most unknowns of a joint bound, whose matrix is factorised some twenty times a row: in half a minute, on two cores.
 LARGEST_JOINT = 6000
-#: Up to so many coordinates joint bounds see balls of the infinity norm coordinate by coordinate.
-LARGEST_JOINT_FLAT = 1024
 #: FLOP of a row's pass that a ladder spends on forms; a method that is asked for by name makes them whatever they cost.
 WORTHWHILE = 6e10
 

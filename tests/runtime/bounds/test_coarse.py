@@ -95,7 +95,7 @@ def test_a_charts_ball_holds_the_frame(rule: str) -> None:
         radius = numbers(seed, 1, 1).abs()
         chart = Chart(torch.eye(3, dtype=DTYPE), numbers(seed + 1, 1).abs().expand(3), 0.0)
         with coarse(rule):
-            found = Coordinates(Ball(radius, None), 3, chart).radii
+            found = Coordinates(Ball(radius, None), 3, chart).balls
         assert exact(found)[0] ** 2 >= 3 * (exact(chart.scale)[0] * exact(radius)[0]) ** 2
 
 

@@ -20,6 +20,7 @@ from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.bounds.quadratic import Quadratic, _middle
 from vlang.runtime.graph.concrete import trajectory
 from vlang.runtime.graph.nodes import GraphBuilder
+from vlang.runtime.methods.questions import QUADRATIC
 from vlang.runtime.network.unroll import Network
 from vlang.runtime.relaxations import Parabolas, parabolas
 from vlang.runtime.sets.ball import Ball
@@ -142,15 +143,62 @@ def test_an_indefinite_certificate_is_refused() -> None:
 
 @pytest.mark.parametrize("norm", [Fraction(1), Fraction(3, 2), Fraction(2), Fraction(4), None])
 @pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "gru"])
-def test_wide_frames_in_fewer_coordinates(cell: str, norm: Fraction | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wide_frames_in_fewer_coordinates(cell: str, norm: Fraction | None) -> None:
     """Frames of 40 numbers read by 3 units: charts stand in for coordinates, for sets bounded coordinate by coordinate too."""
-    monkeypatch.setattr(coordinates, "LARGEST_FLAT", 60)
+
+    def charted(nominal: Nominal, ball: Ball) -> Quadratic:
+        return quadratic(nominal, ball, flattest=60)
+
     network = random_network(cell, n=40, s=3, scale=0.4, seed=5)
     x = torch.randn(2, 3, 40, generator=torch.Generator().manual_seed(0), dtype=DTYPE)
     nominal = Nominal.at(network.unroll(3), x)
     ball = Ball(torch.tensor([[0.05, 0.1, 0.02], [0.1, 0.0, 0.1]], dtype=DTYPE), norm)
-    assert violations(nominal, ball, quadratic) <= 0
-    assert quadratic(nominal, ball).coordinates.chart is not None or norm == 1
+    assert violations(nominal, ball, charted) <= 0
+    assert charted(nominal, ball).coordinates.chart is not None or norm == 1
+
+
+def seen_from_the_middle(nominal: Nominal, ball: Ball, flattest: int = coordinates.LARGEST_FLAT) -> Quadratic:
+    found = QUADRATIC.on(nominal, ball, chart_of(nominal.graph, ball, nominal.inputs.shape[-1], flattest))
+    assert isinstance(found, Quadratic)
+    return found
+
+
+def clipped_box(n: int, scale: float, seed: int) -> tuple[Nominal, Ball]:
+    """Numbers of [0, 1], many of them at its ends."""
+    g = torch.Generator().manual_seed(seed)
+    x = (3 * torch.rand(2, 3, n, generator=g, dtype=DTYPE) - 1).clamp(0, 1)
+    ball = Ball(torch.tensor([[0.5, 1.0, 0.2], [1.0, 0.0, 1.0]], dtype=DTYPE) * scale, None, None, (x, 1 - x))
+    return Nominal.at(random_network("lstm", n=n, s=3, scale=0.6, seed=seed).unroll(3), x), ball
+
+
+@pytest.mark.parametrize("flattest", [1000, 0])
+def test_boxes_are_seen_from_their_middles(flattest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No point leaves a bound, and forms gain by it; a middle that is off, and boxes that end too soon, are caught."""
+
+    def bounds(nominal: Nominal, ball: Ball) -> Quadratic:
+        return seen_from_the_middle(nominal, ball, flattest)
+
+    rows, gains = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=DTYPE), []
+    cases = [clipped_box(n, scale, seed) for n in (2, 20) for scale in (0.1, 0.4) for seed in range(2)]
+    for nominal, ball in cases:
+        assert violations(nominal, ball, bounds, rows) <= 0
+        middle, aside = (f(nominal, ball).upper(nominal.graph.output, rows) for f in (bounds, lambda *q: quadratic(*q, flattest)))
+        gains.append(float((aside - middle).mean()))
+    assert sum(gains) > 0.02
+    true = Ball.centred
+
+    def off(ball: Ball, x: Tensor) -> tuple[Ball, Tensor]:
+        found, middle = true(ball, x)
+        return found, 0.5 * middle
+
+    def short(ball: Ball, x: Tensor) -> tuple[Ball, Tensor]:
+        found, middle = true(ball, x)
+        assert found.clip is not None
+        return replace(found, clip=(0.8 * found.clip[0], found.clip[1])), middle
+
+    for wrong in (off, short):
+        monkeypatch.setattr(Ball, "centred", wrong)
+        assert any(violations(nominal, ball, bounds, rows) > 0 for nominal, ball in cases)
 
 
 def test_what_a_chart_loses_is_charged_on_both_sides_of_a_clip() -> None:

@@ -135,3 +135,23 @@ def test_projection_stays_in_the_set(p: Fraction | None) -> None:
         assert int((d != 0).any(-1).sum()) <= 2
         assert bool((d >= -room[0]).all())
         assert bool((d <= room[1]).all())
+
+
+def test_boxes_seen_from_their_middles_hold_every_corner() -> None:
+    """In rational numbers, of whatever size the input is beside them."""
+    g = torch.Generator().manual_seed(0)
+    size = 10.0 ** torch.randint(-8, 4, (2, 3, 500), generator=g, dtype=DTYPE)
+    x = torch.randn(2, 3, 500, generator=g, dtype=DTYPE) * size
+    clip = tuple(torch.rand(x.shape, generator=g, dtype=DTYPE) * torch.randint(0, 2, x.shape, generator=g) for _ in range(2))
+    ball = Ball(torch.tensor([[0.3, 0.0, 2.0], [1e-7, 1.0, 0.5]], dtype=DTYPE), None, None, (clip[0], clip[1]))
+    found, middle = ball.centred(x)
+    assert found.clip is not None
+    there = x + middle
+    assert torch.equal(there[0, 1], x[0, 1])
+    radii = ball.radii[..., None].expand_as(x)
+    for at, down, up, r, now, below, above, most in zip(
+        *(t.flatten().tolist() for t in (x, *clip, radii, there, *found.clip, found.radii[..., None].expand_as(x))), strict=True
+    ):
+        low, high = Fraction(at) - min(Fraction(down), Fraction(r)), Fraction(at) + min(Fraction(up), Fraction(r))
+        assert Fraction(now) - Fraction(below) <= low <= high <= Fraction(now) + Fraction(above)
+        assert max(below, above) <= most

@@ -83,6 +83,30 @@ def test_forms_are_bounded_where_the_best_point_is_known(norm: Fraction | None, 
                 assert found >= float(linear @ z + z @ form @ z / 2)
 
 
+@pytest.mark.parametrize("norm", [None, Fraction(4), Fraction(2)])
+@pytest.mark.parametrize("charted", [False, True])
+def test_forms_of_clipped_sets_are_bounded_wherever_they_are_seen_from(norm: Fraction | None, charted: bool) -> None:
+    """For points of the set, most of them at its corners, and offsets in its middle or anywhere."""
+    rng = np.random.default_rng(7 + charted)
+    basis, scale = np.linalg.qr(rng.normal(size=(3, 2)))[0], np.array([1.0, 1.5, 0.5])
+    for i in range(30):
+        x, radius, chart = rng.random((2, 3)), rng.random() * 0.6, (basis, scale) if charted else None
+        low, high = np.maximum(-x, -radius), np.minimum(1 - x, radius)
+        offset = (low + high) / 2 if i % 2 else rng.normal(size=(2, 3)) * 0.3
+        region = Region(x, dict.fromkeys(range(2), arb(radius)), norm, 2, (ZERO, ONE), chart, None, offset, (0.0, 0.0))
+        d, groups = 4 if charted else 6, 2 if charted or norm == 2 else 6
+        form, linear = rng.normal(size=(d, d)), rng.normal(size=d) if region.joint or norm == 2 else np.zeros(d)
+        form = form + form.T
+        lam = rng.random(groups) + 1.01 * max(float(np.linalg.eigvalsh(form).max()), 0.0)
+        found = region.top(Balls.exactly(form), Balls.exactly(linear), lam)
+        delta = np.where(rng.random((2000, 2, 3)) < 0.5, low, high) * np.where(rng.random((2000, 2, 3)) < 0.2, rng.random((2000, 2, 3)), 1.0)
+        if norm is not None:
+            delta *= np.minimum(1, radius / np.linalg.norm(delta, float(norm), axis=2, keepdims=True))
+        z = delta - offset
+        z = ((z * scale) @ basis if charted else z).reshape(2000, d)
+        assert found >= float((z @ linear + ((z @ form) * z).sum(1) / 2).max())
+
+
 def test_forms_on_cross_polytopes_are_bounded() -> None:
     rng = np.random.default_rng(0)
     for _ in range(25):
