@@ -21,6 +21,8 @@ from vlang.words.methods import LARGEST_FLAT, LARGEST_FORM, LARGEST_POLYTOPE
 FACTORISED = 5
 #: A chart that is farther from orthonormal is not used.
 WORST_DEFECT = 1e-6
+#: A chart spares much where it has at most this share of a frame's coordinates: a fifth of the time, for a looser set.
+SPARING = 0.6
 #: A column of weights counts as at least this share of the largest, and as at least this large.
 LEAST_COLUMN, LEAST_SCALE = 1e-3, 1e-30
 #: A hyperplane's normal that is this small in the first slots, as a share of all of it, says nothing there.
@@ -227,10 +229,10 @@ def _round(ball: Ball) -> bool:
     return ball.norm is not None and ball.norm <= 2
 
 
-def chart_of(graph: Graph, ball: Ball, width: int, flattest: int = LARGEST_FLAT) -> Chart | None:
+def chart_of(graph: Graph, ball: Ball, width: int, flattest: int = LARGEST_FLAT, dear: int = 0) -> Chart | None:
     """The space of a frame that the weights see; None where none is needed, or it has as many coordinates as the frame.
 
-    flattest: up to so many coordinates, sets that are bounded coordinate by coordinate need none.
+    flattest: up to so many coordinates, sets that are bounded coordinate by coordinate need none; dear: nor up to so many, unless it spares much.
 
     For sets whose coordinates are bounded one by one the scale lets the 2-norm ball in it hug the set where the weights look.
     """
@@ -239,7 +241,7 @@ def chart_of(graph: Graph, ball: Ball, width: int, flattest: int = LARGEST_FLAT)
     if not frames or ball.norm == Fraction(1) or (flat and width * count <= flattest):
         return None
     rows = max((_seen(graph, frame) for frame in frames), key=len)
-    if not 0 < len(rows) < width:
+    if not 0 < len(rows) < width * (SPARING if flat and width * count <= dear else 1):
         return None
     scale = torch.ones_like(rows[0])
     if flat:

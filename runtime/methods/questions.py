@@ -22,7 +22,7 @@ from vlang.runtime.device import batch_bytes, out_of_memory
 from vlang.runtime.graph.nodes import Nonlinear
 from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.piece import Piece
-from vlang.words.methods import CONSTRAINED, LARGEST_FLAT, LARGEST_FORM, LARGEST_JOINT, LARGEST_NAMED_FLAT, LARGEST_POLYTOPE, METHODS, WORTHWHILE
+from vlang.words.methods import CONSTRAINED, LARGEST_FORM, LARGEST_JOINT, LARGEST_NAMED_FLAT, LARGEST_POLYTOPE, METHODS, WORTHWHILE
 
 #: Quadratic forms take so many times the memory of coefficients.
 FORMS = 8
@@ -114,7 +114,7 @@ class Asked:
 
     @cached_property
     def chart(self) -> Chart | None:
-        return chart_of(self.centre.graph, self.ball, self.width, LARGEST_NAMED_FLAT if self.by_name else LARGEST_FLAT)
+        return chart_of(self.centre.graph, self.ball, self.width, dear=LARGEST_NAMED_FLAT if self.by_name else 0)
 
     @cached_property
     def coordinates(self) -> Coordinates:

@@ -13,7 +13,7 @@ from flint import arb
 from .balls import Balls
 from .curves import CURVES, sigmoid
 from .functions import VALUES, mirrored
-from .parabolas import FACTORS, KINKS, second
+from .parabolas import FACTORS, cut, second
 from .vectors import NEVER, ONE, ZERO, Array, Interval
 
 #: Cells along an argument, by how many arguments there are; any number is sound, and who writes certificates has half as many.
@@ -45,9 +45,7 @@ class Axis:
 
     @classmethod
     def of(cls, kind: str, ends: Interval, cells: int) -> Axis:
-        lo, hi = ends
-        y = [lo + (hi - lo) * k / cells for k in range(cells)] + [hi]
-        y = sorted([*y, *(x for x in KINKS.get(kind, ()) if lo < x < hi)], key=float)
+        y = cut(kind, ends, cells)
         value = [VALUES[kind](v) for v in y]
         on, values, slopes, bends, eighth = [], [], [], [], []
         for (a, b), p in zip(pairwise(y), pairwise(value), strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from functools import cmp_to_key
 from itertools import pairwise
 
 import numpy as np
@@ -19,6 +20,18 @@ CELLS = {1: 64, 2: 16}
 FACTORS = {"sigmoid_mul": ("sigmoid", "identity"), "sigmoid_tanh": ("sigmoid", "tanh"), "product": ("identity", "identity")}
 #: Where second derivatives jump.
 KINKS: dict[str, tuple[arb, ...]] = {"relu": (ZERO,), "elu": (ZERO,), "selu": (ZERO,), "hardtanh": (-ONE, ONE), "hardsigmoid": (arb(-3), arb(3))}
+
+
+def cut(kind: str, ends: Interval, cells: int) -> Vector:
+    """Points from end to end in order, exact between them, so that no kink is inside a cell."""
+    lo, hi = ends
+    inner = [(lo + (hi - lo) * k / cells).mid() for k in range(1, cells)]
+    inner += [x for x in KINKS.get(kind, ()) if not (x <= lo or hi <= x)]
+
+    def order(x: arb, y: arb) -> int:
+        return int(x > y) - int(x < y)
+
+    return [lo, *sorted(inner, key=cmp_to_key(order)), hi]
 
 
 def second(op: str, lo: arb, hi: arb) -> Interval:
@@ -51,9 +64,8 @@ def is_under(op: str, box: list[Interval], centre: Vector, stated: Vector, sign:
     else:
         factors, ends, (a, b, offset, vv, vz, zz) = FACTORS[op], box, stated
     axes: list[Vector] = []
-    for kind, (lo, hi), cells in zip(factors, ends, (CELLS[len(box)], CELLS[2] if len(box) == 2 else 1), strict=True):
-        y = [lo + (hi - lo) * k / cells for k in range(cells)] + [hi]
-        axes.append(sorted([*y, *(x for x in KINKS.get(kind, ()) if lo < x < hi)], key=float))
+    for kind, between, cells in zip(factors, ends, (CELLS[len(box)], CELLS[2] if len(box) == 2 else 1), strict=True):
+        axes.append(cut(kind, between, cells))
     p, q = ([VALUES[kind](v) for v in y] for kind, y in zip(factors, axes, strict=True))
     dv, dz = ([v - c for v in y] for y, c in zip(axes, [*centre, ZERO], strict=False))
     left = [[sign * x, -sign * (a * v + offset + vv * d * d / 2), -ONE, -sign * vz * d] for x, v, d in zip(p, axes[0], dv, strict=True)]

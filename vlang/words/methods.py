@@ -55,7 +55,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 LARGEST_POLYTOPE, LARGEST_FORM = 1024, 2048
 #: Up to so many coordinates, sets that are bounded coordinate by coordinate are seen as they are: tighter than by fewer that the weights see.
 LARGEST_FLAT = 256
-#: The same, where a method that makes forms is asked for by name, or joint bounds see balls of the infinity norm.
+#: The same, where a method that makes forms is asked for by name and fewer coordinates spare little, or joint bounds see balls of the infinity norm.
 LARGEST_NAMED_FLAT = 1024
 #: Coefficients of a quadratic constraint on an operation of two arguments, a constant's among them.
 CONSTRAINED = 10

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 from flint import arb
 
-from vlang.vcheck.parabolas import CELLS, is_under
+from vlang.vcheck.parabolas import CELLS, cut, is_under
+from vlang.vcheck.vectors import ONE
 
 
 def sigmoid(v: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -96,3 +98,14 @@ def test_the_runtimes_parabolas_hold_on_boxes_that_are_almost_points(op: str, wi
         for sign, side in ((1, found.upper), (-1, found.lower)):
             stated = [arb(float(v)) for v in (*side.slopes, side.offset, *side.curvature)]
             assert is_under(op, [(arb(at), arb(at + width))] * arity, [arb(at)] * arity, stated, sign)
+
+
+def test_no_kink_is_inside_a_cell() -> None:
+    """However near a point of the grid, or an end that is known to rounding alone, is to it."""
+    for lo, hi in [(-ONE - arb(2) ** -80, ONE), (arb(-3), ONE + arb(2) ** -90), (arb(-1, 1e-20), arb(1, 1e-20)), (arb(-2), arb(2))]:
+        points = cut("hardtanh", (lo, hi), 16)
+        assert (points[0], points[-1]) == (lo, hi) or points[0].rad() > 0
+        for a, b in pairwise(points):
+            assert not b < a
+            for kink in (-ONE, ONE):
+                assert not (a < kink < b)
