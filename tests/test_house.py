@@ -20,6 +20,7 @@ LANGUAGE = (
     "numbers",
     "text",
     "expression",
+    "property",
     "typed",
     "picture",
     "known",
@@ -59,7 +60,7 @@ RUNTIME = (
     "execute",
 )
 #: The only modules of the language that the runtime may import: values, and words.
-VALUES = ("vlang.cost", "vlang.plan", "vlang.picture", "vlang.results", "vlang.words", "vlang.convert")
+VALUES = ("vlang.cost", "vlang.plan", "vlang.property", "vlang.picture", "vlang.results", "vlang.words", "vlang.convert")
 HEAVY = {"torch", "numpy", "safetensors"}
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from vlang.expression import Expression
 from vlang.known import Known
 from vlang.picture import Picture, reshaped
+from vlang.property import Property
 from vlang.text.source import Span
 from vlang.words.cells import CELLS
 from vlang.words.layers import JOINED, LAYERS
@@ -303,12 +304,16 @@ class PerturbationPlan:
 
 @dataclass(frozen=True)
 class TargetPlan:
-    """any: untargeted. class: `index`. each: one row a class. random: drawn per sample from `seed`. runner_up: the second-best class."""
+    """any: untargeted. class: `index`. each: one row a class. random: drawn per sample from `seed`. runner_up: the second-best class.
 
-    kind: Literal["any", "class", "each", "random", "runner_up"]
+    property: what has to hold of the outputs, in place of classes.
+    """
+
+    kind: Literal["any", "class", "each", "random", "runner_up", "property"]
     span: Span = field(compare=False)
     index: int = 0
     seed: int = 0
+    property: Property | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from safetensors.torch import save
 
 from vlang.plan import TextInput
 from vlang.runtime.network.assemble import named
+from vlang.runtime.queries.base import stated
 from vlang.runtime.queries.batches import Case, Loaded
 from vlang.words.layers import LAYERS
 
@@ -67,7 +68,7 @@ class Producer:
     def name_of(self, query: str, claim: dict[str, Any], loaded: Loaded[Any], suffix: str) -> str:
         """A file's name: the query, and a digest of the question (not of the eps that was found) and the method; numbered where rows share them."""
         variant = loaded.variant
-        question = {key: claim[key] for key in ("network", "input", "perturbation", "label", "against")}
+        question: dict[str, Any] = {key: claim[key] for key in ("network", "input", "perturbation", "label", "against", "property") if key in claim}
         question |= {"normalize": str(variant.network.normalize), "eps": str(getattr(variant, "eps", None)), "method": variant.method}
         digest = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:12]
         names = (f"{query}-{digest}{'' if k == 1 else f'-{k}'}.{suffix}" for k in count(1))
@@ -109,6 +110,5 @@ def statement(loaded: Loaded[Any], case: Case, eps: Fraction, checkpoint: str) -
             "clip": None if limits.clip is None else [str(c) for c in limits.clip],
         },
         "eps": str(eps),
-        "label": case.label,
-        "against": list(case.classes),
+        **({"property": stated(case.wanted)} if case.wanted else {"label": case.label, "against": list(case.classes)}),
     }

@@ -21,12 +21,16 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vlang.convert.described import architecture
-from vlang.plan import VerifyVariant
+from vlang.plan import Architecture, VerifyVariant
+from vlang.property import Inequality, Terms
 from vlang.results import FalsifiableRow, Row
 from vlang.runtime.attacks.witness import Limits, contains, misclassifies
 from vlang.runtime.evidence.statement import Producer, named_network, statement
+from vlang.runtime.graph.concrete import logits
+from vlang.runtime.graph.nodes import Graph
 from vlang.runtime.network.assemble import assemble
 from vlang.runtime.queries.batches import Case, Loaded
+from vlang.runtime.queries.demands import constants_of, rows_of
 from vlang.words.metadata import overridden
 
 FORMAT = "rspec-witness/2"
@@ -150,17 +154,39 @@ def _examined(claim: dict[str, Any], centre: Tensor, point: Tensor, tensors: dic
         raise RefutedError(f"the network's tensor {idle[0]!r} has no role in what is claimed" if idle else "a tensor of it is there twice")
     if overridden(said, metadata) != said.get("overrides", {}):
         raise RefutedError(f"the network's metadata says {overridden(said, metadata)}, and the witness reads it otherwise without saying so")
-    label, against = claim["label"], claim["against"]
-    if not all(type(c) is int and 0 <= c < network.classes for c in [label, *against]) or label in against or not against:
-        raise ValueError("its classes are not those of the network")
-    eye = torch.eye(network.classes, dtype=torch.float64)
+    graph = network.unroll(len(centre))
+    graph, rows, shown = _of_property(claim["property"], read, graph, centre) if "property" in claim else _of_classes(claim, graph)
     if not contains(limits, centre, point, eps):
         raise RefutedError(f"its point is not in the set of radius {float(eps):.6g}")
-    if not misclassifies(network.unroll(len(centre)), point, eye[against] - eye[label]):
-        raise RefutedError(f"none of the classes {against} is surely ahead of {label} there")
+    if not misclassifies(graph, point, rows):
+        raise RefutedError(f"it is not sure there that {shown}")
     read_as = ", ".join(f"{k} {said[k]}" for k in READING)
     read_as += f"; NOTE: read otherwise than its metadata says: {said['overrides']}" if said.get("overrides") else ""
-    return f"one of the classes {against} is ahead of {label} at a point of the {p['norm']}-norm set of radius {float(eps):.6g}; read as {read_as}"
+    return f"{shown} at a point of the {p['norm']}-norm set of radius {float(eps):.6g}; read as {read_as}"
+
+
+def _of_classes(claim: dict[str, Any], graph: Graph) -> tuple[Graph, Tensor, str]:
+    """The rows of which one is above 0 at a counterexample, and what that says."""
+    label, against, classes = claim["label"], claim["against"], graph.nodes[graph.output].width
+    if not all(type(c) is int and 0 <= c < classes for c in [label, *against]) or label in against or not against:
+        raise ValueError("its classes are not those of the network")
+    eye = torch.eye(classes, dtype=torch.float64)
+    return graph, eye[against] - eye[label], f"one of the classes {against} is ahead of {label}"
+
+
+def _of_property(said: list[Any], read: Architecture, graph: Graph, centre: Tensor) -> tuple[Graph, Tensor, str]:
+    if any(x.word == "softmax" for x in read.layers):
+        raise RefutedError("it is about the outputs of a softmax, which is read as nothing")
+    wanted = tuple(Inequality(_terms(w["output"]), _terms(w["nominal"]), _terms(w["absolute"]), _rational(w["constant"])) for w in said)
+    width = graph.nodes[graph.output].width
+    if not wanted or any(type(i) is not int or not 0 <= i < width for w in wanted for i, _ in (*w.outputs, *w.nominal, *w.absolute)):
+        raise ValueError("its outputs are not those of the network")
+    constants = constants_of(wanted, graph, centre, logits(graph, centre[None])[0], deployed=False)
+    return graph.with_one(), rows_of(wanted, [low for low, _ in constants], width), "what has to hold of the outputs does not"
+
+
+def _terms(said: Any) -> Terms:
+    return tuple((i, _rational(c)) for i, c in said)
 
 
 def _rational(text: Any) -> Fraction:

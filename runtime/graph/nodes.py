@@ -130,6 +130,14 @@ class Graph:
         """The nodes whose boxes matter: those that some nonlinearity takes as an argument."""
         return frozenset(r.node for n in self.nodes if isinstance(n, Nonlinear) for r in n.args)
 
+    def with_one(self) -> Graph:
+        """The same with the number 1 beside its outputs: rows over them may have constants."""
+        width = self.nodes[self.output].width
+        bias = next(n.bias for n in self.nodes if isinstance(n, Affine))
+        eye = torch.eye(width + 1, dtype=bias.dtype, device=bias.device)
+        last = Affine((Term(Ref(self.output, 0, width), eye[:, :width]),), eye[-1], width + 1, eye[-1])
+        return Graph((*self.nodes, last), len(self.nodes), self.frames)
+
     def reached_from(self, frames: frozenset[int]) -> tuple[bool, ...]:
         """For every node, whether its value depends on one of these frames."""
         hit: list[bool] = []

@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
 from vlang.plan import TextInput
+from vlang.property import Inequality, Terms
 from vlang.results import Frames
 from vlang.runtime.device import batch_rows
 from vlang.runtime.queries.batches import Case, Loaded, tokens
 
+#: Of a row whose sample the network gets wrong, or where what is asked does not even hold.
+MISCLASSIFIED, VIOLATED = "misclassified: the network predicts another class at eps = 0", "the property does not hold of the input itself"
+COUNTEREXAMPLE = "misclassified: the input itself is a counterexample"
 #: Of a question's key: hexadecimal ones.
 KEY_DIGITS = 24
 
@@ -42,10 +46,15 @@ class Context:
         return "the run was interrupted before this row" if self.stopped() else "the budget ran out before this row"
 
 
+def wrong(case: Case, itself: bool) -> str:
+    """Why a row has no answer. itself: whether the input itself is a counterexample."""
+    return VIOLATED if case.wanted else COUNTEREXAMPLE if itself else MISCLASSIFIED
+
+
 def chunks(loaded: Loaded[Any]) -> Iterator[tuple[Case, ...]]:
     """The groups of a variant, cut to what fits in memory."""
     for group in loaded.groups():
-        size = batch_rows(loaded.graph, len(group[0].classes), loaded.network.device)
+        size = batch_rows(loaded.graph, group[0].rows, loaded.network.device)
         for start in range(0, len(group), size):
             yield group[start : start + size]
 
@@ -56,8 +65,8 @@ def question_of(loaded: Loaded[Any], case: Case) -> dict[str, Any]:
     name = variant.network.label_name
     return {
         "sample": case.sample,
-        "label": name(case.label),
-        "predicted": name(case.predicted),
+        "label": case.said or name(case.label),
+        "predicted": (case.said if case.holds else f"{case.said}, violated") or name(case.predicted),
         "target": case.target,
         "frames": case.frames,
         "at_most": variant.perturbation.frames.at_most,
@@ -80,8 +89,7 @@ def key(loaded: Loaded[Any], case: Case) -> str:
         "weights": [str(w) for w in limits.weights],
         "at_most": limits.at_most,
         "clip": None if limits.clip is None else [str(c) for c in limits.clip],
-        "label": case.label,
-        "against": list(case.classes),
+        **({"property": stated(case.wanted)} if case.wanted else {"label": case.label, "against": list(case.classes)}),
         "eps": str(getattr(variant, "eps", None)),
     }
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode("utf-8", "backslashreplace")).hexdigest()[:KEY_DIGITS]
@@ -89,6 +97,15 @@ def key(loaded: Loaded[Any], case: Case) -> str:
 
 def _digest(sample: Tensor) -> str:
     return hashlib.sha256(sample.double().cpu().contiguous().numpy().tobytes()).hexdigest()
+
+
+def stated(wanted: Sequence[Inequality]) -> list[dict[str, Any]]:
+    """What has to hold of the outputs, as certificates and witnesses say it: factors by number of the output, rational numbers as text."""
+
+    def terms(of: Terms) -> list[list[Any]]:
+        return [[i, str(c)] for i, c in of]
+
+    return [{"output": terms(w.outputs), "nominal": terms(w.nominal), "absolute": terms(w.absolute), "constant": str(w.constant)} for w in wanted]
 
 
 def unfinished(context: Context) -> dict[str, Any]:

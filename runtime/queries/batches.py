@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Generic, TypeVar
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vlang.cost import SMALLEST_GROUP
 from vlang.plan import DataError, DatasetInput, Problem, TextInput, Variant
+from vlang.property import Inequality, Property
 from vlang.runtime.attacks.base import Question
 from vlang.runtime.attacks.witness import Limits
 from vlang.runtime.bounds.joint import Known
@@ -28,6 +29,7 @@ from vlang.runtime.network import load
 from vlang.runtime.network.reading import as_saved
 from vlang.runtime.network.reference import compare
 from vlang.runtime.network.unroll import Network
+from vlang.runtime.queries.demands import demand, outputs_in_words, rows_of
 from vlang.runtime.rounding import at_least, at_most, spacing
 from vlang.runtime.sets.ball import Ball
 from vlang.words.methods import METHODS
@@ -43,7 +45,11 @@ TargetRow = tuple[str | int, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Case:
-    """One row to be answered. `position`: of the sample in its batch of inputs."""
+    """One row to be answered. `position`: of the sample in its batch of inputs.
+
+    wanted: of a property, what has to hold in place of the label's lead; holds: whether it does at the centre, where the outputs are as `said`.
+    constants: of what is wanted, everything that is no output, from below and from above.
+    """
 
     position: int
     sample: int
@@ -52,10 +58,19 @@ class Case:
     target: str | int
     classes: tuple[int, ...]
     frames: tuple[int, ...]
+    wanted: tuple[Inequality, ...] = ()
+    constants: tuple[tuple[float, float], ...] = ()
+    holds: bool = True
+    said: str = ""
 
     @property
     def correct(self) -> bool:
-        return self.label == self.predicted
+        return self.holds if self.wanted else self.label == self.predicted
+
+    @property
+    def rows(self) -> int:
+        """Rows over the outputs that must stay below 0."""
+        return len(self.wanted or self.classes)
 
     def generator(self, seed: int) -> torch.Generator:
         """Random numbers of this row's own: the same in whatever company it is asked about."""
@@ -96,6 +111,8 @@ class Loaded(Generic[V]):
     cases: tuple[Case, ...]
     #: How many samples are classified as labelled.
     correct: int
+    #: The network's, and for properties the number 1 beside its outputs.
+    graph: Graph
     #: By row, what joint bounds found: a search's last proofs are those of its certificates.
     known: dict[Case, Known] = field(default_factory=dict)
 
@@ -109,20 +126,16 @@ class Loaded(Generic[V]):
         return self.samples.network
 
     @property
-    def graph(self) -> Graph:
-        return self.samples.graph
-
-    @property
     def inputs(self) -> Tensor:
         return self.samples.inputs
 
     def groups(self) -> Iterator[tuple[Case, ...]]:
-        """Correctly classified cases with one number of classes, sorted by first perturbed frame and cut into groups of about
+        """Correctly classified cases with one number of rows, sorted by first perturbed frame and cut into groups of about
         `SMALLEST_GROUP` or more: what lies before a group's first frame is computed once, not bounded."""
         smallest = SMALLEST_FILLING_GROUP if METHODS[self.variant.engine.method].forms else SMALLEST_GROUP
-        for classes in sorted({len(c.classes) for c in self.cases}):
+        for rows in sorted({c.rows for c in self.cases}):
             group: list[Case] = []
-            for case in sorted((c for c in self.cases if c.correct and len(c.classes) == classes), key=lambda c: c.frames[0]):
+            for case in sorted((c for c in self.cases if c.correct and c.rows == rows), key=lambda c: c.frames[0]):
                 if len(group) >= smallest and case.frames[0] != group[-1].frames[0]:
                     yield tuple(group)
                     group = []
@@ -159,10 +172,16 @@ class Loaded(Generic[V]):
 
     def question(self, cases: tuple[Case, ...], most: float, late: Callable[[], bool] = never) -> Question:
         """What an attack is asked: counterexamples no further than `most`. late: once it is true, what was found by then is the answer."""
-        return Question(self.graph, self.inputs[[c.position for c in cases]], self.ball(cases), self.rows(cases), most, late=late)
+        return Question(self.graph, self.inputs[[c.position for c in cases]], self.ball(cases), self.rows(cases, surely_above=True), most, late=late)
 
-    def rows(self, cases: tuple[Case, ...]) -> Tensor:
-        """Output differences y_j - y_label, one a class. shape: [B, T, classes]."""
+    def rows(self, cases: tuple[Case, ...], surely_above: bool = False) -> Tensor:
+        """What must stay below 0: output differences y_j - y_label, one a class, or those of a property. shape: [B, T, outputs].
+
+        surely_above: for counterexamples, where it must not be larger than the truth; for proofs not smaller.
+        """
+        if cases[0].wanted:
+            end, outputs = 0 if surely_above else 1, self.network.classes
+            return torch.stack([rows_of(c.wanted, [ends[end] for ends in c.constants], outputs) for c in cases]).to(self.inputs)
         eye = torch.eye(self.network.classes, dtype=self.network.dtype, device=self.network.device)
         asked = torch.tensor([c.classes for c in cases], device=eye.device)
         labels = torch.tensor([c.label for c in cases], device=eye.device)
@@ -170,7 +189,7 @@ class Loaded(Generic[V]):
 
     def asked(self, cases: tuple[Case, ...], late: Callable[[], bool] = never) -> Asked:
         """late: once it is true, bounds raise LateError."""
-        at_once = batch_rows(self.graph, len(cases[0].classes), self.network.device)
+        at_once = batch_rows(self.graph, cases[0].rows, self.network.device)
         method = METHODS[self.variant.engine.method]
         by_name = not (method.ladder or method.joint)
         known = [self.known.setdefault(c, Known()) for c in cases]
@@ -191,16 +210,28 @@ def prepare(variant: V, samples: Samples) -> Loaded[V]:
     numbers = samples.numbers
     predicted = samples.logits.argmax(1).tolist()
     labels = predicted if samples.labels is None else samples.labels
-    values = samples.logits.tolist()
     keep = [i for i in range(len(numbers)) if labels[i] == predicted[i] or not (isinstance(variant.input, DatasetInput) and variant.input.correct)]
-    cases: list[Case] = []
-    for i in keep:
-        for target, classes in _targets(variant, labels[i], values[i], numbers[i]):
-            for frames in variant.perturbation.frames.rows:
-                cases.append(Case(i, numbers[i], labels[i], predicted[i], target, classes, frames))
+    rows, wanted = variant.perturbation.frames.rows, variant.target.property
+    if wanted is not None:
+        cases = [replace(c, frames=frames) for i in keep for c in [_demanding(variant, wanted, samples, i)] for frames in rows]
+        return Loaded(variant, samples, tuple(cases), sum(c.holds for c in cases) // len(rows), samples.graph.with_one())
+    values = samples.logits.tolist()
+    cases = [
+        Case(i, numbers[i], labels[i], predicted[i], target, classes, frames)
+        for i in keep
+        for target, classes in _targets(variant, labels[i], values[i], numbers[i])
+        for frames in rows
+    ]
     if not cases and variant.target.kind == "class" and keep:
         raise DataError(Problem("target_is_label", variant.target.span, (variant.network.label_name(variant.target.index),)))
-    return Loaded(variant, samples, tuple(cases), sum(a == b for a, b in zip(labels, predicted, strict=True)))
+    return Loaded(variant, samples, tuple(cases), sum(a == b for a, b in zip(labels, predicted, strict=True)), samples.graph)
+
+
+def _demanding(variant: Variant, wanted: Property, samples: Samples, i: int) -> Case:
+    """A property's row of one sample, its frames still open."""
+    deployed = variant.engine.semantics == "deployed32"
+    found, constants, holds = demand(wanted, samples.graph, samples.inputs[i], samples.logits[i], deployed)
+    return Case(i, samples.numbers[i], 0, 0, wanted.text, (), (), found, constants, holds, outputs_in_words(samples.logits[i].tolist()))
 
 
 def _targets(variant: Variant, label: int, values: list[float], sample: int) -> list[TargetRow]:
@@ -218,9 +249,8 @@ def _targets(variant: Variant, label: int, values: list[float], sample: int) -> 
         case "random":
             j = random.Random(f"{variant.target.seed}:{sample}").choice(others)
             return [(name(j), (j,))]
-        case "runner_up":
-            j = max(others, key=lambda c: values[c])
-            return [(name(j), (j,))]
+    j = max(others, key=lambda c: values[c])  # runner_up
+    return [(name(j), (j,))]
 
 
 def _check_clip(variant: Variant, inputs: Tensor, numbers: tuple[int, ...]) -> None:

@@ -41,7 +41,7 @@ def _bound(loaded: Loaded[BoundsVariant], cases: tuple[Case, ...], eps: Fraction
     asked = loaded.asked(cases, context.late)
     method = ladder(loaded.variant.engine.method, asked.worthwhile)[-1]
     relaxed = BOUNDS[WORDS[method].outputs].on(asked.centre, asked.ball.scaled(at_least(eps)), asked.chart)
-    eye = torch.eye(loaded.network.classes, dtype=asked.rows.dtype, device=asked.rows.device)
+    eye = torch.eye(asked.rows.shape[-1], dtype=asked.rows.dtype, device=asked.rows.device)[: loaded.network.classes]
     # Where bounds overflow there is none: infinity, not NaN.
     upper = reported(relaxed.upper(loaded.graph.output, eye).nan_to_num(nan=torch.inf, posinf=torch.inf), 1)
     lower = reported(-relaxed.upper(loaded.graph.output, -eye).nan_to_num(nan=torch.inf, posinf=torch.inf), -1)

@@ -11,16 +11,15 @@ from vlang.results import EstimateRow, Row
 from vlang.runtime.attacks.base import linear_distance
 from vlang.runtime.attacks.clever import Estimate, clever
 from vlang.runtime.late import LateError
-from vlang.runtime.queries.base import Context, question_of, unfinished
+from vlang.runtime.queries.base import Context, question_of, unfinished, wrong
 from vlang.runtime.queries.batches import Case, Loaded
-from vlang.runtime.queries.radius import MISCLASSIFIED
 
 
 def answer(loaded: Loaded[EstimateVariant], context: Context) -> list[Row]:
     found: list[Row] = []
     for case in loaded.cases:
         if not case.correct:
-            found.append(EstimateRow(**question_of(loaded, case), verdict="estimate", estimate=0.0, reason=MISCLASSIFIED))
+            found.append(EstimateRow(**question_of(loaded, case), verdict="estimate", estimate=0.0, reason=wrong(case, False)))
         elif context.late():
             found.append(EstimateRow(**question_of(loaded, case), **unfinished(context)))
         else:

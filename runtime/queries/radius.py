@@ -15,7 +15,7 @@ from vlang.runtime.late import LateError
 from vlang.runtime.methods.questions import Asked
 from vlang.runtime.methods.search import NEAR, Radii, certified_radii
 from vlang.runtime.methods.table import METHODS
-from vlang.runtime.queries.base import Context, chunks, question_of, unfinished
+from vlang.runtime.queries.base import Context, chunks, question_of, unfinished, wrong
 from vlang.runtime.queries.batches import Case, Loaded
 from vlang.words.methods import METHODS as WORDS
 from vlang.words.methods import ladder
@@ -29,16 +29,15 @@ GAIN, GAIN_JOINT = 1.35, 1.6
 COARSE = 0.1
 CAPPED = "max_radius reached"
 CUT_SHORT = "the search was cut short: the radius is certified, a larger one may be too"
-MISCLASSIFIED = "misclassified: the network predicts another class at eps = 0"
 
 
 def answer(loaded: Loaded[RadiusVariant], context: Context) -> list[Row]:
     found: dict[Case, RadiusRow] = {}
-    wrong = [c for c in loaded.cases if not c.correct]
-    for case in wrong:
-        found[case] = RadiusRow(**question_of(loaded, case), verdict="unknown", radius=0.0, reason=MISCLASSIFIED)
-    if wrong:
-        context.finished(len(wrong))
+    outside = [c for c in loaded.cases if not c.correct]
+    for case in outside:
+        found[case] = RadiusRow(**question_of(loaded, case), verdict="unknown", radius=0.0, reason=wrong(case, False))
+    if outside:
+        context.finished(len(outside))
     for group in chunks(loaded):
         try:
             if context.late():

@@ -15,7 +15,7 @@ from vlang.runtime.attacks.gradient import pgd
 from vlang.runtime.attacks.witness import misclassifies, replay
 from vlang.runtime.late import LateError
 from vlang.runtime.methods.table import METHODS
-from vlang.runtime.queries.base import Context, chunks, listed, question_of, unfinished
+from vlang.runtime.queries.base import Context, chunks, listed, question_of, unfinished, wrong
 from vlang.runtime.queries.batches import Case, Loaded
 from vlang.runtime.rounding import at_least, reported
 from vlang.words.methods import METHODS as WORDS
@@ -23,7 +23,6 @@ from vlang.words.methods import ladder
 
 #: Of the attack on rows that bounds leave open.
 STEPS, RESTARTS = 40, 4
-MISCLASSIFIED = "misclassified: the input itself is a counterexample"
 ELSEWHERE = "misclassified, as a class that is not asked about: nothing is claimed"
 
 
@@ -32,8 +31,8 @@ def answer(loaded: Loaded[VerifyVariant], context: Context) -> list[Row]:
     found: dict[Case, VerifyRow] = {}
     for case in (c for c in loaded.cases if not c.correct):
         point = loaded.inputs[case.position]
-        if misclassifies(loaded.graph, point, loaded.rows((case,))[0]):
-            found[case] = _row(loaded, case, verdict="falsified", reason=MISCLASSIFIED, witness=listed(point))
+        if misclassifies(loaded.graph, point, loaded.rows((case,), surely_above=True)[0]):
+            found[case] = _row(loaded, case, verdict="falsified", reason=wrong(case, True), witness=listed(point))
         else:
             found[case] = _row(loaded, case, verdict="unknown", reason=ELSEWHERE)
         context.finished(1)

@@ -125,6 +125,8 @@ def _target(target: TargetPlan, network: NetworkPlan) -> str:
             return f"class {network.label_name(target.index)}"
         case "random":
             return f"random(seed={target.seed})"
+        case "property" if target.property is not None:
+            return target.property.text
     return target.kind
 
 

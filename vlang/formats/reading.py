@@ -16,7 +16,7 @@ def read_as(network: NetworkPlan) -> str:
     scaled = "" if network.normalize is None else f", recurrent matrices of spectral radius {exactly(network.normalize)}"
     inside = "" if network.inside is None else f" (its entry '{network.inside}')"
     chain = " -> ".join(layer_in_words(a, k) for k in range(len(a.layers)) if a.layers[k].word != "none")
-    return f"network {network.name}{inside}: {inputs} -> {chain}; {a.classes} classes{scaled}"
+    return f"network {network.name}{inside}: {inputs} -> {chain}; {a.classes} {'classes' if a.classes > 1 else 'output'}{scaled}"
 
 
 def layer_in_words(a: Architecture, k: int) -> str:

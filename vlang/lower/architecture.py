@@ -43,11 +43,7 @@ def read(checkpoint: Checkpoint, given: Network) -> Architecture:
     if described and given.layers is None:
         return _described(checkpoint, given, refuse)
     layers = given.layers or (None if described else _in_metadata(checkpoint.metadata, where, refuse))
-    found = _by_shape(checkpoint, given, refuse) if layers is None else _by_list(checkpoint, given, layers, refuse)
-    if found.classes < 2:
-        cure = "give a yes-or-no network two outputs, e.g. rows of zeros for 'no'"
-        raise refuse(f"its head gives {found.classes} output; a classifier has at least two", cure)
-    return found
+    return _by_shape(checkpoint, given, refuse) if layers is None else _by_list(checkpoint, given, layers, refuse)
 
 
 def _described(checkpoint: Checkpoint, spec: Network, refuse: Refuse) -> Architecture:

@@ -99,7 +99,7 @@ def _rows(form: Ask, variant: Variant) -> int:
 def _variant(once: Once, point: Point, form: Ask, folder: Path) -> Variant:
     """One point of the sweeps. Raises SpecError."""
     net = network(once, form.network.value, f"{point.form.name}.network", folder)
-    target = once.attempt(lambda: _target(once, form.target, net))
+    target = once.attempt(lambda: _target(once, form, net))
     data = samples.data(once, form.input.value, net, folder)
     perturbation = sets.perturbation(once, form.perturbation.value, frames_of(data), isinstance(data, TextInput))
     semantics, real = form.engine.value.semantics, [x.word for x in net.plan.architecture.layers if x.word in LAYERS and LAYERS[x.word].real]
@@ -112,7 +112,22 @@ def _variant(once: Once, point: Point, form: Ask, folder: Path) -> Variant:
     return VARIANTS[type(form)](once, form, net, base)
 
 
-def _target(once: Once, target: Located[Target], net: LoweredNetwork) -> TargetPlan:
+def _target(once: Once, form: Ask, net: LoweredNetwork) -> TargetPlan:
+    """The classes that are asked about, or what has to hold of the outputs."""
+    architecture = net.plan.architecture
+    if form.property is not None:
+        asked = form.property
+        once(refuse, form.target is not None, d.conflicting_keys, asked.span, "property", "target", "the query")
+        softmax = any(x.word == "softmax" for x in architecture.layers)
+        cure = "name the layers without it, and ask about what it reads"
+        once(refuse, softmax, d.not_a_property, asked.span, "the network's softmax is read as nothing, because it keeps their order", cure)
+        outputs, largest = architecture.classes, asked.value.largest
+        once(
+            refuse, largest >= outputs, d.not_a_property, asked.span, f"there is no output[{largest}]", f"the network has outputs 0 to {outputs - 1}"
+        )
+        return TargetPlan("property", asked.span, property=asked.value)
+    target = Located(Target("any"), form.network.span) if form.target is None else form.target
+    once(refuse, architecture.classes < 2, d.one_output, target.span, net.plan.name)
     value = target.value
     if value.kind == "class":
         number = once(class_number, Located(value.label, target.span), net.plan.labels, net.plan.architecture.classes)

@@ -311,6 +311,10 @@ def different_kinds(span: Span, name: str, one: str, other: str) -> Diagnostic:
     return Diagnostic("R244", f"'{name}' holds rows of {one} and of {other}", "put queries of one kind under a name", span)
 
 
+def not_a_property(span: Span, why: str, cure: str) -> Diagnostic:
+    return Diagnostic("R248", f"this is no property that can be proved: {why}", cure, span)
+
+
 def misnamed_figures(span: Span, name: str) -> Diagnostic:
     return Diagnostic("R247", f"figures from elsewhere stand under '{name}'", 'write reported = reported("figures.csv")', span)
 
@@ -610,6 +614,12 @@ def frames_do_not_fit(span: Span, frames: int, what: str, cure: str) -> Diagnost
 
 def cuts(span: Span, size: int, frames: int) -> Diagnostic:
     return Diagnostic("R423", f"samples of {size} numbers cannot be cut into {frames} equal frames", f"'frames' must divide {size}", span)
+
+
+def one_output(span: Span, network: str) -> Diagnostic:
+    return Diagnostic(
+        "R440", f"network '{network}' gives one number, and no classes", "say what has to hold of it: property = within(0.5), same_sign", span
+    )
 
 
 def embeds_values(span: Span, network: str) -> Diagnostic:

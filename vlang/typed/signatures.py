@@ -16,6 +16,7 @@ from vlang.text.source import Span
 from vlang.typed import tree
 from vlang.typed.layers import LayerType
 from vlang.typed.matrices import MatrixType, NormalizeType
+from vlang.typed.properties import PropertyType
 from vlang.typed.sources import AttributeType, CellsType, SourcesType
 from vlang.typed.types import (
     ClipType,
@@ -39,6 +40,7 @@ from vlang.words import cells, layers
 from vlang.words.attacks import ATTACKS
 from vlang.words.formats import PAGES, PICTURES
 from vlang.words.methods import METHODS
+from vlang.words.properties import USAGE
 from vlang.words.sets import SPACES
 
 #: What tells a query's rows apart besides what it sweeps.
@@ -88,7 +90,8 @@ _ASK = {
     "network": Key(ReferenceType(("network",)), "the network", required=True),
     "input": Key(ReferenceType(("input", "dataset")), "an input or a dataset", required=True),
     "perturbation": Key(ReferenceType(("perturbation",)), "the perturbation set", required=True),
-    "target": Key(TargetType(), "any (untargeted), a class, each, random(seed=s) or runner_up", _word("any")),
+    "target": Key(TargetType(), "any (untargeted; taken where there is no property), a class, each, random(seed=s) or runner_up"),
+    "property": Key(PropertyType(), f"what has to hold of the outputs, in place of a target: {USAGE}", raw=True),
     "engine": Key(ReferenceType(("engine",)), "how to compute", s.Record(_HERE, ())),
 }
 _ATTRIBUTES = ListType(LocatedType(AttributeType()), "a list of attributes", lone=True)

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Literal
 
 from vlang.expression import Expression
+from vlang.property import Property
 from vlang.text.source import Span
 from vlang.typed.layers import Listed
 from vlang.typed.types import Frames, Located, Pick, Target
@@ -112,7 +113,8 @@ class Ask(Form):
     network: Located[Network]
     input: Located[Data]
     perturbation: Located[Perturbation]
-    target: Located[Target]
+    target: Located[Target] | None
+    property: Located[Property] | None
     engine: Located[Engine]
 
 

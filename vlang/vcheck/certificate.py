@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -21,6 +20,8 @@ from safetensors import SafetensorError, safe_open
 from .errors import InvalidError, UnreadableError
 from .layers import unroll
 from .proof import Proof
+from .property import Demands, of_classes, of_property
+from .rationals import rational
 from .reading import against_metadata, layers_in_words, of_version_2
 from .region import Region
 from .spec import comes_from
@@ -92,16 +93,6 @@ def digest(text: str, arrays: dict[str, Array]) -> str:
     return seal.hexdigest()
 
 
-def rational(text: Any, least: Fraction | None = Fraction(0)) -> Fraction:
-    if (
-        not isinstance(text, str)
-        or not re.fullmatch(r"-?[0-9]{1,400}(/0*[1-9][0-9]{0,399})?", text)
-        or (least is not None and Fraction(text) < least)
-    ):
-        raise ValueError(f"{str(text)[:40]!r} is not the rational number that belongs there")
-    return Fraction(text)
-
-
 def check(path: str, networks: dict[str, Network], spec: str | None = None, processes: int = 1) -> str:
     """What the certificate proves, in words; networks by sha256. Raises UnreadableError or InvalidError."""
     ctx.prec = BITS
@@ -133,15 +124,20 @@ def _check(claim: dict[str, Any], arrays: dict[str, Array], networks: dict[str, 
     x = input_of(claim["input"], arrays, tensors, said["embedding"])
     whole = region_of(claim, arrays, x)
     nodes = unroll(tensors, said, *x.shape)
-    rows = margins(claim["label"], claim["against"], nodes[-1].width)
+    if "property" in claim:
+        if any(layer["layer"] == "softmax" for layer in said["layers"]):
+            raise InvalidError("it is about the outputs of a softmax, which is read as nothing")
+        demands = of_property(claim["property"], nodes, whole)
+    else:
+        demands = of_classes(claim["label"], claim["against"], nodes[-1].width)
     share, least = claim.get("cushions", CUSHIONS)
     if not all(isinstance(v, float) and 0 < v < float("inf") for v in (share, least)):
         raise ValueError("its cushions are not split by two numbers above 0")
     split = share, least
     for j, region in enumerate(pieces_of(claim["pieces"], arrays, whole)):
         own = {name.removeprefix(f"{j}."): a for name, a in arrays.items() if name.startswith(f"{j}.")}
-        Proof(nodes, region, own, rows, split).prove(processes)
-    return in_words(claim, said, metadata, whole)
+        Proof(nodes, region, own, demands, split).prove(processes)
+    return in_words(claim, said, metadata, whole, demands)
 
 
 def input_of(stated: dict[str, Any], arrays: dict[str, Array], tensors: dict[str, Array], embedding: Any) -> Array:
@@ -174,15 +170,6 @@ def region_of(claim: dict[str, Any], arrays: dict[str, Array], x: Array) -> Regi
     return Region(x, radii, norm, at_most, None if clip is None else (exact(clip[0]), exact(clip[1])), chart, None, 0 * x, (0.0, 0.0))
 
 
-def margins(label: Any, against: list[Any], classes: int) -> Array:
-    """Rows over the outputs that must stay below zero: those of the other classes minus the label's. shape: [T, classes]."""
-    if not all(type(c) is int and 0 <= c < classes for c in [label, *against]) or label in against or not against:
-        raise ValueError("its classes are not those of the network")
-    one = np.eye(classes)
-    rows: Array = one[against] - one[label]
-    return rows
-
-
 def pieces_of(stated: list[Any] | None, arrays: dict[str, Array], whole: Region) -> Iterator[Region]:
     """The pieces, each with its middle; the whole where there are none, from its middle if one is stated."""
     if stated is None:
@@ -213,7 +200,7 @@ def covered(whole: Region, direction: Array, ends: list[tuple[float, float]]) ->
     return met and bool(reach >= high)
 
 
-def in_words(claim: dict[str, Any], said: dict[str, Any], metadata: dict[str, str], whole: Region) -> str:
+def in_words(claim: dict[str, Any], said: dict[str, Any], metadata: dict[str, str], whole: Region, demands: Demands) -> str:
     """What is proved, and how the network was read. Raises InvalidError where its metadata says otherwise, and the claim does not say that."""
     p, eps = claim["perturbation"], rational(claim["eps"])
     moved = ", ".join(f"{k} ({down(rational(p['weights'][k]) * eps)})" for k in whole.radii)
@@ -223,10 +210,7 @@ def in_words(claim: dict[str, Any], said: dict[str, Any], metadata: dict[str, st
     if other != said.get("overrides", {}):
         raise InvalidError(f"the network's metadata says {other}, and the certificate reads it otherwise without saying so")
     differs = f"; NOTE: read otherwise than its metadata says: {other}" if other else ""
-    return (
-        f"class {claim['label']} is not beaten by {claim['against']} while frames move by a {p['norm']}-norm of at most: {moved}{at_once}{inside}; "
-        f"read as {layers_in_words(said)}{differs}"
-    )
+    return f"{demands.words} while frames move by a {p['norm']}-norm of at most: {moved}{at_once}{inside}; read as {layers_in_words(said)}{differs}"
 
 
 def down(value: Fraction) -> str:

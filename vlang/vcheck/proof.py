@@ -18,20 +18,21 @@ from .joint import Joint
 from .network import Node
 from .parabolas import is_under
 from .planes import is_below
+from .property import Demands
 from .region import Region
 from .statement import Statement, both_ways
-from .vectors import ZERO, Array, Vector, matrix, vector
+from .vectors import Array, Vector, matrix, vector
 
 #: Bits of planes' stationary points, which are ill-conditioned where two of them meet.
 FINE_BITS = 192
 
 
 class Proof:
-    """rows: over the last node, what must stay below zero. split: see `cushion`."""
+    """demands: of the last node. split: see `cushion`."""
 
-    def __init__(self, nodes: list[Node], region: Region, arrays: dict[str, Array], rows: Array, split: tuple[float, float]) -> None:
-        self.stated, self.rows = Statement(nodes, region, arrays), rows
-        self.forms, self.joint = Forms(self.stated, rows, split), Joint(self.stated, rows)
+    def __init__(self, nodes: list[Node], region: Region, arrays: dict[str, Array], demands: Demands, split: tuple[float, float]) -> None:
+        self.stated, self.rows, self.most = Statement(nodes, region, arrays), demands.rows, demands.most
+        self.forms, self.joint = Forms(self.stated, self.rows, split), Joint(self.stated, self.rows)
 
     def prove(self, processes: int) -> None:
         """Follow the rows that motions and the margin need, make forms of them, and check every node. Raises InvalidError."""
@@ -52,7 +53,7 @@ class Proof:
             claimed = [hi for _, hi in self.stated.boxes[i]] + [-lo for lo, _ in self.stated.boxes[i]]
             for row in self._unproved(i, both_ways(node.width), claimed, operator.le, curved):
                 raise InvalidError(f"{node.name}, unit {row % node.width}: its {'upper' if row < node.width else 'lower'} bound is not proved")
-        if i == len(self.stated.nodes) - 1 and self._unproved(i, self.rows, [ZERO] * len(self.rows), operator.lt, curved):
+        if i == len(self.stated.nodes) - 1 and self._unproved(i, self.rows, self.most, operator.lt, curved):
             raise InvalidError("the margin is not proved")
 
     def _check_planes(self, i: int, node: Node) -> None:
