@@ -143,7 +143,7 @@ def _linear(expr: s.Expr, params: Params) -> Linear:
             raise SpecError(d.not_a_property(expr.span, "products and quotients of outputs are not linear", "multiply outputs by numbers only"))
         case s.Name(name="output" | "nominal" as name):
             raise SpecError(d.not_a_property(expr.span, f"{name} alone is not one number", f"write {name}[0]"))
-        case s.Name(name=name) if name not in params:
+        case s.Index(base=s.Name(name=name)) | s.Name(name=name) if name not in params:
             raise SpecError(d.not_a_property(expr.span, f"a property is about output[i] and nominal[i], not about '{name}'", USAGE))
     number = fold(expr, params)
     return Linear((), NumberType().convert("a number in a property", number, params))

@@ -73,5 +73,6 @@ def _terms(said: Any, width: int) -> Terms:
 
 def _in_words(sums: Sequence[Terms], constant: Fraction) -> str:
     names = ("output[{}]", "nominal[{}]", "abs(nominal[{}])")
-    parts = [f"{c} {name.format(i)}" for name, terms in zip(names, sums, strict=True) for i, c in terms]
-    return f"{' + '.join([*parts, str(constant)])} <= 0"
+    parts = [(c, name.format(i)) for name, terms in zip(names, sums, strict=True) for i, c in terms]
+    text = " ".join(f"{'-' if c < 0 else '+'} {'' if abs(c) == 1 else f'{abs(c)} '}{name}" for c, name in parts)
+    return f"{text.removeprefix('+ ')} <= {-constant}"
