@@ -22,7 +22,8 @@ from vlang.runtime.network import load
 from vlang.runtime.network.unroll import Network
 from vlang.runtime.queries import QUERIES, Context
 from vlang.runtime.queries.base import question_of
-from vlang.runtime.queries.batches import Loaded, Samples, prepare
+from vlang.runtime.queries.batches import Loaded, prepare
+from vlang.runtime.queries.samples import Samples
 from vlang.words.queries import QUERIES as WORDS
 
 #: Called with a query's name, rows decided and rows in all.

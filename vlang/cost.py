@@ -121,11 +121,13 @@ def _seconds(query: QueryPlan, v: Variant, pace: Pace) -> float:
 
 
 def _targets(variant: Variant) -> int:
-    return variant.network.architecture.classes - 1 if variant.target.kind == "each" else 1
+    classes = variant.network.architecture.classes if variant.steps is None else variant.steps.outputs
+    return classes - 1 if variant.target.kind == "each" else 1
 
 
 def _rows(variant: Variant) -> int:
-    return samples_of(variant.input) * len(variant.perturbation.frames.rows) * _targets(variant)
+    steps = 1 if variant.steps is None else len(variant.steps.rows)
+    return samples_of(variant.input) * len(variant.perturbation.frames.rows) * _targets(variant) * steps
 
 
 def _frame_flop(variant: Variant) -> float:

@@ -306,14 +306,24 @@ class PerturbationPlan:
 class TargetPlan:
     """any: untargeted. class: `index`. each: one row a class. random: drawn per sample from `seed`. runner_up: the second-best class.
 
-    property: what has to hold of the outputs, in place of classes.
+    property: what has to hold of the outputs, in place of classes. phrase: classes that are not to be the best ones of all steps, one each.
     """
 
-    kind: Literal["any", "class", "each", "random", "runner_up", "property"]
+    kind: Literal["any", "class", "each", "random", "runner_up", "property", "phrase"]
     span: Span = field(compare=False)
     index: int = 0
     seed: int = 0
     property: Property | None = None
+    phrase: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class StepsPlan:
+    """Which outputs of a network with several are asked about. rows: together, a row each. outputs: numbers of a step. apart: one step a row."""
+
+    rows: tuple[tuple[int, ...], ...]
+    outputs: int
+    apart: bool
 
 
 @dataclass(frozen=True)
@@ -358,6 +368,7 @@ class Variant:
     perturbation: PerturbationPlan
     target: TargetPlan
     engine: EnginePlan
+    steps: StepsPlan | None = None
 
     @property
     def method(self) -> str:
@@ -370,17 +381,17 @@ class RadiusVariant(Variant):
     """Of `radius`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VerifyVariant(Variant):
     eps: Fraction
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BoundsVariant(Variant):
     eps: Fraction
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AttackVariant(Variant):
     attack: AttackPlan
 
@@ -389,7 +400,7 @@ class AttackVariant(Variant):
         return self.attack.method
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EstimateVariant(Variant):
     estimate: EstimatePlan
 

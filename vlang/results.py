@@ -21,6 +21,7 @@ class Row(ABC):
     """One answer: the question, and what became of it. Fields that do not apply are None.
 
     norm: p, or 'inf'. tokens: of the frames. at_most: of any(k). complete: False where a budget or an interruption ended the search early.
+    step: which output of a network with one a frame, where each has a row.
     values: the sample's own frames, where every frame is asked about alone. question: the same for the same input, perturbation, classes and eps,
     whatever network answers.
     """
@@ -37,6 +38,7 @@ class Row(ABC):
     reason: str | None = None
     values: Frames | None = None
     swept: Swept = ()
+    step: int | None = None
     complete: bool = True
     question: str = ""
 

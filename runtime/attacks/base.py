@@ -31,6 +31,7 @@ SEGMENT_STEPS = 30
 class Question:
     """Rows to attack. ball: the sets at eps = 1. rows: y_j - y_label. most: the largest eps that counts.
 
+    some: whether a row below 0 is enough for what is asked, so that a counterexample has all of them above.
     late: asked before every step whether to leave it at what was found.
     starts: so many consecutive rows are one row's starts; what is found for a row does not depend on the others beside it.
     shape: inputs [B, m, n], rows [B, T, classes].
@@ -43,10 +44,11 @@ class Question:
     most: float
     starts: int = 1
     late: Callable[[], bool] = never
+    some: bool = False
 
     def margins(self, delta: Tensor) -> Tensor:
         """The margin at x + delta plus what evaluating it may be wrong by: below 0 it is a counterexample. shape: [B, m, n] -> [B]."""
-        return careful_margins(self.graph, self.inputs + delta, self.rows, self.starts)
+        return careful_margins(self.graph, self.inputs + delta, self.rows, self.starts, self.some)
 
     def slope(self, delta: Tensor) -> tuple[Tensor, Tensor]:
         """The margins and their gradient. shape: [B], [B, m, n]."""
@@ -134,10 +136,10 @@ def drawn(draw: Callable[..., Tensor], randoms: Randoms, *shape: int, like: Tens
     return torch.cat([draw(shape, generator=g, dtype=like.dtype) for g in randoms]).to(like.device)
 
 
-def careful_margins(graph: Graph, points: Tensor, rows: Tensor, block: int | None = None) -> Tensor:
+def careful_margins(graph: Graph, points: Tensor, rows: Tensor, block: int | None = None, some: bool = False) -> Tensor:
     """The margins at some inputs plus what evaluating them may be wrong by. block: see `trajectory`. shape: [P, m, n], [P, T, classes] -> [P]."""
     values = logits(graph, points, block=block)
-    return margins(values, rows) + EVALUATION * (1 + values.abs().amax(-1))
+    return margins(values, rows, some) + EVALUATION * (1 + values.abs().amax(-1))
 
 
 def frame_norms(delta: Tensor, ball: Ball) -> Tensor:

@@ -28,10 +28,13 @@ class Limits:
 LARGEST_POWER = 2**40
 
 
-def misclassifies(graph: Graph, point: Tensor, rows: Tensor) -> bool:
-    """Whether some class asked about is surely ahead of the label there: the forward pass is enclosed. shape: point [m, n], rows [T, classes]."""
+def misclassifies(graph: Graph, point: Tensor, rows: Tensor, some: bool = False) -> bool:
+    """Whether some class asked about is surely ahead of the label there: the forward pass is enclosed. shape: point [m, n], rows [T, classes].
+
+    some: whether all rows have to be above 0.
+    """
     logits = enclosed(graph, point)[graph.output]
-    return any(surely_below(logits, row) for row in (-rows).tolist())
+    return (all if some else any)(surely_below(logits, row) for row in (-rows).tolist())
 
 
 def distance(limits: Limits, centre: Tensor, point: Tensor, about: float) -> float | None:
@@ -45,9 +48,9 @@ def distance(limits: Limits, centre: Tensor, point: Tensor, about: float) -> flo
     return None
 
 
-def replay(graph: Graph, centre: Tensor, point: Tensor, rows: Tensor, eps: Fraction, limits: Limits) -> bool:
+def replay(graph: Graph, centre: Tensor, point: Tensor, rows: Tensor, eps: Fraction, limits: Limits, some: bool = False) -> bool:
     """Whether `point` is in the set of radius eps and some class asked about is ahead there. shape: centre, point [m, n]; rows [T, classes]."""
-    return contains(limits, centre, point, eps) and misclassifies(graph, point, rows)
+    return contains(limits, centre, point, eps) and misclassifies(graph, point, rows, some)
 
 
 def contains(limits: Limits, centre: Tensor, point: Tensor, eps: Fraction) -> bool:

@@ -24,7 +24,8 @@ from vlang.runtime.late import LateError
 from vlang.runtime.methods.questions import Proved, supersets
 from vlang.runtime.methods.table import METHODS
 from vlang.runtime.queries.base import chunks
-from vlang.runtime.queries.batches import Case, Loaded
+from vlang.runtime.queries.batches import Loaded
+from vlang.runtime.queries.cases import Case
 from vlang.runtime.rounding import at_least
 from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.piece import Piece

@@ -16,7 +16,8 @@ from safetensors.torch import save
 from vlang.plan import TextInput
 from vlang.runtime.network.assemble import named
 from vlang.runtime.queries.base import stated
-from vlang.runtime.queries.batches import Case, Loaded
+from vlang.runtime.queries.batches import Loaded
+from vlang.runtime.queries.cases import Case
 from vlang.words.layers import LAYERS
 
 #: Numbers that the checker reads.
@@ -68,7 +69,9 @@ class Producer:
     def name_of(self, query: str, claim: dict[str, Any], loaded: Loaded[Any], suffix: str) -> str:
         """A file's name: the query, and a digest of the question (not of the eps that was found) and the method; numbered where rows share them."""
         variant = loaded.variant
-        question: dict[str, Any] = {key: claim[key] for key in ("network", "input", "perturbation", "label", "against", "property") if key in claim}
+        question: dict[str, Any] = {
+            key: claim[key] for key in ("network", "input", "perturbation", "label", "against", "property", "some") if key in claim
+        }
         question |= {"normalize": str(variant.network.normalize), "eps": str(getattr(variant, "eps", None)), "method": variant.method}
         digest = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:12]
         names = (f"{query}-{digest}{'' if k == 1 else f'-{k}'}.{suffix}" for k in count(1))
@@ -110,5 +113,5 @@ def statement(loaded: Loaded[Any], case: Case, eps: Fraction, checkpoint: str) -
             "clip": None if limits.clip is None else [str(c) for c in limits.clip],
         },
         "eps": str(eps),
-        **({"property": stated(case.wanted)} if case.wanted else {"label": case.label, "against": list(case.classes)}),
+        **({"property": stated(case.wanted), "some": loaded.some} if case.wanted else {"label": case.label, "against": list(case.classes)}),
     }

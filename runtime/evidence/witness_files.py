@@ -29,7 +29,8 @@ from vlang.runtime.evidence.statement import Producer, named_network, statement
 from vlang.runtime.graph.concrete import logits
 from vlang.runtime.graph.nodes import Graph
 from vlang.runtime.network.assemble import assemble
-from vlang.runtime.queries.batches import Case, Loaded
+from vlang.runtime.queries.batches import Loaded
+from vlang.runtime.queries.cases import Case
 from vlang.runtime.queries.demands import constants_of, rows_of
 from vlang.words.metadata import overridden
 
@@ -158,7 +159,7 @@ def _examined(claim: dict[str, Any], centre: Tensor, point: Tensor, tensors: dic
     graph, rows, shown = _of_property(claim["property"], read, graph, centre) if "property" in claim else _of_classes(claim, graph)
     if not contains(limits, centre, point, eps):
         raise RefutedError(f"its point is not in the set of radius {float(eps):.6g}")
-    if not misclassifies(graph, point, rows):
+    if not misclassifies(graph, point, rows, _some(claim)):
         raise RefutedError(f"it is not sure there that {shown}")
     read_as = ", ".join(f"{k} {said[k]}" for k in READING)
     read_as += f"; NOTE: read otherwise than its metadata says: {said['overrides']}" if said.get("overrides") else ""
@@ -183,6 +184,13 @@ def _of_property(said: list[Any], read: Architecture, graph: Graph, centre: Tens
         raise ValueError("its outputs are not those of the network")
     constants = constants_of(wanted, graph, centre, logits(graph, centre[None])[0], deployed=False)
     return graph.with_one(), rows_of(wanted, [low for low, _ in constants], width), "what has to hold of the outputs does not"
+
+
+def _some(claim: dict[str, Any]) -> bool:
+    """Whether one inequality is enough for what is asked."""
+    if type(claim.get("some", False)) is not bool:
+        raise ValueError("it does not say whether all of its inequalities have to hold")
+    return bool(claim.get("some", False))
 
 
 def _terms(said: Any) -> Terms:

@@ -60,6 +60,11 @@ def unmoved(graph: Graph, inputs: Tensor, frames: frozenset[int]) -> dict[int, T
     return {i: v for i, (v, hit) in enumerate(zip(trajectory(graph, inputs), graph.reached_from(frames), strict=True)) if not hit}
 
 
-def margins(values: Tensor, rows: Tensor) -> Tensor:
-    """Smallest margin over the classes asked about. shape: values [B, classes], rows [B, T, classes] -> [B]."""
-    return -(rows @ values[:, :, None])[..., 0].amax(1)
+def margins(values: Tensor, rows: Tensor, some: bool = False) -> Tensor:
+    """Smallest margin over the rows, all of which have to stay below 0; the largest, where some row has to. shape: [B, w], [B, T, w] -> [B]."""
+    return of_rows((rows @ values[:, :, None])[..., 0], some)
+
+
+def of_rows(found: Tensor, some: bool) -> Tensor:
+    """The margin that values of rows, or upper bounds of them, give. shape: [B, T] -> [B]."""
+    return -(found.amin(1) if some else found.amax(1))

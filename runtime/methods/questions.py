@@ -19,6 +19,7 @@ from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.bounds.quadratic import Quadratic
 from vlang.runtime.bounds.walk import Walk
 from vlang.runtime.device import batch_bytes, out_of_memory
+from vlang.runtime.graph.concrete import margins, of_rows
 from vlang.runtime.graph.nodes import Nonlinear
 from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.piece import Piece
@@ -86,7 +87,8 @@ class Asked:
     """A batch of questions. ball: the sets at eps = 1. rows: y_j - y_label for the classes asked about. shape: rows [B, T, classes].
 
     at_once: how many sets fit in one pass. proof: where everything that gave a margin is kept, for certificates. by_name: whether its method was
-    asked for by name, and makes forms whatever they cost. known: by row, if kept, what joint bounds found at other eps.
+    asked for by name, and makes forms whatever they cost. known: by row, if kept, what joint bounds found at other eps. some: whether one of the
+    rows of a question is enough.
     """
 
     centre: Nominal
@@ -96,12 +98,13 @@ class Asked:
     proof: list[Proved] | None = None
     by_name: bool = False
     known: Sequence[Known] = ()
+    some: bool = False
 
     def margins(self, walk: Walk, index: Tensor) -> Tensor:
         """Lower bounds of the margin of rows `index` by a walk over their sets. shape: [B]."""
         if isinstance(walk, Joint) and self.known:
             walk.known = [self.known[i] for i in index.tolist()]
-        found = -walk.upper(walk.nominal.graph.output, self.rows[index]).amax(1)
+        found = of_rows(walk.upper(walk.nominal.graph.output, self.rows[index]), self.some)
         if self.proof is not None:
             walk.forget()
             self.proof.append(Proved(walk, found.detach(), index))
@@ -110,7 +113,7 @@ class Asked:
     @cached_property
     def nominal(self) -> Tensor:
         """The margin at eps = 0. shape: [B]."""
-        return -(self.rows @ self.centre.logits[:, :, None])[..., 0].amax(1)
+        return margins(self.centre.logits, self.rows, self.some)
 
     @cached_property
     def chart(self) -> Chart | None:

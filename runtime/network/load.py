@@ -51,22 +51,29 @@ def _tensors(plan: NetworkPlan) -> dict[str, Tensor]:
         raise DataError(Problem("damaged", plan.span, (plan.checkpoint, "checkpoint", str(e).split("\n")[0]))) from None
 
 
-def samples(plan: InputPlan, network: Network, names: tuple[str, ...] = ()) -> tuple[Tensor, list[int] | None, tuple[int, ...]]:
-    """Inputs [S, m, n] in the network's dtype, labels where given, and the samples' numbers. names: of the classes. Raises DataError."""
+#: Of every sample, its class, or those of its steps.
+Labels = list[tuple[int, ...]]
+
+
+def samples(plan: InputPlan, network: Network, names: tuple[str, ...] = (), classes: int = 0) -> tuple[Tensor, Labels | None, tuple[int, ...]]:
+    """Inputs [S, m, n] in the network's dtype, labels where given, and the samples' numbers. Raises DataError.
+
+    names: of the classes. classes: how many there are, if not the network's outputs.
+    """
     match plan:
         case TextInput(ids=ids, label=label):
             assert network.embedding is not None
-            return network.embedding[list(ids)][None], None if label is None else [label], (0,)
+            return network.embedding[list(ids)][None], None if label is None else [(label,)], (0,)
         case ValuesInput(values=values, label=label, span=span):
             x = torch.tensor(values, dtype=network.dtype, device=network.device)[None]
             if not bool(torch.isfinite(x).all()):
                 raise DataError(Problem("not_finite", span, ("values",)))
-            return x, None if label is None else [label], (0,)
+            return x, None if label is None else [(label,)], (0,)
         case DatasetInput():
-            return _dataset(plan, network, names)
+            return _dataset(plan, network, names, classes or network.classes)
 
 
-def _dataset(plan: DatasetInput, network: Network, names: tuple[str, ...]) -> tuple[Tensor, list[int] | None, tuple[int, ...]]:
+def _dataset(plan: DatasetInput, network: Network, names: tuple[str, ...], classes: int) -> tuple[Tensor, Labels | None, tuple[int, ...]]:
     chosen = list(plan.indices)
     wanted = [start + k for start in plan.starts for k in range(plan.frames)] if plan.starts else chosen
     rows = array(plan.inputs, wanted)
@@ -77,23 +84,23 @@ def _dataset(plan: DatasetInput, network: Network, names: tuple[str, ...]) -> tu
         raise DataError(Problem("not_finite", plan.inputs.span, (f"sample {chosen[broken[0]]} of {plan.inputs.path}",)))
     if plan.labels is None:
         return x, None, plan.indices
-    given = array(plan.labels, chosen)
-    labels = _looked_up(given.tolist(), names, plan) if plan.labels.texts else [int(y) for y in given]
-    wrong = next((i for i, y in enumerate(labels) if not 0 <= y < network.classes), None)
+    given = array(plan.labels, chosen).reshape(len(chosen), -1).tolist()
+    labels = [_looked_up(y, names, plan, i) if plan.labels.texts else tuple(map(int, y)) for i, y in zip(chosen, given, strict=True)]
+    wrong = next(((y, i) for row, i in zip(labels, chosen, strict=True) for y in row if not 0 <= y < classes), None)
     if wrong is not None:
-        raise DataError(Problem("label_out_of_range", plan.labels.span, (labels[wrong], network.classes, chosen[wrong])))
+        raise DataError(Problem("label_out_of_range", plan.labels.span, (wrong[0], classes, wrong[1])))
     return x, labels, plan.indices
 
 
-def _looked_up(labels: list[str | bytes], names: tuple[str, ...], plan: DatasetInput) -> list[int]:
-    """The numbers of classes given by name. Raises DataError."""
+def _looked_up(labels: list[str | bytes], names: tuple[str, ...], plan: DatasetInput, sample: int) -> tuple[int, ...]:
+    """The numbers of a sample's classes, given by name. Raises DataError."""
     texts = [x.decode("utf-8", "replace") if isinstance(x, bytes) else x for x in labels]
     numbers = {name: i for i, name in enumerate(names)}
     unknown = next((i for i, x in enumerate(texts) if x not in numbers), None)
     if unknown is not None:
         assert plan.labels is not None
-        raise DataError(Problem("label_not_found", plan.labels.span, (texts[unknown], plan.indices[unknown], ", ".join(names[:12]))))
-    return [numbers[x] for x in texts]
+        raise DataError(Problem("label_not_found", plan.labels.span, (texts[unknown], sample, ", ".join(names[:12]))))
+    return tuple(numbers[x] for x in texts)
 
 
 def array(plan: ArrayPlan, rows: list[int] | None = None) -> np.ndarray:

@@ -15,7 +15,8 @@ from vlang.runtime.attacks.witness import distance, misclassifies
 from vlang.runtime.attacks.words import substitute
 from vlang.runtime.device import batch_bytes
 from vlang.runtime.queries.base import Context, chunks, listed, question_of, unfinished, wrong
-from vlang.runtime.queries.batches import Case, Loaded
+from vlang.runtime.queries.batches import Loaded
+from vlang.runtime.queries.cases import Case
 from vlang.words.attacks import ATTACKS as WORDS
 
 ELSEWHERE = "misclassified, as a class that is not asked about"
@@ -28,7 +29,7 @@ def answer(loaded: Loaded[AttackVariant], context: Context) -> list[Row]:
     found: dict[Case, AttackRow] = {}
     for case in (c for c in loaded.cases if not c.correct):
         point = loaded.inputs[case.position]
-        if misclassifies(loaded.graph, point, loaded.rows((case,), surely_above=True)[0]):
+        if misclassifies(loaded.graph, point, loaded.rows((case,), surely_above=True)[0], loaded.some):
             found[case] = AttackRow(**question_of(loaded, case), verdict="falsified", radius=0.0, reason=wrong(case, True), witness=listed(point))
         else:
             found[case] = AttackRow(**question_of(loaded, case), verdict="unknown", reason=ELSEWHERE)
@@ -72,7 +73,7 @@ def _attack(loaded: Loaded[AttackVariant], cases: tuple[Case, ...], plan: Attack
 def _row(loaded: Loaded[AttackVariant], case: Case, centre: Tensor, point: Tensor, far: float, words: Tensor | None) -> AttackRow:
     plan, most = loaded.variant.attack, loaded.variant.engine.max_radius
     eps = distance(loaded.limits(case), centre, point, far) if far < torch.inf else None
-    if eps is None or eps > most or not misclassifies(loaded.graph, point, loaded.rows((case,), surely_above=True)[0]):
+    if eps is None or eps > most or not misclassifies(loaded.graph, point, loaded.rows((case,), surely_above=True)[0], loaded.some):
         return AttackRow(
             **question_of(loaded, case), verdict="unknown", reason=f"{plan.method} found no counterexample up to {float(most):g}; there may be one"
         )

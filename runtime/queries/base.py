@@ -15,7 +15,8 @@ from vlang.plan import TextInput
 from vlang.property import Inequality, Terms
 from vlang.results import Frames
 from vlang.runtime.device import batch_rows
-from vlang.runtime.queries.batches import Case, Loaded, tokens
+from vlang.runtime.queries.batches import Loaded, tokens
+from vlang.runtime.queries.cases import Case
 
 #: Of a row whose sample the network gets wrong, or where what is asked does not even hold.
 MISCLASSIFIED, VIOLATED = "misclassified: the network predicts another class at eps = 0", "the property does not hold of the input itself"
@@ -65,8 +66,9 @@ def question_of(loaded: Loaded[Any], case: Case) -> dict[str, Any]:
     name = variant.network.label_name
     return {
         "sample": case.sample,
+        "step": case.step,
         "label": case.said or name(case.label),
-        "predicted": (case.said if case.holds else f"{case.said}, violated") or name(case.predicted),
+        "predicted": case.found or name(case.predicted),
         "target": case.target,
         "frames": case.frames,
         "at_most": variant.perturbation.frames.at_most,
@@ -89,7 +91,7 @@ def key(loaded: Loaded[Any], case: Case) -> str:
         "weights": [str(w) for w in limits.weights],
         "at_most": limits.at_most,
         "clip": None if limits.clip is None else [str(c) for c in limits.clip],
-        **({"property": stated(case.wanted)} if case.wanted else {"label": case.label, "against": list(case.classes)}),
+        **({"property": stated(case.wanted), "some": loaded.some} if case.wanted else {"label": case.label, "against": list(case.classes)}),
         "eps": str(getattr(variant, "eps", None)),
     }
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode("utf-8", "backslashreplace")).hexdigest()[:KEY_DIGITS]

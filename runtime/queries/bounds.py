@@ -9,10 +9,12 @@ import torch
 from vlang.plan import BoundsVariant
 from vlang.results import BoundsRow, Row
 from vlang.runtime.device import batch_rows
+from vlang.runtime.graph.concrete import of_rows
 from vlang.runtime.late import LateError
 from vlang.runtime.methods.table import BOUNDS
 from vlang.runtime.queries.base import Context, question_of, unfinished
-from vlang.runtime.queries.batches import Case, Loaded
+from vlang.runtime.queries.batches import Loaded
+from vlang.runtime.queries.cases import Case
 from vlang.runtime.rounding import at_least, reported
 from vlang.words.methods import METHODS as WORDS
 from vlang.words.methods import ladder
@@ -45,7 +47,7 @@ def _bound(loaded: Loaded[BoundsVariant], cases: tuple[Case, ...], eps: Fraction
     # Where bounds overflow there is none: infinity, not NaN.
     upper = reported(relaxed.upper(loaded.graph.output, eye).nan_to_num(nan=torch.inf, posinf=torch.inf), 1)
     lower = reported(-relaxed.upper(loaded.graph.output, -eye).nan_to_num(nan=torch.inf, posinf=torch.inf), -1)
-    margin = reported(-relaxed.upper(loaded.graph.output, asked.rows).amax(1), -1)
+    margin = reported(of_rows(relaxed.upper(loaded.graph.output, asked.rows), loaded.some), -1)
     return {
         case: BoundsRow(
             **question_of(loaded, case),

@@ -8,7 +8,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from vlang.property import Inequality, Property
+from vlang.property import Inequality
 from vlang.runtime.bounds.interval import Interval
 from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.graph.enclosure import distances, enclosed
@@ -24,19 +24,17 @@ SHOWN = 4
 Constant = tuple[float, float]
 
 
-def demand(property_: Property, graph: Graph, x: Tensor, logits: Tensor, deployed: bool) -> tuple[tuple[Inequality, ...], tuple[Constant, ...], bool]:
-    """The inequalities at an input, their constants, and whether they hold there. shape: x [m, n], logits [outputs].
-
-    deployed: whether the value at the centre is that of a float32 forward pass, too.
-    """
-    wanted = tuple(w.scaled() for w in property_.of(logits.tolist()))
-    constants = constants_of(wanted, graph, x, logits, deployed)
+def holding(wanted: Sequence[Inequality], constants: Sequence[Constant], logits: Tensor) -> Tensor:
+    """Which inequalities surely hold of outputs. shape: logits [outputs] -> [T]."""
     rows = rows_of(wanted, [high for _, high in constants], len(logits))
-    return wanted, constants, bool((rows @ torch.cat([logits.to(rows), rows.new_ones(1)]) < 0).all())
+    return rows @ torch.cat([logits.to(rows), rows.new_ones(1)]) < 0
 
 
 def constants_of(wanted: Sequence[Inequality], graph: Graph, x: Tensor, logits: Tensor, deployed: bool) -> tuple[Constant, ...]:
-    """Of inequalities at an input. shape: x [m, n], logits [outputs]."""
+    """Of inequalities at an input. shape: x [m, n], logits [outputs].
+
+    deployed: whether the value at the centre is that of a float32 forward pass, too.
+    """
     ends = [(Fraction(v), Fraction(v)) for v in logits.tolist()]
     if any(w.nominal or w.absolute for w in wanted):
         ends = _around(graph, x, logits, deployed)

@@ -12,7 +12,8 @@ from vlang.runtime.attacks.base import linear_distance
 from vlang.runtime.attacks.clever import Estimate, clever
 from vlang.runtime.late import LateError
 from vlang.runtime.queries.base import Context, question_of, unfinished, wrong
-from vlang.runtime.queries.batches import Case, Loaded
+from vlang.runtime.queries.batches import Loaded
+from vlang.runtime.queries.cases import Case
 
 
 def answer(loaded: Loaded[EstimateVariant], context: Context) -> list[Row]:
@@ -41,11 +42,11 @@ def _estimated(loaded: Loaded[EstimateVariant], case: Case, context: Context) ->
         margin, gradient = question.against(row_).slope(torch.zeros_like(question.inputs))
         guess = float(linear_distance(margin, gradient, question.ball))
         start = guess if 0 < guess < question.most else 1.0
-        least = min((e.value for e in each), default=math.inf)
+        least = math.inf if loaded.some else min((e.value for e in each), default=math.inf)
         each.append(
             clever(loaded.graph, question.inputs, question.ball, row_[0, 0], start, plan.samples, plan.batches, engine.seed, least, context.late)
         )
-    best = min(each, key=lambda e: e.value)
+    best = (max if loaded.some else min)(each, key=lambda e: e.value)
     reason = "max_radius reached" if best.value >= question.most else None
     points = sum(e.points for e in each)
     return EstimateRow(

@@ -16,7 +16,8 @@ from vlang.runtime.methods.questions import Asked
 from vlang.runtime.methods.search import NEAR, Radii, certified_radii
 from vlang.runtime.methods.table import METHODS
 from vlang.runtime.queries.base import Context, chunks, question_of, unfinished, wrong
-from vlang.runtime.queries.batches import Case, Loaded
+from vlang.runtime.queries.batches import Loaded
+from vlang.runtime.queries.cases import Case
 from vlang.words.methods import METHODS as WORDS
 from vlang.words.methods import ladder
 
@@ -136,7 +137,7 @@ def linear_guess(asked: Asked) -> Tensor:
     centre, ball = asked.centre, asked.ball
     with torch.enable_grad():
         inputs = centre.inputs.detach().clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(margins(logits(centre.graph, inputs, block=1), asked.rows).sum(), inputs)
+        (gradient,) = torch.autograd.grad(margins(logits(centre.graph, inputs, block=1), asked.rows, asked.some).sum(), inputs)
     gain = ball.support({k: gradient[:, k : k + 1] for k in ball.frames})[:, 0]
     guess = LINEAR_SHARE * asked.nominal / gain
     return torch.where(guess.isfinite() & (guess > 0), guess, torch.ones_like(guess))

@@ -16,7 +16,8 @@ from vlang.runtime.attacks.witness import misclassifies, replay
 from vlang.runtime.late import LateError
 from vlang.runtime.methods.table import METHODS
 from vlang.runtime.queries.base import Context, chunks, listed, question_of, unfinished, wrong
-from vlang.runtime.queries.batches import Case, Loaded
+from vlang.runtime.queries.batches import Loaded
+from vlang.runtime.queries.cases import Case
 from vlang.runtime.rounding import at_least, reported
 from vlang.words.methods import METHODS as WORDS
 from vlang.words.methods import ladder
@@ -31,7 +32,7 @@ def answer(loaded: Loaded[VerifyVariant], context: Context) -> list[Row]:
     found: dict[Case, VerifyRow] = {}
     for case in (c for c in loaded.cases if not c.correct):
         point = loaded.inputs[case.position]
-        if misclassifies(loaded.graph, point, loaded.rows((case,), surely_above=True)[0]):
+        if misclassifies(loaded.graph, point, loaded.rows((case,), surely_above=True)[0], loaded.some):
             found[case] = _row(loaded, case, verdict="falsified", reason=wrong(case, True), witness=listed(point))
         else:
             found[case] = _row(loaded, case, verdict="unknown", reason=ELSEWHERE)
@@ -108,6 +109,6 @@ def _attack(loaded: Loaded[VerifyVariant], cases: tuple[Case, ...], open_: list[
     found = {}
     for j, i in enumerate(open_):
         centre, rows = question.inputs[j], question.rows[j]
-        if bool(distance[j].isfinite()) and replay(loaded.graph, centre, points[j], rows, eps, loaded.limits(cases[i])):
+        if bool(distance[j].isfinite()) and replay(loaded.graph, centre, points[j], rows, eps, loaded.limits(cases[i]), loaded.some):
             found[i] = listed(points[j])
     return found

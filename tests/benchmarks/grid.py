@@ -34,7 +34,8 @@ from vlang.runtime.network import load
 from vlang.runtime.network.cells import CellWeights
 from vlang.runtime.network.layers import Linear
 from vlang.runtime.network.unroll import Network
-from vlang.runtime.queries.batches import Loaded, Samples, prepare
+from vlang.runtime.queries.batches import Loaded, prepare
+from vlang.runtime.queries.samples import Samples
 from vlang.runtime.sets.ball import Ball
 from vlang.text.source import Source
 

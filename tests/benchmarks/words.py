@@ -24,8 +24,9 @@ from vlang.runtime.execute import DTYPE
 from vlang.runtime.methods.search import NEAR, certified_radii
 from vlang.runtime.methods.table import METHODS
 from vlang.runtime.network import load
-from vlang.runtime.queries.batches import Loaded, Samples, prepare
+from vlang.runtime.queries.batches import Loaded, prepare
 from vlang.runtime.queries.radius import GAIN_JOINT, linear_guess
+from vlang.runtime.queries.samples import Samples
 from vlang.text.source import Source
 from vlang.words.methods import METHODS as WORDS
 

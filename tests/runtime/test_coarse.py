@@ -29,7 +29,8 @@ from vlang.runtime.methods import pieces
 from vlang.runtime.methods.search import _point, certified_radii
 from vlang.runtime.network import load
 from vlang.runtime.queries import bounds, verify
-from vlang.runtime.queries.batches import Loaded, Samples, prepare
+from vlang.runtime.queries.batches import Loaded, prepare
+from vlang.runtime.queries.samples import Samples
 from vlang.runtime.sets.ball import Ball
 from vlang.text.source import Source
 

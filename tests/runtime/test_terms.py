@@ -22,7 +22,8 @@ from vlang.runtime.bounds.quadratic import Quadratic
 from vlang.runtime.graph.nodes import Affine, GraphBuilder
 from vlang.runtime.network import load
 from vlang.runtime.network.cells import CELLS, CellWeights
-from vlang.runtime.queries.batches import Samples, prepare
+from vlang.runtime.queries.batches import prepare
+from vlang.runtime.queries.samples import Samples
 from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.piece import Piece, _Slab
 from vlang.text.source import Source

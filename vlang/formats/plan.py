@@ -18,6 +18,7 @@ from vlang.plan import (
     Plan,
     QueryPlan,
     SpectrumQuery,
+    StepsPlan,
     TargetPlan,
     TextInput,
     Variant,
@@ -83,7 +84,7 @@ def _variant(v: Variant, ranges: Ranges) -> list[str]:
 
 
 def _asked(v: Variant, ranges: Ranges) -> list[str]:
-    return [read_as(v.network), _input(v, ranges), _perturbation(v), f"target {_target(v.target, v.network)}"]
+    return [read_as(v.network), _input(v, ranges), _perturbation(v), f"target {_target(v.target, v.network)}{_steps(v.steps)}"]
 
 
 def _input(v: Variant, ranges: Ranges) -> str:
@@ -119,12 +120,21 @@ def _perturbation(v: Variant) -> str:
     return text
 
 
+def _steps(steps: StepsPlan | None) -> str:
+    if steps is None:
+        return ""
+    shown = ", ".join(str(k) for k in sorted({k for row in steps.rows for k in row}))
+    return f", steps {shown}" + (", one row each" if steps.apart else "")
+
+
 def _target(target: TargetPlan, network: NetworkPlan) -> str:
     match target.kind:
         case "class":
             return f"class {network.label_name(target.index)}"
         case "random":
             return f"random(seed={target.seed})"
+        case "phrase":
+            return f"[{', '.join(str(network.label_name(i)) for i in target.phrase)}]"
         case "property" if target.property is not None:
             return target.property.text
     return target.kind

@@ -211,6 +211,9 @@ def _table(rows: Sequence[Row], marked: frozenset[int], kind: str, plain: bool, 
         table.add_column(name.split(".")[-1], justify="right")
     if samples:
         table.add_column("sample", justify="right")
+    steps = any(r.step is not None for r in rows)
+    if steps:
+        table.add_column("step", justify="right")
     table.add_column("label")
     table.add_column("target")
     table.add_column("frames")
@@ -230,6 +233,8 @@ def _table(rows: Sequence[Row], marked: frozenset[int], kind: str, plain: bool, 
         cells: list[RenderableType] = [Text(value) for _, value in row.swept]
         if samples:
             cells.append(str(row.sample))
+        if steps:
+            cells.append("" if row.step is None else str(row.step))
         cells += [_label(row), Text(str(row.target)), _frames(row, id(row) in marked)]
         if "perturbation.norm" not in swept:
             cells.append(_number(row.norm))

@@ -117,12 +117,13 @@ def _of_query(name: str, plan: QueryPlan, result: QueryResult, first: int) -> It
         attributes = {
             "network": variant.network.name,
             "sample": str(row.sample),
+            "step": "" if row.step is None else str(row.step),
             "label": str(row.label),
             "target": str(row.target),
             "frames": frames_of_row(row),
             "norm": str(row.norm),
         }
-        asked = (*question(variant), row.sample, row.target, row.frames)
+        asked = (*question(variant), row.sample, row.step, row.target, row.frames)
         yield Record(asked, attributes, dict(row.swept), {name: row}, {name: plan.kind}, {name: i})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -10,6 +11,7 @@ from vlang.cost import frames_of
 from vlang.lower import matrices, networks, samples, sets
 from vlang.lower.networks import LoweredNetwork, class_number
 from vlang.lower.once import Once, refuse
+from vlang.lower.steps import check_single, opened, stepwise
 from vlang.plan import (
     AttackPlan,
     AttackVariant,
@@ -23,6 +25,7 @@ from vlang.plan import (
     RadiusVariant,
     SpectrumPlan,
     SpectrumQuery,
+    StepsPlan,
     TargetPlan,
     TextInput,
     Variant,
@@ -32,9 +35,12 @@ from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
 from vlang.typed import conditions
 from vlang.typed.tree import Ask, Attack, Bounds, Engine, Estimate, Gate, Network, Point, Query, Radius, Spectrum, Verify
-from vlang.typed.types import Located, Target
+from vlang.typed.types import Frames, Located, Target
 from vlang.words.attacks import ATTACKS
 from vlang.words.layers import LAYERS
+
+#: Of an attack from each start, where nothing else is said.
+GRADIENT_STEPS = 100
 
 
 def network(once: Once, form: Network, name: str, folder: Path) -> LoweredNetwork:
@@ -93,14 +99,31 @@ def _matrix(once: Once, query: str, point: Point, folder: Path) -> SpectrumPlan:
 
 def _rows(form: Ask, variant: Variant) -> int:
     """How many rows a variant has: 2 for 'not known to be 1'."""
-    return len(variant.perturbation.frames.rows) * (2 if variant.target.kind == "each" else 1) * (1 if form.input.value.single else 2)
+    targets, samples_ = 2 if variant.target.kind == "each" else 1, 1 if form.input.value.single else 2
+    return len(variant.perturbation.frames.rows) * targets * _steps(variant) * samples_
+
+
+def outputs_of(form: Ask) -> Located[Frames] | None:
+    """Which outputs of a network with several are asked about, where it is said: an attack's `steps` may be a number, of its own."""
+    return None if form.steps is None or isinstance(form.steps.value, int) else Located(form.steps.value, form.steps.span)
+
+
+def _steps(variant: Variant) -> int:
+    return 1 if variant.steps is None else len(variant.steps.rows)
 
 
 def _variant(once: Once, point: Point, form: Ask, folder: Path) -> Variant:
     """One point of the sweeps. Raises SpecError."""
     net = network(once, form.network.value, f"{point.form.name}.network", folder)
-    target = once.attempt(lambda: _target(once, form, net))
-    data = samples.data(once, form.input.value, net, folder)
+    asked = outputs_of(form)
+    architecture = opened(net.plan.architecture, asked)
+    if architecture is not net.plan.architecture:
+        net = replace(net, plan=replace(net.plan, architecture=architecture))
+    data = samples.data(once, form.input.value, net, folder, asked is not None)
+    architecture, steps = stepwise(once, asked, architecture, frames_of(data), net.plan.name)
+    if steps is None:
+        once(check_single, form.input.span, architecture, frames_of(data))
+    target = once.attempt(lambda: _target(once, form, net, steps))
     perturbation = sets.perturbation(once, form.perturbation.value, frames_of(data), isinstance(data, TextInput))
     semantics, real = form.engine.value.semantics, [x.word for x in net.plan.architecture.layers if x.word in LAYERS and LAYERS[x.word].real]
     if real and semantics.value == "deployed32":
@@ -108,11 +131,12 @@ def _variant(once: Once, point: Point, form: Ask, folder: Path) -> Variant:
         once(refuse, True, d.does_not_apply, semantics.span, "semantics = deployed32", why)
     if target is None:
         raise SpecError()
-    base = Variant(point.swept, net.plan, data, perturbation, target, _engine(form.engine.value))
+    read = net.plan if architecture is net.plan.architecture else replace(net.plan, architecture=architecture)
+    base = Variant(point.swept, read, data, perturbation, target, _engine(form.engine.value), steps)
     return VARIANTS[type(form)](once, form, net, base)
 
 
-def _target(once: Once, form: Ask, net: LoweredNetwork) -> TargetPlan:
+def _target(once: Once, form: Ask, net: LoweredNetwork, steps: StepsPlan | None) -> TargetPlan:
     """The classes that are asked about, or what has to hold of the outputs."""
     architecture = net.plan.architecture
     if form.property is not None:
@@ -129,6 +153,11 @@ def _target(once: Once, form: Ask, net: LoweredNetwork) -> TargetPlan:
     target = Located(Target("any"), form.network.span) if form.target is None else form.target
     once(refuse, architecture.classes < 2, d.one_output, target.span, net.plan.name)
     value = target.value
+    if value.kind == "phrase":
+        asked_steps = () if steps is None or steps.apart else steps.rows[0]
+        why = f"it names {len(value.phrase)} classes for {len(asked_steps)} steps: write one for each, as in steps = [2:5], target = [a, b, c]"
+        once(refuse, len(value.phrase) != len(asked_steps), d.does_not_apply, target.span, "target", why)
+        return TargetPlan("phrase", target.span, phrase=tuple(once(class_number, x, net.plan.labels, architecture.classes) for x in value.phrase))
     if value.kind == "class":
         number = once(class_number, Located(value.label, target.span), net.plan.labels, net.plan.architecture.classes)
         return TargetPlan("class", target.span, number)
@@ -158,7 +187,11 @@ def _attack(once: Once, form: Attack, net: LoweredNetwork, base: Variant) -> Var
         assert net.words is not None
         named = {i: w for w, i in net.words.numbers.items()}
         words = tuple(named.get(i, "") for i in range(net.plan.architecture.tokens))
-    return AttackVariant(**vars(base), attack=AttackPlan(form.method.value, form.steps.value, form.restarts.value, words))
+    steps = GRADIENT_STEPS if form.iterations is None else form.iterations.value
+    if form.steps is not None and isinstance(form.steps.value, int):
+        once(refuse, form.iterations is not None, d.conflicting_keys, form.steps.span, "steps", "iterations", "the attack")
+        steps = form.steps.value
+    return AttackVariant(**vars(base), attack=AttackPlan(form.method.value, steps, form.restarts.value, words))
 
 
 #: A query's variant, by the type of its form.

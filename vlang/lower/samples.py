@@ -43,12 +43,12 @@ class Arrays:
     offsets: tuple[int, ...] | None = None
 
 
-def data(once: Once, asked: Data, network: LoweredNetwork, folder: Path) -> InputPlan:
-    """Raises SpecError."""
+def data(once: Once, asked: Data, network: LoweredNetwork, folder: Path, stepwise: bool = False) -> InputPlan:
+    """stepwise: whether a query asks about outputs of several steps, and labels are theirs. Raises SpecError."""
     if isinstance(asked.form, Input):
         found: InputPlan = _input(once, asked.form, network)
     else:
-        found = _dataset(once, asked.form, asked.index, network, folder)
+        found = _dataset(once, asked.form, asked.index, network, folder, stepwise)
     once(_fit_frames, asked.form.span, network.plan.architecture, frames_of(found), width_of(found))
     return found
 
@@ -69,9 +69,6 @@ def _fit_frames(where: Span, network: Architecture, frames: int, numbers: int | 
             raise SpecError(d.frames_do_not_fit(where, frames, f"{layer.word} gives {read} times {width} numbers, {layer.width} are read", cure))
         if len({frames if k < 0 else counts[k] for k in layer.of}) > 1:
             raise SpecError(d.frames_do_not_fit(where, frames, f"what {layer.word} joins has different numbers of frames", "padding that keeps them"))
-    if counts[-1] != 1:
-        what, cure = f"the network gives {counts[-1]} outputs, one a frame", "a readout in `layers` (last, last_frame, mean, max, flatten)"
-        raise SpecError(d.frames_do_not_fit(where, frames, what, cure))
 
 
 def check_input(form: Input) -> None:
@@ -127,21 +124,21 @@ def _tokens(text: Located[str], words: Words) -> tuple[tuple[str, ...], tuple[in
     return tuple(shown), tuple(ids), tuple(unknown)
 
 
-def _dataset(once: Once, form: Dataset, index: SampleIndex | None, network: LoweredNetwork, folder: Path) -> DatasetInput:
+def _dataset(once: Once, form: Dataset, index: SampleIndex | None, network: LoweredNetwork, folder: Path, stepwise: bool) -> DatasetInput:
     architecture = network.plan.architecture
     arrays = once(open_arrays, form, folder)
     once(refuse, arrays.labels is not None and arrays.labels.texts and not network.plan.labels, d.texts_need_labels, arrays.where)
     once(refuse, architecture.embedding is not None, d.embeds_values, form.span, network.plan.name)
     if arrays.offsets is not None:
         once(_ragged, form, arrays, architecture.input_size)
-        picked = _picked(once, form, arrays, len(arrays.offsets) - 1, index)
+        picked = _picked(once, form, arrays, len(arrays.offsets) - 1, index, None)
         frames = once(_one_length, picked, arrays.offsets, index.span if index is not None else (form.pick.span if form.pick else arrays.where))
         starts = tuple(arrays.offsets[i] for i in picked)
         reference = once(read_reference, form, folder)
         size, of = arrays.inputs.shape[1], len(arrays.offsets) - 1
         return DatasetInput(arrays.inputs, arrays.labels, picked, frames, size, form.where is not None, of, starts, reference)
     frames, size = once(_cut, form, arrays, architecture)
-    picked = _picked(once, form, arrays, arrays.inputs.shape[0], index)
+    picked = _picked(once, form, arrays, arrays.inputs.shape[0], index, architecture.frames(frames)[-1] if stepwise else None)
     reference = once(read_reference, form, folder)
     return DatasetInput(arrays.inputs, arrays.labels, picked, frames, size, form.where is not None, arrays.inputs.shape[0], (), reference)
 
@@ -256,19 +253,20 @@ def _labels(path: str, key: str | None, header: ArrayHeader, span: Span) -> Arra
     return ArrayPlan(path, key, header.shape, span, texts=header.texts)
 
 
-def _picked(once: Once, form: Dataset, arrays: Arrays, count: int, index: SampleIndex | None) -> tuple[int, ...]:
-    """The samples asked about, of so many; the labels are checked too."""
-    once(_check_labels, form, arrays, count)
+def _picked(once: Once, form: Dataset, arrays: Arrays, count: int, index: SampleIndex | None, steps: int | None) -> tuple[int, ...]:
+    """The samples asked about, of so many; the labels, of so many steps, are checked too."""
+    once(_check_labels, form, arrays, count, steps)
     picked = once(_pick, form, count)
     return picked if index is None else once(_index, index, picked)
 
 
-def _check_labels(form: Dataset, arrays: Arrays, count: int) -> None:
-    if arrays.labels is not None and arrays.labels.shape != (count,):
+def _check_labels(form: Dataset, arrays: Arrays, count: int, steps: int | None) -> None:
+    if arrays.labels is not None and arrays.labels.shape != ((count,) if steps is None else (count, steps)):
         shape = arrays.labels.shape
         one_hot = len(shape) == 2 and shape[0] == count and shape[1] > 1
         what = f"labels have shape {list(shape)}, the inputs {count} samples"
         cure = "one-hot rows become class numbers by labels.argmax(1)" if one_hot else "there must be one label a sample"
+        cure = cure if steps is None else f"there must be a label for each of {steps} steps of every sample: [{count}, {steps}]"
         raise SpecError(d.shapes_do_not_fit(form.labels.span if form.labels else arrays.where, what, cure))
     if form.where is not None and arrays.labels is None:
         raise SpecError(d.needs_labels(form.where.span))

@@ -22,7 +22,7 @@ def perturbation(once: Once, form: Perturbation, frames: int, text: bool) -> Per
         once(refuse, text, d.clip_on_embeddings, form.clip.span)
     if form.weights is not None:
         once(_weights, form.weights, frames)
-    frame_set = once(_frames, form.frames, frames)
+    frame_set = once(frame_rows, form.frames, frames)
     weights = None if form.weights is None else form.weights.value
     if weights is not None:
         moved = (tuple(k for k in row if weights[k]) for row in frame_set.rows)
@@ -47,7 +47,7 @@ def _weights(weights: Located[tuple[Fraction, ...]], frames: int) -> None:
         raise SpecError(d.no_frames(weights.span))
 
 
-def _frames(frames: Located[Frames], count: int) -> FrameSet:
+def frame_rows(frames: Located[Frames], count: int) -> FrameSet:
     """The rows of frames that a frame set means on a sequence of `count` frames."""
     value, span = frames.value, frames.span
     everything = tuple(range(count))

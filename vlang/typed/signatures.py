@@ -19,6 +19,7 @@ from vlang.typed.matrices import MatrixType, NormalizeType
 from vlang.typed.properties import PropertyType
 from vlang.typed.sources import AttributeType, CellsType, SourcesType
 from vlang.typed.types import (
+    AttackStepsType,
     ClipType,
     DurationType,
     FramesType,
@@ -30,6 +31,7 @@ from vlang.typed.types import (
     NumberType,
     PickType,
     ReferenceType,
+    StepsType,
     TableType,
     TargetType,
     TextType,
@@ -44,7 +46,7 @@ from vlang.words.properties import USAGE
 from vlang.words.sets import SPACES
 
 #: What tells a query's rows apart besides what it sweeps.
-ATTRIBUTES = ("network", "sample", "label", "target", "frames", "norm", "matrix")
+ATTRIBUTES = ("network", "sample", "step", "label", "target", "frames", "norm", "matrix")
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,9 @@ _ASK = {
     "network": Key(ReferenceType(("network",)), "the network", required=True),
     "input": Key(ReferenceType(("input", "dataset")), "an input or a dataset", required=True),
     "perturbation": Key(ReferenceType(("perturbation",)), "the perturbation set", required=True),
-    "target": Key(TargetType(), "any (untargeted; taken where there is no property), a class, each, random(seed=s) or runner_up"),
+    "target": Key(TargetType(), "any (untargeted; the default), a class, each, random(seed=s), runner_up, or a list of classes, one a step"),
     "property": Key(PropertyType(), f"what has to hold of the outputs, in place of a target: {USAGE}", raw=True),
+    "steps": Key(StepsType(), "of a network with an output a frame: last, all (together), each (a row each), [i, ...] or [i:j]"),
     "engine": Key(ReferenceType(("engine",)), "how to compute", s.Record(_HERE, ())),
 }
 _ATTRIBUTES = ListType(LocatedType(AttributeType()), "a list of attributes", lone=True)
@@ -179,7 +182,8 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
             {
                 **_ASK,
                 "method": Key(WordType(tuple(ATTACKS)), "how to look for counterexamples", _word("pgd")),
-                "steps": Key(IntegerType(1, 100_000), "gradient steps from each start", _number(100)),
+                "steps": Key(AttackStepsType(), "gradient steps from each start (100); or outputs, as in other queries, beside `iterations`"),
+                "iterations": Key(IntegerType(1, 100_000), "gradient steps from each start, where `steps` are outputs"),
                 "restarts": Key(IntegerType(1, 10_000), "starts", _number(40)),
             },
             query=True,

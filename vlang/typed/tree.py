@@ -115,6 +115,7 @@ class Ask(Form):
     perturbation: Located[Perturbation]
     target: Located[Target] | None
     property: Located[Property] | None
+    steps: Located[Frames | int] | None
     engine: Located[Engine]
 
 
@@ -135,8 +136,10 @@ class Bounds(Ask):
 
 @dataclass(frozen=True)
 class Attack(Ask):
+    """steps: outputs, or a number of gradient steps."""
+
     method: Located[str]
-    steps: Located[int]
+    iterations: Located[int] | None
     restarts: Located[int]
 
 

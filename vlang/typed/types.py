@@ -196,9 +196,9 @@ class NormType(Type[Fraction | None]):
 
 @dataclass(frozen=True)
 class Frames:
-    """all, each, any(at_most), a list, or a slice; checked against a length later."""
+    """all, each, any(at_most), a list, or a slice; of steps the last one, too. Checked against a length later."""
 
-    kind: Literal["all", "each", "any", "list", "slice"]
+    kind: Literal["all", "each", "any", "list", "slice", "last"]
     items: tuple[Located[int], ...] = ()
     start: int | None = None
     stop: int | None = None
@@ -233,6 +233,35 @@ class FramesType(Type[Frames]):
             case s.Name(name=name):
                 raise SpecError(d.wrong_word(expr.span, key, name, ("all", "each", "any(k)")))
         raise self.fail(key, expr)
+
+
+@dataclass(frozen=True)
+class StepsType(Type[Frames]):
+    """Outputs of a network that gives one a frame."""
+
+    wanted: str = "last, all, each, a list [i, ...] or a slice [i:j]"
+
+    def convert(self, key: str, expr: s.Expr, params: Params) -> Frames:
+        match expr:
+            case s.Name(name="last"):
+                return Frames("last")
+            case s.Name(name=name) if name not in ("all", "each"):
+                raise SpecError(d.wrong_word(expr.span, key, name, ("last", "all", "each")))
+            case s.Call():
+                raise self.fail(key, expr)
+        return FramesType().convert(key, expr, params)
+
+
+@dataclass(frozen=True)
+class AttackStepsType(Type[Frames | int]):
+    """An attack's own steps, a whole number; or outputs, which have never been one."""
+
+    wanted: str = f"a whole number of gradient steps, or outputs: {StepsType.wanted}"
+
+    def convert(self, key: str, expr: s.Expr, params: Params) -> Frames | int:
+        if isinstance(expr, s.Number):
+            return IntegerType(1, 100_000).convert(key, expr, params)
+        return StepsType().convert(key, expr, params)
 
 
 @dataclass(frozen=True)
@@ -282,16 +311,17 @@ class PickType(Type[Pick]):
 
 @dataclass(frozen=True)
 class Target:
-    """any, each, runner_up, random(seed), or a class."""
+    """any, each, runner_up, random(seed), a class, or a phrase of classes, one a step."""
 
-    kind: Literal["any", "class", "each", "random", "runner_up"]
+    kind: Literal["any", "class", "each", "random", "runner_up", "phrase"]
     label: str | int = 0
+    phrase: tuple[Located[str | int], ...] = ()
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class TargetType(Type[Target]):
-    wanted: str = "any, each, runner_up, random(seed=s) or a class"
+    wanted: str = "any, each, runner_up, random(seed=s), a class, or a list of classes, one a step"
 
     def convert(self, key: str, expr: s.Expr, params: Params) -> Target:
         match expr:
@@ -303,6 +333,9 @@ class TargetType(Type[Target]):
                 raise SpecError(d.bad_arguments(expr.span, "random", "random(seed=s)"))
             case s.Call(name=name):
                 raise SpecError(d.unknown_function(expr.span, name, ("random",)))
+            case s.Items(items=items) if items:
+                label = LabelType()
+                return Target("phrase", phrase=tuple(each(items, lambda x: Located(label.convert("a class", fold(x, params), params), x.span))))
         return Target("class", LabelType(self.wanted).convert(key, expr, params))
 
 

@@ -127,7 +127,7 @@ def _check(claim: dict[str, Any], arrays: dict[str, Array], networks: dict[str, 
     if "property" in claim:
         if any(layer["layer"] == "softmax" for layer in said["layers"]):
             raise InvalidError("it is about the outputs of a softmax, which is read as nothing")
-        demands = of_property(claim["property"], nodes, whole)
+        demands = of_property(claim["property"], claim["some"], nodes, whole)
     else:
         demands = of_classes(claim["label"], claim["against"], nodes[-1].width)
     share, least = claim.get("cushions", CUSHIONS)

@@ -31,7 +31,7 @@ class Proof:
     """demands: of the last node. split: see `cushion`."""
 
     def __init__(self, nodes: list[Node], region: Region, arrays: dict[str, Array], demands: Demands, split: tuple[float, float]) -> None:
-        self.stated, self.rows, self.most = Statement(nodes, region, arrays), demands.rows, demands.most
+        self.stated, self.rows, self.demands = Statement(nodes, region, arrays), demands.rows, demands
         self.forms, self.joint = Forms(self.stated, self.rows, split), Joint(self.stated, self.rows)
 
     def prove(self, processes: int) -> None:
@@ -53,8 +53,10 @@ class Proof:
             claimed = [hi for _, hi in self.stated.boxes[i]] + [-lo for lo, _ in self.stated.boxes[i]]
             for row in self._unproved(i, both_ways(node.width), claimed, operator.le, curved):
                 raise InvalidError(f"{node.name}, unit {row % node.width}: its {'upper' if row < node.width else 'lower'} bound is not proved")
-        if i == len(self.stated.nodes) - 1 and self._unproved(i, self.rows, self.most, operator.lt, curved):
-            raise InvalidError("the margin is not proved")
+        if i == len(self.stated.nodes) - 1:
+            left = self._unproved(i, self.rows, self.demands.most, operator.lt, curved)
+            if left and not (self.demands.some and len(left) < len(self.rows)):
+                raise InvalidError("the margin is not proved")
 
     def _check_planes(self, i: int, node: Node) -> None:
         if i not in self.stated.planes:

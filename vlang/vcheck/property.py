@@ -24,11 +24,12 @@ PARTS = ("output", "nominal", "absolute")
 
 @dataclass(frozen=True)
 class Demands:
-    """rows @ (the last node's values) must stay below `most`, a row each; in words. shape: rows [T, width]."""
+    """rows @ (the last node's values) must stay below `most`, a row each; in words. some: one of them is enough. shape: rows [T, width]."""
 
     rows: Array
     most: Vector
     words: str
+    some: bool = False
 
 
 def of_classes(label: Any, against: list[Any], classes: int) -> Demands:
@@ -39,10 +40,10 @@ def of_classes(label: Any, against: list[Any], classes: int) -> Demands:
     return Demands(one[against] - one[label], [ZERO] * len(against), f"class {label} is not beaten by {against}")
 
 
-def of_property(said: list[Any], nodes: list[Node], whole: Region) -> Demands:
+def of_property(said: list[Any], some: Any, nodes: list[Node], whole: Region) -> Demands:
     """Adds a last node to the network, the outputs and the number 1, which is what its certificates are about."""
     width, last = nodes[-1].width, len(nodes) - 1
-    if not said or any(set(part) != {*PARTS, "constant"} for part in said):
+    if not said or type(some) is not bool or any(set(part) != {*PARTS, "constant"} for part in said):
         raise ValueError("it does not say what has to hold of the outputs")
     at_rest = [(lo.union(hi)) for lo, hi in Statement(nodes, replace(whole, radii={}, chart=None), {}).boxes[last]]
     rows, most, words = np.zeros((len(said), width + 1)), [], []
@@ -60,7 +61,7 @@ def of_property(said: list[Any], nodes: list[Node], whole: Region) -> Demands:
         words.append(_in_words((output, nominal, absolute), constant))
     eye = np.eye(width + 1)
     nodes.append(Node("outputs and 1", width + 1, terms=[((last, 0, width), matrix(eye[:, :width]))], bias=[*[ZERO] * width, ONE]))
-    return Demands(rows, most, " and ".join(words))
+    return Demands(rows, most, (" or everywhere " if some else " and ").join(words), some)
 
 
 def _terms(said: Any, width: int) -> Terms:

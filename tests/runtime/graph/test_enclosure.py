@@ -18,7 +18,8 @@ from vlang.runtime.graph.concrete import trajectory
 from vlang.runtime.graph.enclosure import FUNCTIONS, enclosed
 from vlang.runtime.graph.nodes import Affine, GraphBuilder
 from vlang.runtime.network import load
-from vlang.runtime.queries.batches import Samples, prepare
+from vlang.runtime.queries.batches import prepare
+from vlang.runtime.queries.samples import Samples
 from vlang.runtime.relaxations import RELAXATIONS
 from vlang.runtime.sets.ball import Ball
 from vlang.text.source import Source
