@@ -285,7 +285,7 @@ class FrameSet:
 
 @dataclass(frozen=True)
 class PerturbationPlan:
-    """norm: p, or None for infinity. clip: the valid range. weights: one a frame."""
+    """norm: p, or None for infinity. clip: the valid range. weights: one a frame. scale: units of every frame's numbers. shape: scale [m][n]."""
 
     frames: FrameSet
     norm: Fraction | None
@@ -293,6 +293,7 @@ class PerturbationPlan:
     clip: tuple[Fraction, Fraction] | None
     weights: tuple[Fraction, ...] | None
     span: Span = field(compare=False)
+    scale: tuple[tuple[Fraction, ...], ...] | None = None
 
     @property
     def norm_value(self) -> float | str:

@@ -16,12 +16,13 @@ MOST_ULPS = 2**20
 
 @dataclass(frozen=True)
 class Limits:
-    """A perturbation set at eps = 1, exactly. weights: one a frame, 0 for a frame that is fixed. norm: None for infinity."""
+    """A perturbation set at eps = 1, exactly. weights: one a frame, 0 for a frame that is fixed. norm: None for infinity. scale: [m][n], if any."""
 
     weights: tuple[Fraction, ...]
     norm: Fraction | None
     at_most: int | None
     clip: tuple[Fraction, Fraction] | None
+    scale: tuple[tuple[Fraction, ...], ...] | None = None
 
 
 #: Powers of numbers near 1 beyond which float64 knows nothing.
@@ -63,6 +64,10 @@ def contains(limits: Limits, centre: Tensor, point: Tensor, eps: Fraction) -> bo
     for k in range(centre.shape[0]):
         delta = [abs(Fraction(b) - Fraction(a)) for a, b in zip(centre[k].tolist(), point[k].tolist(), strict=True)]
         moved += any(delta)
+        if limits.scale is not None:
+            if any(x and not unit for x, unit in zip(delta, limits.scale[k], strict=True)):
+                return False
+            delta = [x / unit if unit else x for x, unit in zip(delta, limits.scale[k], strict=True)]
         if not _within(delta, limits.weights[k] * eps, limits.norm):
             return False
     if limits.at_most is not None and moved > limits.at_most:

@@ -158,7 +158,8 @@ def _document(claim: dict[str, Any], x: Tensor, leaves: list[tuple[Proved, int]]
     if not isinstance(leaves[0][0].walk.region, Piece):
         leaves = leaves[-1:]
         (part, b) = leaves[0]
-        offset = part.walk.nominal.inputs[b] - x  # of the middle from which the set was seen
+        seen = part.walk.nominal.inputs[b]
+        offset = seen - torch.cat([x, torch.zeros_like(x)])[: len(seen)]  # of the middle from which the set was seen
         arrays |= {"0.offset": offset} if bool(offset.any()) else {}
     for j, (part, b) in enumerate(leaves):
         region = part.walk.region

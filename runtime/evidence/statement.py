@@ -111,6 +111,7 @@ def statement(loaded: Loaded[Any], case: Case, eps: Fraction, checkpoint: str) -
             "weights": [str(w) for w in limits.weights],
             "at_most": limits.at_most,
             "clip": None if limits.clip is None else [str(c) for c in limits.clip],
+            **({} if limits.scale is None else {"scale": [[str(c) for c in row] for row in limits.scale]}),
         },
         "eps": str(eps),
         **({"property": stated(case.wanted), "some": loaded.some} if case.wanted else {"label": case.label, "against": list(case.classes)}),

@@ -142,7 +142,10 @@ def _examined(claim: dict[str, Any], centre: Tensor, point: Tensor, tensors: dic
         raise UnreadableError("its input is not the one that its hash is of")
     clip = None if p["clip"] is None else (_rational(p["clip"][0]), _rational(p["clip"][1]))
     norm = None if p["norm"] == "inf" else _rational(p["norm"])
-    limits = Limits(tuple(map(_rational, p["weights"])), norm, p["at_most"], clip)
+    scale = None if "scale" not in p else tuple(tuple(map(_rational, row)) for row in p["scale"])
+    if scale is not None and ([len(row) for row in scale] != [centre.shape[1]] * len(centre) or min(map(min, scale)) < 0):
+        raise ValueError("its scale does not fit its input")
+    limits = Limits(tuple(map(_rational, p["weights"])), norm, p["at_most"], clip, scale)
     if len(limits.weights) != len(centre) or min(limits.weights) < 0 or eps < 0 or (norm is not None and norm < 1):
         raise ValueError("its perturbation does not fit its input")
     if claim.get("normalize") is not None:

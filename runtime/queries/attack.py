@@ -64,9 +64,9 @@ def _attack(loaded: Loaded[AttackVariant], cases: tuple[Case, ...], plan: Attack
         points = torch.where(words[:, :, None] >= 0, table[words.clamp(min=0)], question.inputs)
     else:
         delta, far = ATTACKS[plan.method](question, plan.steps, plan.restarts, randoms)
-        points = loaded.clipped(question.inputs + delta, question.inputs)
+        points = loaded.moved(question, delta)
     ended = not context.late()
-    rows = [_row(loaded, c, question.inputs[i], points[i], float(far[i]), None if words is None else words[i]) for i, c in enumerate(cases)]
+    rows = [_row(loaded, c, loaded.inputs[c.position], points[i], float(far[i]), None if words is None else words[i]) for i, c in enumerate(cases)]
     return {c: row if ended else replace(row, complete=False) for c, row in zip(cases, rows, strict=True)}
 
 

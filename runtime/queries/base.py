@@ -91,6 +91,7 @@ def key(loaded: Loaded[Any], case: Case) -> str:
         "weights": [str(w) for w in limits.weights],
         "at_most": limits.at_most,
         "clip": None if limits.clip is None else [str(c) for c in limits.clip],
+        **({} if limits.scale is None else {"scale": [[str(c) for c in row] for row in limits.scale]}),
         **({"property": stated(case.wanted), "some": loaded.some} if case.wanted else {"label": case.label, "against": list(case.classes)}),
         "eps": str(getattr(variant, "eps", None)),
     }

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vlang.cost import SMALLEST_GROUP
-from vlang.plan import DataError, DatasetInput, Problem, TextInput, Variant
+from vlang.plan import DataError, DatasetInput, PerturbationPlan, Problem, TextInput, Variant
 from vlang.runtime.attacks.base import Question
 from vlang.runtime.attacks.witness import Limits
 from vlang.runtime.bounds.joint import Known
@@ -27,6 +27,7 @@ from vlang.runtime.queries.demands import rows_of
 from vlang.runtime.queries.samples import Samples
 from vlang.runtime.rounding import at_least, at_most, spacing
 from vlang.runtime.sets.ball import Ball
+from vlang.runtime.sets.stretched import Stretched
 from vlang.words.methods import METHODS
 
 #: The same for methods that fill the machine with fewer: those of quadratic forms.
@@ -43,8 +44,9 @@ class Loaded(Generic[V]):
     cases: tuple[Case, ...]
     #: How many samples are classified as labelled.
     correct: int
-    #: The network's, and for properties the number 1 beside its outputs.
+    #: The network's, and for properties the number 1 beside its outputs; and as proofs and attacks see it.
     graph: Graph
+    seen: Graph
     #: By row, what joint bounds found: a search's last proofs are those of its certificates.
     known: dict[Case, Known] = field(default_factory=dict)
 
@@ -80,11 +82,24 @@ class Loaded(Generic[V]):
             if group:
                 yield tuple(group)
 
+    def at(self, cases: tuple[Case, ...]) -> Tensor:
+        """The sets' centres, as proofs and attacks see them. shape: [B, m, n], or [B, 2 m, n] in units of their own."""
+        x = self.inputs[[c.position for c in cases]]
+        stretched = stretch(self.variant.perturbation, x, up=True)
+        return x if stretched is None else stretched.inputs(x)
+
+    def moved(self, question: Question, delta: Tensor) -> Tensor:
+        """The points of a question's sets that an attack has found, in the inputs' own units. shape: -> [B, m, n]."""
+        x = question.inputs[:, : self.inputs.shape[1]]
+        stretched = stretch(self.variant.perturbation, x, up=False)
+        return self.clipped(x + delta if stretched is None else stretched.points(x, delta), x)
+
     def ball(self, cases: tuple[Case, ...]) -> Ball:
         """The perturbation sets at eps = 1."""
         p, x = self.variant.perturbation, self.inputs
         weights = [1.0 if p.weights is None else at_least(p.weights[k]) for k in range(x.shape[1])]
-        table = [[w if k in case.frames else 0.0 for k, w in enumerate(weights)] for case in cases]
+        rest = [0.0] * (len(weights) if p.scale is not None else 0)
+        table = [rest + [w if k in case.frames else 0.0 for k, w in enumerate(weights)] for case in cases]
         radii = torch.tensor(table, dtype=x.dtype, device=x.device)
         clip = None
         if p.clip is not None:
@@ -98,7 +113,7 @@ class Loaded(Generic[V]):
         """The perturbation set of one row at eps = 1, exactly."""
         p, frames = self.variant.perturbation, self.inputs.shape[1]
         weights = tuple((Fraction(1) if p.weights is None else p.weights[k]) if k in case.frames else Fraction(0) for k in range(frames))
-        return Limits(weights, p.norm, p.frames.at_most, p.clip)
+        return Limits(weights, p.norm, p.frames.at_most, p.clip, p.scale)
 
     def clipped(self, points: Tensor, centre: Tensor) -> Tensor:
         """The points put exactly into the clip where they have moved."""
@@ -109,15 +124,9 @@ class Loaded(Generic[V]):
 
     def question(self, cases: tuple[Case, ...], most: float, late: Callable[[], bool] = never) -> Question:
         """What an attack is asked: counterexamples no further than `most`. late: once it is true, what was found by then is the answer."""
-        return Question(
-            self.graph,
-            self.inputs[[c.position for c in cases]],
-            self.ball(cases),
-            self.rows(cases, surely_above=True),
-            most,
-            late=late,
-            some=self.some,
-        )
+        stretched = stretch(self.variant.perturbation, self.inputs, up=False)
+        seen = self.graph if stretched is None else stretched.graph(self.graph)
+        return Question(seen, self.at(cases), self.ball(cases), self.rows(cases, surely_above=True), most, late=late, some=self.some)
 
     def rows(self, cases: tuple[Case, ...], surely_above: bool = False) -> Tensor:
         """What must stay below 0: output differences y_j - y_label, one a class, or those of a property. shape: [B, T, outputs].
@@ -141,7 +150,7 @@ class Loaded(Generic[V]):
         return Asked(self.centre(cases, late), self.ball(cases), self.rows(cases), at_once, by_name=by_name, known=known, some=self.some)
 
     def centre(self, cases: tuple[Case, ...], late: Callable[[], bool] = never) -> Nominal:
-        centre = Nominal.at(self.graph, self.inputs[[c.position for c in cases]], self.variant.engine.semantics == "deployed32", late)
+        centre = Nominal.at(self.seen, self.at(cases), self.variant.engine.semantics == "deployed32", late)
         return sharpened(centre, self.ball(cases).moved)
 
 
@@ -156,7 +165,16 @@ def prepare(variant: V, samples: Samples) -> Loaded[V]:
     if not asked.rows and variant.target.kind == "class" and samples.numbers:
         raise DataError(Problem("target_is_label", variant.target.span, (variant.network.label_name(variant.target.index),)))
     extended = variant.target.property is not None or variant.steps is not None
-    return Loaded(variant, samples, asked.rows, asked.correct, samples.graph.with_one() if extended else samples.graph)
+    graph = samples.graph.with_one() if extended else samples.graph
+    stretched = stretch(variant.perturbation, samples.inputs, up=True)
+    return Loaded(variant, samples, asked.rows, asked.correct, graph, graph if stretched is None else stretched.graph(graph))
+
+
+def stretch(perturbation: PerturbationPlan, like: Tensor, up: bool) -> Stretched | None:
+    """The units of a set's numbers, if it has any, rounded up or down."""
+    if perturbation.scale is None:
+        return None
+    return Stretched(like.new_tensor([[(at_least if up else at_most)(unit) for unit in row] for row in perturbation.scale]))
 
 
 def _check_clip(variant: Variant, inputs: Tensor, numbers: tuple[int, ...]) -> None:

@@ -45,9 +45,9 @@ def _bound(loaded: Loaded[BoundsVariant], cases: tuple[Case, ...], eps: Fraction
     relaxed = BOUNDS[WORDS[method].outputs].on(asked.centre, asked.ball.scaled(at_least(eps)), asked.chart)
     eye = torch.eye(asked.rows.shape[-1], dtype=asked.rows.dtype, device=asked.rows.device)[: loaded.network.classes]
     # Where bounds overflow there is none: infinity, not NaN.
-    upper = reported(relaxed.upper(loaded.graph.output, eye).nan_to_num(nan=torch.inf, posinf=torch.inf), 1)
-    lower = reported(-relaxed.upper(loaded.graph.output, -eye).nan_to_num(nan=torch.inf, posinf=torch.inf), -1)
-    margin = reported(of_rows(relaxed.upper(loaded.graph.output, asked.rows), loaded.some), -1)
+    upper = reported(relaxed.upper(loaded.seen.output, eye).nan_to_num(nan=torch.inf, posinf=torch.inf), 1)
+    lower = reported(-relaxed.upper(loaded.seen.output, -eye).nan_to_num(nan=torch.inf, posinf=torch.inf), -1)
+    margin = reported(of_rows(relaxed.upper(loaded.seen.output, asked.rows), loaded.some), -1)
     return {
         case: BoundsRow(
             **question_of(loaded, case),

@@ -44,7 +44,7 @@ def _estimated(loaded: Loaded[EstimateVariant], case: Case, context: Context) ->
         start = guess if 0 < guess < question.most else 1.0
         least = math.inf if loaded.some else min((e.value for e in each), default=math.inf)
         each.append(
-            clever(loaded.graph, question.inputs, question.ball, row_[0, 0], start, plan.samples, plan.batches, engine.seed, least, context.late)
+            clever(question.graph, question.inputs, question.ball, row_[0, 0], start, plan.samples, plan.batches, engine.seed, least, context.late)
         )
     best = (max if loaded.some else min)(each, key=lambda e: e.value)
     reason = "max_radius reached" if best.value >= question.most else None

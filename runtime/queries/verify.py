@@ -105,10 +105,10 @@ def _attack(loaded: Loaded[VerifyVariant], cases: tuple[Case, ...], open_: list[
     # A hair inside the set, so that the exact test at replay is not lost to rounding.
     question = loaded.question(chosen, float(eps) * (1 - 1e-9), context.late)
     delta, distance = pgd(question, STEPS, RESTARTS, [c.generator(loaded.variant.engine.seed) for c in chosen])
-    points = loaded.clipped(question.inputs + delta, question.inputs)
+    points = loaded.moved(question, delta)
     found = {}
     for j, i in enumerate(open_):
-        centre, rows = question.inputs[j], question.rows[j]
+        centre, rows = loaded.inputs[cases[i].position], question.rows[j]
         if bool(distance[j].isfinite()) and replay(loaded.graph, centre, points[j], rows, eps, loaded.limits(cases[i]), loaded.some):
             found[i] = listed(points[j])
     return found

@@ -117,6 +117,9 @@ def _perturbation(v: Variant) -> str:
         text += f", clipped to [{exactly(p.clip[0])}, {exactly(p.clip[1])}]"
     if p.weights is not None:
         text += f", weights {', '.join(exactly(w) for w in p.weights)}"
+    if p.scale is not None:
+        rows_ = sorted({", ".join(map(exactly, row)) for row in p.scale})
+        text += f", in units of [{rows_[0]}]" + (" and others, by frame" if len(rows_) > 1 else "")
     return text
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from vlang.cost import frames_of
+from vlang.cost import frames_of, width_of
 from vlang.lower import matrices, networks, samples, sets
 from vlang.lower.networks import LoweredNetwork, class_number
 from vlang.lower.once import Once, refuse
@@ -124,7 +124,7 @@ def _variant(once: Once, point: Point, form: Ask, folder: Path) -> Variant:
     if steps is None:
         once(check_single, form.input.span, architecture, frames_of(data))
     target = once.attempt(lambda: _target(once, form, net, steps))
-    perturbation = sets.perturbation(once, form.perturbation.value, frames_of(data), isinstance(data, TextInput))
+    perturbation = sets.perturbation(once, form.perturbation.value, frames_of(data), width_of(data))
     semantics, real = form.engine.value.semantics, [x.word for x in net.plan.architecture.layers if x.word in LAYERS and LAYERS[x.word].real]
     if real and semantics.value == "deployed32":
         why = f"float32 implementations of {real[0]} differ by more than roundings"

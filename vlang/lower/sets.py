@@ -13,8 +13,9 @@ from vlang.typed.tree import Perturbation
 from vlang.typed.types import Frames, Located
 
 
-def perturbation(once: Once, form: Perturbation, frames: int, text: bool) -> PerturbationPlan:
-    """The set on sequences of so many frames. Raises SpecError."""
+def perturbation(once: Once, form: Perturbation, frames: int, numbers: int | None) -> PerturbationPlan:
+    """The set on sequences of so many frames, of so many numbers each; None for those of a text. Raises SpecError."""
+    text = numbers is None
     space: Literal["input", "embedding"] = "embedding" if text else "input"
     if form.space is not None:
         once(_space, form.space, space)
@@ -29,7 +30,23 @@ def perturbation(once: Once, form: Perturbation, frames: int, text: bool) -> Per
         frame_set = FrameSet(tuple(row for row in moved if row), frame_set.at_most)
         once(refuse, not frame_set.rows, d.no_frames, form.frames.span)
     clip = None if form.clip is None else form.clip.value
-    return PerturbationPlan(frame_set, form.norm.value, space, clip, weights, (form.clip or form.frames).span)
+    scale = None
+    if form.scale is not None:
+        once(refuse, text, d.does_not_apply, form.scale.span, "scale", "the numbers of an embedding have no units")
+        once(refuse, clip is not None, d.does_not_apply, form.scale.span, "scale", "a clip is not known in other units yet")
+        scale = once(_scale, form.scale, frames, numbers or 0)
+    return PerturbationPlan(frame_set, form.norm.value, space, clip, weights, (form.clip or form.frames).span, scale)
+
+
+def _scale(scale: Located[tuple[tuple[Fraction, ...], ...]], frames: int, numbers: int) -> tuple[tuple[Fraction, ...], ...]:
+    """Of every frame."""
+    found = scale.value * frames if len(scale.value) == 1 else scale.value
+    if len(found) != frames or len(found[0]) != numbers:
+        what = f"scale has the shape {[len(scale.value), len(found[0])]}, the samples [{frames}, {numbers}]"
+        raise SpecError(d.shapes_do_not_fit(scale.span, what, "write one number for each of a frame's, or a list of those for each frame"))
+    if not any(map(any, found)):
+        raise SpecError(d.no_frames(scale.span))
+    return found
 
 
 def _space(stated: Located[str], space: str) -> None:

@@ -31,6 +31,7 @@ from vlang.typed.types import (
     NumberType,
     PickType,
     ReferenceType,
+    ScaleType,
     StepsType,
     TableType,
     TargetType,
@@ -158,6 +159,7 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
                 "space": Key(WordType(SPACES), "what moves"),
                 "clip": Key(ClipType(), "the valid range of every number"),
                 "weights": Key(ListType(NumberType(Fraction(0)), "a list of weights >= 0"), "frame k moves by weight_k eps"),
+                "scale": Key(ScaleType(), "units of a frame's numbers: |delta / scale| is what the norm is of; 0 for one that does not move"),
             },
         ),
         "engine": Signature(

@@ -93,6 +93,7 @@ class Perturbation(Form):
     space: Located[str] | None
     clip: Located[tuple[Fraction, Fraction]] | None
     weights: Located[tuple[Fraction, ...]] | None
+    scale: Located[tuple[tuple[Fraction, ...], ...]] | None
 
 
 @dataclass(frozen=True)

@@ -360,6 +360,28 @@ class TableType(Type[tuple[tuple[float, ...], ...]]):
 
 
 @dataclass(frozen=True)
+class ScaleType(Type[tuple[tuple[Fraction, ...], ...]]):
+    """Numbers >= 0: one a number of every frame, or a list of them a frame."""
+
+    wanted: str = "a list of numbers >= 0, one a number of a frame, or such a list for each frame"
+
+    def convert(self, key: str, expr: s.Expr, params: Params) -> tuple[tuple[Fraction, ...], ...]:
+        if not isinstance(expr, s.Items) or not expr.items:
+            raise self.fail(key, expr)
+        lists = [x for x in expr.items if isinstance(x, s.Items)]
+        rows = ListType(NumberType(Fraction(0)), self.wanted)
+        if not lists:
+            return (rows.convert(key, expr, params),)
+        if len(lists) < len(expr.items):
+            raise self.fail(key, expr)
+        found = tuple(each(expr.items, lambda x: rows.convert(key, x, params)))
+        ragged = next((x for x, row in zip(expr.items, found, strict=True) if len(row) != len(found[0])), None)
+        if ragged is not None:
+            raise SpecError(d.ragged(ragged.span, f"this frame has other than {len(found[0])} numbers, as the first has"))
+        return found
+
+
+@dataclass(frozen=True)
 class Reference:
     """A declared name, an inline record, or samples picked from a dataset (`index`). kinds: that it may be of."""
 

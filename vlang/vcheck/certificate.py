@@ -122,8 +122,9 @@ def _check(claim: dict[str, Any], arrays: dict[str, Array], networks: dict[str, 
         raise InvalidError("it comes from another spec")
     tensors, metadata = networks[said["sha256"]]
     x = input_of(claim["input"], arrays, tensors, said["embedding"])
-    whole = region_of(claim, arrays, x)
-    nodes = unroll(tensors, said, *x.shape)
+    scale = scale_of(claim["perturbation"], x)
+    whole = region_of(claim, arrays, x, scale is not None)
+    nodes = unroll(tensors, said, len(x), x.shape[1], scale)
     if "property" in claim:
         if any(layer["layer"] == "softmax" for layer in said["layers"]):
             raise InvalidError("it is about the outputs of a softmax, which is read as nothing")
@@ -152,8 +153,24 @@ def input_of(stated: dict[str, Any], arrays: dict[str, Array], tensors: dict[str
     return x
 
 
-def region_of(claim: dict[str, Any], arrays: dict[str, Array], x: Array) -> Region:
-    """The whole set."""
+def scale_of(stated: dict[str, Any], x: Array) -> Array | None:
+    """Units of the input's numbers, rounded up: the set that is looked at holds the one that is claimed. shape: [m, n]."""
+    if "scale" not in stated:
+        return None
+    exactly = [[rational(unit) for unit in row] for row in stated["scale"]]
+    if [len(row) for row in exactly] != [x.shape[1]] * len(x):
+        raise ValueError("its scale does not fit its input")
+    return np.array([[above(unit) for unit in row] for row in exactly])
+
+
+def above(value: Fraction) -> float:
+    """The least float64 that is no smaller."""
+    near = float(value)
+    return near if Fraction(near) >= value else float(np.nextafter(near, np.inf))
+
+
+def region_of(claim: dict[str, Any], arrays: dict[str, Array], x: Array, stretched: bool) -> Region:
+    """The whole set. stretched: whether it is seen in units of its own, from the input's own frames, which rest."""
     p, eps = claim["perturbation"], rational(claim["eps"])
     norm, weights = None if p["norm"] == "inf" else rational(p["norm"], Fraction(1)), [rational(w) for w in p["weights"]]
     at_most, clip = len(x) if p["at_most"] is None else p["at_most"], None if p["clip"] is None else [rational(c, None) for c in p["clip"]]
@@ -166,7 +183,10 @@ def region_of(claim: dict[str, Any], arrays: dict[str, Array], x: Array) -> Regi
         chart[0].ndim == 2 and 1 <= chart[0].shape[1] <= x.shape[1] == len(chart[0]) and chart[1].shape == x.shape[1:] and (chart[1] > 0).all()
     ):
         raise ValueError("its chart does not fit its input")
-    radii = {k: exact(w * eps) for k, w in enumerate(weights) if w * eps > 0}
+    if stretched and clip is not None:
+        raise ValueError("it has both a scale and a clip")
+    radii = {k + len(x) * stretched: exact(w * eps) for k, w in enumerate(weights) if w * eps > 0}
+    x = np.concatenate([x, 0 * x]) if stretched else x
     return Region(x, radii, norm, at_most, None if clip is None else (exact(clip[0]), exact(clip[1])), chart, None, 0 * x, (0.0, 0.0))
 
 
@@ -203,9 +223,11 @@ def covered(whole: Region, direction: Array, ends: list[tuple[float, float]]) ->
 def in_words(claim: dict[str, Any], said: dict[str, Any], metadata: dict[str, str], whole: Region, demands: Demands) -> str:
     """What is proved, and how the network was read. Raises InvalidError where its metadata says otherwise, and the claim does not say that."""
     p, eps = claim["perturbation"], rational(claim["eps"])
-    moved = ", ".join(f"{k} ({down(rational(p['weights'][k]) * eps)})" for k in whole.radii)
+    weights = [rational(w) * eps for w in p["weights"]]
+    moved = ", ".join(f"{k} ({down(w)})" for k, w in enumerate(weights) if w > 0)
     at_once = "" if whole.at_most >= len(whole.radii) else f", {whole.at_most} at once"
-    inside = "" if p["clip"] is None else ", all numbers in [{:g}, {:g}]".format(*(float(rational(c, None)) for c in p["clip"]))
+    units = "" if "scale" not in p else f", in units of {p['scale']}"
+    inside = units if p["clip"] is None else ", all numbers in [{:g}, {:g}]".format(*(float(rational(c, None)) for c in p["clip"]))
     other = against_metadata(said, metadata)
     if other != said.get("overrides", {}):
         raise InvalidError(f"the network's metadata says {other}, and the certificate reads it otherwise without saying so")

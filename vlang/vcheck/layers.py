@@ -21,10 +21,17 @@ from .values import Layer, Said, Value, joined, largest_of, mean_of, once, quoti
 from .vectors import ONE, Array, Vector, diagonal, matrix, vector
 
 
-def unroll(tensors: dict[str, Array], claim: Said, frames: int, width: int) -> list[Node]:
-    """The nodes of the network that is claimed; raises InvalidError where a tensor does not fit or has no role in it. width: numbers of a frame."""
+def unroll(tensors: dict[str, Array], claim: Said, frames: int, width: int, scale: Array | None = None) -> list[Node]:
+    """The nodes of the network that is claimed; raises InvalidError where a tensor does not fit or has no role in it. width: numbers of a frame.
+
+    scale [frames, width]: where the set is seen in units of its own, those; the frames rest then, and as many others, behind them, move in balls.
+    """
     graph, table = Graph(tensors), claim["embedding"]
-    start = Value([[graph.add(f"frame {t}", width, frame=t)] for t in range(frames)])
+    given_frames = [graph.add(f"frame {t}", width, frame=t) for t in range(frames if scale is None else 2 * frames)]
+    if scale is not None:
+        pairs = zip(given_frames[:frames], given_frames[frames:], scale, strict=True)
+        given_frames = [graph.affine(f"frame {t}", [(x, None), (u, matrix(np.diag(s)))]) for t, (x, u, s) in enumerate(pairs)]
+    start = Value([[ref] for ref in given_frames])
     if table is not None and (not re.fullmatch(r"(?i).*emb.*weight", table) or graph.tensor(table).shape[1:] != (width,)):
         raise InvalidError(f"{table!r} is no embedding of its inputs")
     given: list[Value] = []
