@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
 from vlang.cli import main
 
@@ -53,8 +57,6 @@ def test_word_contract(shared: Path, tmp_path: Path) -> None:
 
 
 def run(name: str, shared: Path, tmp_path: Path, checkpoint: str, cell: str) -> dict:  # type: ignore[type-arg]
-    import numpy as np
-
     with np.load(ROOT / "specs/data/digits_test.npz") as data:
         np.save(tmp_path / "inputs.npy", data["inputs"])
         np.save(tmp_path / "labels.npy", data["labels"])
@@ -70,9 +72,6 @@ def run(name: str, shared: Path, tmp_path: Path, checkpoint: str, cell: str) -> 
 
 def test_layers_contract(shared: Path, tmp_path: Path) -> None:
     """A network that its state dict does not say the order of, on raw numbers; torch's own outputs are the reference."""
-    import numpy as np
-    import torch
-    from torch import Tensor, nn
 
     class Raw(nn.Module):
         def __init__(self) -> None:
@@ -97,3 +96,50 @@ def test_layers_contract(shared: Path, tmp_path: Path) -> None:
     (query,) = json.loads((tmp_path / "report.json").read_text())["queries"]
     assert len(query["rows"]) == 5
     assert all(row["radius"] > 0.001 for row in query["rows"])
+
+
+class Stepwise(nn.Module):
+    """An output a frame, or the last frame's alone."""
+
+    def __init__(self, cell: type[nn.GRU] | type[nn.LSTM], n: int, outputs: int, last: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.rnn, self.out, self.last = cell(n, 8, batch_first=True), nn.Linear(8, outputs), last
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.out(self.rnn(x)[0])
+        return y[:, -1] if self.last else y
+
+
+def filled(name: str, shared: Path, tmp_path: Path, places: dict[str, str]) -> list[dict[str, Any]]:
+    """The queries of a contract's report, its paths filled in."""
+    text = (shared / "contract" / f"{name}.rspec").read_text()
+    for key, value in places.items():
+        text = text.replace(f"@{key}@", value)
+    (tmp_path / f"{name}.rspec").write_text(text)
+    assert main(["run", str(tmp_path / f"{name}.rspec"), "--json", str(tmp_path / "report.json")]) == 0
+    found: list[dict[str, Any]] = json.loads((tmp_path / "report.json").read_text())["queries"]
+    return found
+
+
+def test_outputs_contract(shared: Path, tmp_path: Path) -> None:
+    model = Stepwise(nn.GRU, 3, 2, last=True)
+    torch.save(model.state_dict(), tmp_path / "net.pt")
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(6, 5, 3)).astype(np.float32))
+    steady, ceiling, nearest = filled("outputs", shared, tmp_path, {"checkpoint": "net.pt", "inputs": "x.npy"})
+    assert all(r["verdict"] == "certified" for r in ceiling["rows"])
+    for cert, attack in zip(steady["rows"], nearest["rows"], strict=True):
+        assert 0.2 * attack["radius"] < cert["radius"] <= attack["radius"]
+
+
+def test_steps_contract(shared: Path, tmp_path: Path) -> None:
+    model, x = Stepwise(nn.LSTM, 4, 3, last=False), torch.randn(4, 5, 4, generator=torch.Generator().manual_seed(0))
+    torch.save(model.state_dict(), tmp_path / "net.pt")
+    with torch.no_grad():
+        np.savez(tmp_path / "d.npz", inputs=x.numpy(), labels=model(x).argmax(-1).numpy())
+    tags, together, silent = filled("steps", shared, tmp_path, {"checkpoint": "net.pt", "source": "d.npz"})
+    assert [(r["sample"], r["step"]) for r in tags["rows"]] == [(i, t) for i in range(3) for t in range(5)]
+    for i, row in enumerate(together["rows"]):
+        least = min(r["radius"] for r in tags["rows"] if r["sample"] == i)
+        assert 0.95 * least < row["radius"] < 1.05 * least
+    assert all(r["target"] == "word word word" for r in silent["rows"])

@@ -20,7 +20,7 @@ from vlang.text.source import Span
 from vlang.typed.layers import Listed
 from vlang.typed.types import Located
 from vlang.words.cells import CELLS, STATED
-from vlang.words.layers import EMBEDDING, JOINING, LAYERS, READOUTS
+from vlang.words.layers import EMBEDDING, JOINING, LAYERS
 
 #: Words that a picture may stand before.
 READ_PICTURES = frozenset({"flatten", "reshape", "concat"} | {word for word, layer in LAYERS.items() if layer.picture != "none"})
@@ -80,7 +80,6 @@ def _ordered(found: Sequence[Slot]) -> None:
     vector: list[bool] = []
     windows: list[bool] = []
     pictures: list[bool] = []
-    cells = False
     for slot in found:
         windows.append(any(k >= 0 and windows[k] for k in slot.of) or (slot.word in LAYERS and LAYERS[slot.word].gives == "windows"))
         if slot.word == "flatten" and windows[-1] and "order" not in slot.listed.said:
@@ -98,10 +97,7 @@ def _ordered(found: Sequence[Slot]) -> None:
             raise SpecError(d.layers_order(slot.listed.span, slot.word, "a layer of one vector: the frames have been read out already"))
         if any(read_out) != all(read_out):
             raise SpecError(d.layers_order(slot.listed.span, slot.listed.word, "branches that give frames, or branches that are all read out"))
-        cells = cells or slot.word in STATED
         vector.append(read_out[0] or (slot.word in LAYERS and LAYERS[slot.word].gives == "vector"))
-    if cells and not vector[-1]:
-        raise SpecError(d.layers_order(found[-1].listed.span, None, f"what is read out of the frames: {', '.join(READOUTS)}, flatten"))
 
 
 def assigned(

@@ -138,9 +138,15 @@ def _dataset(once: Once, form: Dataset, index: SampleIndex | None, network: Lowe
         size, of = arrays.inputs.shape[1], len(arrays.offsets) - 1
         return DatasetInput(arrays.inputs, arrays.labels, picked, frames, size, form.where is not None, of, starts, reference)
     frames, size = once(_cut, form, arrays, architecture)
-    picked = _picked(once, form, arrays, arrays.inputs.shape[0], index, architecture.frames(frames)[-1] if stepwise else None)
+    picked = _picked(once, form, arrays, arrays.inputs.shape[0], index, _steps(architecture, frames) if stepwise else None)
     reference = once(read_reference, form, folder)
     return DatasetInput(arrays.inputs, arrays.labels, picked, frames, size, form.where is not None, arrays.inputs.shape[0], (), reference)
+
+
+def _steps(architecture: Architecture, frames: int) -> int | None:
+    """How many outputs a network gives that gives several."""
+    count = architecture.frames(frames)[-1]
+    return count if count > 1 else None
 
 
 def _cut(form: Dataset, arrays: Arrays, architecture: Architecture) -> tuple[int, int]:

@@ -44,7 +44,6 @@ def opened(architecture: Architecture, steps: Located[Frames] | None) -> Archite
     at = [k for k, x in enumerate(architecture.layers) if x.word == "last"]
     if (
         steps is None
-        or steps.value.kind == "last"
         or len(at) != 1
         or architecture.bidirectional
         or any(x.word in ("mean", "max", "flatten", "reshape", "attention") for x in architecture.layers)
