@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlang.plan import DataError, DatasetInput, InputPlan, NetworkPlan, Plan, Problem, QueryPlan, SpectrumPlan, SpectrumQuery
+from vlang.plan import DataError, DatasetInput, InputPlan, NetworkPlan, Plan, Problem, QueryPlan, SpectrumPlan, SpectrumQuery, TextsInput
 from vlang.results import Coverage, EngineInfo, QueryResult, Results, Row, SpectrumResult
 from vlang.runtime import device
 from vlang.runtime.evidence.certificate import Certificates, refuse
@@ -123,6 +123,7 @@ def _paths(plan: Plan) -> list[str]:
     found: dict[str, None] = {network.checkpoint: None for network, _ in asked}
     found |= {path: None for network, _ in asked for path in network.beside}
     found |= {network.reference.array.path: None for network, _ in asked if network.reference is not None}
+    found |= {x.path: None for _, x in asked if isinstance(x, TextsInput)}
     for data in (x for _, x in asked if isinstance(x, DatasetInput)):
         found |= {array.path: None for array in (data.inputs, data.labels) if array is not None}
         found |= {} if data.reference is None else {data.reference.array.path: None}
@@ -175,5 +176,18 @@ def _answer(
             answered = QUERIES[query.kind](v, Context(finished, deadline, stopped))
             answered = answered if by is None else by.confirm(v, query.name, answered, stopped)
             rows += answered if witnesses is None else witnesses.keep(v, query.name, answered)
-    coverage = (Coverage(v.variant.network.name, v.correct, len(v.samples.numbers), v.only_correct) for v in variants)
-    return QueryResult(query.name, query.kind, time.perf_counter() - start, tuple(rows), tuple(dict.fromkeys(coverage)))
+    if any(isinstance(v.variant.input, TextsInput) for v in variants):  # which come by their lengths
+        place = {swept: i for i, swept in enumerate(dict.fromkeys(v.variant.swept for v in variants))}
+        rows.sort(key=lambda row: (place[row.swept], row.sample))
+    return QueryResult(query.name, query.kind, time.perf_counter() - start, tuple(rows), _coverage(variants))
+
+
+def _coverage(variants: list[Loaded[Any]]) -> tuple[Coverage, ...]:
+    """Of every network at every point; texts of several lengths are one dataset."""
+    found: dict[object, Coverage] = {}
+    for v in variants:
+        name, path = v.variant.network.name, v.variant.input.path if isinstance(v.variant.input, TextsInput) else None
+        key = (name, v.variant.swept, path) if path is not None else v
+        old = found.get(key, Coverage(name, 0, 0, v.only_correct))
+        found[key] = Coverage(name, old.correct + v.correct, old.of + len(v.samples.numbers), v.only_correct)
+    return tuple(dict.fromkeys(found.values()))

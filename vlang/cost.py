@@ -7,7 +7,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vlang.plan import Architecture, AttackVariant, DatasetInput, EstimateVariant, InputPlan, LayerPlan, QueryPlan, TextInput, ValuesInput, Variant
+from vlang.plan import (
+    Architecture,
+    AttackVariant,
+    DatasetInput,
+    EstimateVariant,
+    InputPlan,
+    LayerPlan,
+    QueryPlan,
+    TextInput,
+    TextsInput,
+    ValuesInput,
+    Variant,
+)
 from vlang.words.attacks import ATTACKS
 from vlang.words.cells import CELLS
 from vlang.words.layers import ACTIVATIONS, LAYERS, READOUTS
@@ -53,6 +65,8 @@ def frames_of(data: InputPlan) -> int:
     match data:
         case TextInput(tokens=tokens):
             return len(tokens)
+        case TextsInput(texts=texts):
+            return len(texts[0].tokens)
         case ValuesInput(values=values):
             return len(values)
     return data.frames
@@ -61,7 +75,7 @@ def frames_of(data: InputPlan) -> int:
 def width_of(data: InputPlan) -> int | None:
     """Numbers of a frame; None for tokens, whose embedding says it."""
     match data:
-        case TextInput():
+        case TextInput() | TextsInput():
             return None
         case ValuesInput(values=values):
             return len(values[0])
@@ -69,7 +83,7 @@ def width_of(data: InputPlan) -> int | None:
 
 
 def samples_of(data: InputPlan) -> int:
-    return len(data.indices) if isinstance(data, DatasetInput) else 1
+    return len(data.indices) if isinstance(data, DatasetInput | TextsInput) else 1
 
 
 def cost(query: QueryPlan) -> Cost:

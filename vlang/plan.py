@@ -272,7 +272,19 @@ class DatasetInput:
     reference: ReferencePlan | None = None
 
 
-InputPlan = TextInput | ValuesInput | DatasetInput
+@dataclass(frozen=True)
+class TextsInput:
+    """Texts of one length, and which lines of a file of `of` they are. correct: only those classified correctly."""
+
+    texts: tuple[TextInput, ...]
+    indices: tuple[int, ...]
+    path: str
+    of: int
+    correct: bool
+    span: Span = field(compare=False)
+
+
+InputPlan = TextInput | TextsInput | ValuesInput | DatasetInput
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,9 @@ from typing import Any
 from safetensors import safe_open
 from safetensors.torch import save
 
-from vlang.plan import TextInput
 from vlang.runtime.network.assemble import named
 from vlang.runtime.queries.base import stated
-from vlang.runtime.queries.batches import Loaded
+from vlang.runtime.queries.batches import Loaded, text_of
 from vlang.runtime.queries.cases import Case
 from vlang.words.layers import LAYERS
 
@@ -104,7 +103,7 @@ def statement(loaded: Loaded[Any], case: Case, eps: Fraction, checkpoint: str) -
         },
         "input": {
             "sha256": hashlib.sha256(loaded.inputs[case.position].cpu().numpy().tobytes()).hexdigest(),
-            "tokens": list(v.input.ids) if isinstance(v.input, TextInput) else None,
+            "tokens": None if (text := text_of(v, case)) is None else list(text.ids),
         },
         "perturbation": {
             "norm": "inf" if limits.norm is None else str(limits.norm),

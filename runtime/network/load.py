@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vlang.convert import READERS
-from vlang.plan import ArrayPlan, DataError, DatasetInput, InputPlan, NetworkPlan, Problem, TextInput, ValuesInput
+from vlang.plan import ArrayPlan, DataError, DatasetInput, InputPlan, NetworkPlan, Problem, TextInput, TextsInput, ValuesInput
 from vlang.runtime.network.assemble import assemble
 from vlang.runtime.network.normalize import normalized
 from vlang.runtime.network.reading import compare_with_example
@@ -64,6 +64,10 @@ def samples(plan: InputPlan, network: Network, names: tuple[str, ...] = (), clas
         case TextInput(ids=ids, label=label):
             assert network.embedding is not None
             return network.embedding[list(ids)][None], None if label is None else [(label,)], (0,)
+        case TextsInput(texts=texts, indices=indices):
+            assert network.embedding is not None
+            known: Labels | None = None if texts[0].label is None else [(t.label,) for t in texts if t.label is not None]
+            return network.embedding[torch.tensor([t.ids for t in texts])], known, indices
         case ValuesInput(values=values, label=label, span=span):
             x = torch.tensor(values, dtype=network.dtype, device=network.device)[None]
             if not bool(torch.isfinite(x).all()):

@@ -11,11 +11,10 @@ from typing import Any
 
 from torch import Tensor
 
-from vlang.plan import TextInput
 from vlang.property import Inequality, Terms
 from vlang.results import Frames
 from vlang.runtime.device import batch_rows
-from vlang.runtime.queries.batches import Loaded, tokens
+from vlang.runtime.queries.batches import Loaded, text_of
 from vlang.runtime.queries.cases import Case
 
 #: Of a row whose sample the network gets wrong, or where what is asked does not even hold.
@@ -72,7 +71,7 @@ def question_of(loaded: Loaded[Any], case: Case) -> dict[str, Any]:
         "target": case.target,
         "frames": case.frames,
         "at_most": variant.perturbation.frames.at_most,
-        "tokens": tokens(variant, case.frames),
+        "tokens": None if (text := text_of(variant, case)) is None else tuple(text.tokens[k] for k in case.frames),
         "norm": variant.perturbation.norm_value,
         "swept": variant.swept,
         "values": listed(loaded.inputs[case.position]) if len(variant.perturbation.frames.rows) > 1 else None,
@@ -83,10 +82,10 @@ def question_of(loaded: Loaded[Any], case: Case) -> dict[str, Any]:
 def key(loaded: Loaded[Any], case: Case) -> str:
     """What is asked, whoever answers: input, perturbation, classes and eps, without weights, paths and names."""
     variant, limits = loaded.variant, loaded.limits(case)
-    text = isinstance(variant.input, TextInput)
+    text = text_of(variant, case)
     asked = {
-        "input": list(variant.input.tokens) if isinstance(variant.input, TextInput) else _digest(loaded.inputs[case.position]),
-        "space": "embedding" if text else "input",
+        "input": list(text.tokens) if text is not None else _digest(loaded.inputs[case.position]),
+        "space": "input" if text is None else "embedding",
         "norm": "inf" if limits.norm is None else str(limits.norm),
         "weights": [str(w) for w in limits.weights],
         "at_most": limits.at_most,

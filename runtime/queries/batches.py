@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vlang.cost import SMALLEST_GROUP
-from vlang.plan import DataError, DatasetInput, PerturbationPlan, Problem, TextInput, Variant
+from vlang.plan import DataError, DatasetInput, PerturbationPlan, Problem, TextInput, TextsInput, Variant
 from vlang.runtime.attacks.base import Question
 from vlang.runtime.attacks.witness import Limits
 from vlang.runtime.bounds.joint import Known
@@ -53,7 +53,7 @@ class Loaded(Generic[V]):
     @property
     def only_correct(self) -> bool:
         """Whether the others are left out."""
-        return isinstance(self.variant.input, DatasetInput) and self.variant.input.correct
+        return isinstance(self.variant.input, DatasetInput | TextsInput) and self.variant.input.correct
 
     @property
     def some(self) -> bool:
@@ -188,5 +188,11 @@ def _check_clip(variant: Variant, inputs: Tensor, numbers: tuple[int, ...]) -> N
         raise DataError(Problem("outside_clip", variant.perturbation.span, (numbers[outside[0]], f"{lo:g}", f"{hi:g}")))
 
 
-def tokens(variant: Variant, frames: tuple[int, ...]) -> tuple[str, ...] | None:
-    return tuple(variant.input.tokens[k] for k in frames) if isinstance(variant.input, TextInput) else None
+def text_of(variant: Variant, case: Case) -> TextInput | None:
+    """The text that a row is about, if it is about one."""
+    match variant.input:
+        case TextInput() as text:
+            return text
+        case TextsInput(texts=texts):
+            return texts[case.position]
+    return None

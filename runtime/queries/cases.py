@@ -11,7 +11,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from vlang.plan import DatasetInput, StepsPlan, Variant
+from vlang.plan import DatasetInput, StepsPlan, TextsInput, Variant
 from vlang.property import Inequality
 from vlang.runtime.queries.demands import Constant, constants_of, holding, outputs_in_words
 from vlang.runtime.queries.samples import Samples
@@ -91,7 +91,7 @@ class _Asked:
         self.values = samples.logits.reshape(len(samples.logits), -1, outputs)
         self.predicted = [tuple(x) for x in self.values.argmax(-1).tolist()]
         self.labels = self.predicted if samples.labels is None else samples.labels
-        self.only_correct = isinstance(variant.input, DatasetInput) and variant.input.correct
+        self.only_correct = isinstance(variant.input, DatasetInput | TextsInput) and variant.input.correct
         self.property = variant.target.property
 
     def right(self, i: int, found: list[Case]) -> bool:

@@ -38,7 +38,7 @@ class Samples:
         inputs, labels, numbers = load.samples(plan, network, read.labels, classes)
         graph = network.unroll(inputs.shape[1])
         values = torch.cat([logits(graph, part) for part in torch.split(inputs, AT_ONCE)])
-        of, own = (plan.of, plan.reference) if isinstance(plan, DatasetInput) else (1, None)
+        of, own = (plan.of, plan.reference) if isinstance(plan, DatasetInput) else (len(numbers), None)
         for reference in (x for x in (read.reference, own) if x is not None and read.normalize is None):
             compare(reference, as_saved(values, read.architecture), numbers, of)
         return cls(network, graph, inputs, values, labels, numbers)

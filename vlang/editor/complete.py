@@ -9,7 +9,7 @@ from vlang.editor import vocabulary as v
 from vlang.editor.context import Context
 from vlang.editor.names import ASKED, declarations
 from vlang.editor.vocabulary import Word
-from vlang.plan import Plan, TextInput
+from vlang.plan import Plan, TextInput, TextsInput
 from vlang.text import syntax as s
 from vlang.typed.conditions import FIELDS
 from vlang.typed.signatures import KINDS
@@ -132,7 +132,9 @@ def _labels(plan: Plan | None, quoted: bool) -> Iterator[Word]:
 
 def tokens(plan: Plan) -> list[str]:
     """Those of the plan's texts, in order."""
-    return list(dict.fromkeys(t for q in plan.queries for v in q.variants if isinstance(v.input, TextInput) for t in v.input.tokens))
+    inputs = [v.input for q in plan.queries for v in q.variants]
+    texts = [t for x in inputs for t in ([x] if isinstance(x, TextInput) else x.texts if isinstance(x, TextsInput) else [])]
+    return list(dict.fromkeys(token for text in texts for token in text.tokens))
 
 
 def _files(folder: Path, begun: str, suffixes: Sequence[str]) -> Iterator[Word]:

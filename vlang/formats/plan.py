@@ -21,6 +21,7 @@ from vlang.plan import (
     StepsPlan,
     TargetPlan,
     TextInput,
+    TextsInput,
     Variant,
     VerifyVariant,
 )
@@ -92,6 +93,8 @@ def _input(v: Variant, ranges: Ranges) -> str:
     if isinstance(v.input, TextInput):
         return f"input {frames} frames: " + " ".join(f"{i}:{t}" for i, t in enumerate(v.input.tokens))
     many = samples_of(v.input)
+    if isinstance(v.input, TextsInput):
+        return f"input {_count(many, 'text')} of {frames} words of {v.input.path}{', correctly classified ones only' if v.input.correct else ''}"
     within = ranges.get(v.input.inputs) if isinstance(v.input, DatasetInput) else None
     numbers = "" if within is None else f", numbers from {within[0]:.6g} to {within[1]:.6g}"
     correct = ", correctly classified ones only" if isinstance(v.input, DatasetInput) and v.input.correct else ""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 from vlang.cost import frames_of, width_of
-from vlang.lower import matrices, networks, samples, sets
+from vlang.lower import matrices, networks, samples, sets, texts
 from vlang.lower.networks import LoweredNetwork, class_number
 from vlang.lower.once import Once, refuse
 from vlang.lower.steps import check_single, opened, stepwise
@@ -21,6 +21,7 @@ from vlang.plan import (
     EstimatePlan,
     EstimateVariant,
     Expectation,
+    InputPlan,
     QueryPlan,
     RadiusVariant,
     SpectrumPlan,
@@ -28,13 +29,14 @@ from vlang.plan import (
     StepsPlan,
     TargetPlan,
     TextInput,
+    TextsInput,
     Variant,
     VerifyVariant,
 )
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
 from vlang.typed import conditions
-from vlang.typed.tree import Ask, Attack, Bounds, Engine, Estimate, Gate, Network, Point, Query, Radius, Spectrum, Verify
+from vlang.typed.tree import Ask, Attack, Bounds, Dataset, Engine, Estimate, Gate, Network, Point, Query, Radius, Spectrum, Verify
 from vlang.typed.types import Frames, Located, Target
 from vlang.words.attacks import ATTACKS
 from vlang.words.layers import LAYERS
@@ -54,16 +56,18 @@ def network(once: Once, form: Network, name: str, folder: Path) -> LoweredNetwor
 def query(once: Once, typed: Query, folder: Path, baselines: tuple[BaselinePlan, ...] = ()) -> QueryPlan:
     """Raises SpecError after reporting what is wrong with any point, and with the conditions as far as there are rows."""
     variants: list[Variant] = []
-    several = False
+    several = failed = False
     for point in typed.points:
         assert isinstance(point.form, Ask)
-        variant = once.attempt(lambda point=point, form=point.form: _variant(once, point, form, folder))  # type: ignore[misc]
-        if variant is not None:
-            variants.append(variant)
-            several = several or len(typed.points) > 1 or _rows(point.form, variant) > 1
+        found = once.attempt(lambda point=point, form=point.form: _variants(once, point, form, folder))  # type: ignore[misc]
+        if found is None:
+            failed = True
+        else:
+            variants += found
+            several = several or len(typed.points) > 1 or len(found) > 1 or _rows(point.form, found[0]) > 1
     if variants:
         once.report(*(x for gate in typed.gates if several for x in conditions.single(gate.condition)))
-    if len(variants) < len(typed.points):
+    if failed:
         raise SpecError()
     return QueryPlan(typed.name, typed.kind, tuple(variants), expectations(typed.gates), baselines)
 
@@ -112,14 +116,24 @@ def _steps(variant: Variant) -> int:
     return 1 if variant.steps is None else len(variant.steps.rows)
 
 
-def _variant(once: Once, point: Point, form: Ask, folder: Path) -> Variant:
-    """One point of the sweeps. Raises SpecError."""
+def _variants(once: Once, point: Point, form: Ask, folder: Path) -> list[Variant]:
+    """One point of the sweeps: a variant, or for texts one of each length. Raises SpecError."""
     net = network(once, form.network.value, f"{point.form.name}.network", folder)
     asked = outputs_of(form)
     architecture = opened(net.plan.architecture, asked)
     if architecture is not net.plan.architecture:
         net = replace(net, plan=replace(net.plan, architecture=architecture))
-    data = samples.data(once, form.input.value, net, folder, asked is not None)
+    asked_of = form.input.value
+    if isinstance(asked_of.form, Dataset) and texts.is_text(asked_of.form):
+        inputs: Sequence[InputPlan] = texts.data(once, asked_of.form, asked_of.index, net, folder)
+    else:
+        inputs = [samples.data(once, asked_of, net, folder, asked is not None)]
+    return [_variant(once, point, form, net, data) for data in inputs]
+
+
+def _variant(once: Once, point: Point, form: Ask, net: LoweredNetwork, data: InputPlan) -> Variant:
+    """Of one input. Raises SpecError."""
+    asked, architecture = outputs_of(form), net.plan.architecture
     architecture, steps = stepwise(once, asked, architecture, frames_of(data), net.plan.name)
     if steps is None:
         once(check_single, form.input.span, architecture, frames_of(data))
@@ -182,7 +196,7 @@ def _attack(once: Once, form: Attack, net: LoweredNetwork, base: Variant) -> Var
     words: tuple[str, ...] = ()
     if ATTACKS[form.method.value].substitutes:
         why = "it substitutes words, and the input is not a text"
-        text = isinstance(base.input, TextInput) and net.words is not None
+        text = isinstance(base.input, TextInput | TextsInput) and net.words is not None
         once(refuse, not text, d.does_not_apply, form.method.span, f"method = {form.method.value}", why)
         assert net.words is not None
         named = {i: w for w, i in net.words.numbers.items()}

@@ -83,9 +83,8 @@ def _input(once: Once, form: Input, network: LoweredNetwork) -> InputPlan:
     plan, architecture = network.plan, network.plan.architecture
     label = None if form.label is None else once(class_number, form.label, plan.labels, architecture.classes)
     if form.text is not None:
-        once(refuse, architecture.embedding is None, d.no_embedding, form.text.span, plan.name)
-        once(refuse, network.words is None, d.no_vocabulary, form.text.span, plan.name)
-        tokens, ids, unknown = once(_tokens, form.text, network.words)
+        check_words(once, network, form.text.span)
+        tokens, ids, unknown = once(tokens_of, form.text, network.words)
         once(refuse, bool(unknown) and network.strict, d.unknown_words, form.text.span, unknown, len(ids))
         return TextInput(tokens, ids, label, form.text.span, unknown)
     assert form.values is not None
@@ -95,7 +94,13 @@ def _input(once: Once, form: Input, network: LoweredNetwork) -> InputPlan:
     return ValuesInput(form.values.value, label, form.values.span)
 
 
-def _tokens(text: Located[str], words: Words) -> tuple[tuple[str, ...], tuple[int, ...], tuple[str, ...]]:
+def check_words(once: Once, network: LoweredNetwork, span: Span) -> None:
+    """Whether a network reads texts. Raises SpecError."""
+    once(refuse, network.plan.architecture.embedding is None, d.no_embedding, span, network.plan.name)
+    once(refuse, network.words is None, d.no_vocabulary, span, network.plan.name)
+
+
+def tokens_of(text: Located[str], words: Words) -> tuple[tuple[str, ...], tuple[int, ...], tuple[str, ...]]:
     """Tokens as they are shown and numbered, and those that are unknown.
 
     A token is looked up as written, then lower-cased; then it is '<unk>', where the vocabulary has that, and shown as such.
@@ -262,6 +267,11 @@ def _labels(path: str, key: str | None, header: ArrayHeader, span: Span) -> Arra
 def _picked(once: Once, form: Dataset, arrays: Arrays, count: int, index: SampleIndex | None, steps: int | None) -> tuple[int, ...]:
     """The samples asked about, of so many; the labels, of so many steps, are checked too."""
     once(_check_labels, form, arrays, count, steps)
+    return pick_of(once, form, index, count)
+
+
+def pick_of(once: Once, form: Dataset, index: SampleIndex | None, count: int) -> tuple[int, ...]:
+    """The samples asked about, of so many. Raises SpecError."""
     picked = once(_pick, form, count)
     return picked if index is None else once(_index, index, picked)
 

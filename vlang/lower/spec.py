@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from vlang.lower import baselines, queries, reports, samples
+from vlang.lower import baselines, queries, reports, samples, texts
 from vlang.lower.once import Once
 from vlang.plan import Plan, ReportPlan, SpectrumQuery
 from vlang.text import diagnostics as d
@@ -77,6 +77,9 @@ def _lowered(source: Source, module: Module, spec: Spec) -> Plan:
     for net in spec.networks:
         once.attempt(partial(queries.network, once, net, net.name, folder))
     for data in spec.data:
+        if isinstance(data, Dataset) and data.source is not None and texts.is_text(data):
+            once.attempt(partial(once, texts.read, data.source, folder))
+            continue
         once.attempt(partial(once, samples.open_arrays, data, folder) if isinstance(data, Dataset) else partial(once, samples.check_input, data))
     known = tuple(_right(once.attempt(partial(once, baselines.plan, x, folder)) for x in spec.baselines))
     asked = _right(once.attempt(partial(queries.query, once, q, folder, known)) for q in spec.queries)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from vlang import __version__
 from vlang.cost import cost
 from vlang.lower.spec import compile_spec
-from vlang.plan import DataError, Plan, Problem, TextInput
+from vlang.plan import DataError, Plan, Problem, TextInput, TextsInput
 from vlang.report import JudgedSpectrum, Page, Report
 from vlang.results import EngineInfo, QueryResult, Results
 from vlang.shell import output
@@ -165,10 +165,23 @@ class Saver:
         return save
 
 
+#: Of those that are unknown, so many are named.
+MOST_WORDS = 12
+
+
 def _unknown_words(plan: Plan) -> list[str]:
-    texts = [v.input for q in plan.queries for v in q.variants if isinstance(v.input, TextInput) and v.input.unknown]
-    many = ((x, len(x.unknown), len(x.ids)) for x in dict.fromkeys(texts))
-    return [f"warning: {n} of {of} words of the text on line {x.span.line} read as <unk>: {', '.join(x.unknown)}" for x, n, of in many]
+    inputs = dict.fromkeys(v.input for q in plan.queries for v in q.variants)
+    texts = [x for x in inputs if isinstance(x, TextInput) and x.unknown]
+    files: dict[str, list[TextInput]] = {}
+    for x in inputs:
+        if isinstance(x, TextsInput):
+            files.setdefault(x.path, []).extend(x.texts)
+    told = [f"warning: {len(x.unknown)} of {len(x.ids)} words of the text on line {x.span.line} read as <unk>: {', '.join(x.unknown)}" for x in texts]
+    for path, held in files.items():
+        unknown = [w for x in held for w in x.unknown]
+        shown = ", ".join(list(dict.fromkeys(unknown))[:MOST_WORDS]) + (", ..." if len(set(unknown)) > MOST_WORDS else "")
+        told += [f"warning: {len(unknown)} of {sum(len(x.ids) for x in held)} words of {Path(path).name} read as <unk>: {shown}"] if unknown else []
+    return told
 
 
 def _probe(plan: Plan) -> None:
