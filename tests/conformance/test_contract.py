@@ -143,3 +143,12 @@ def test_steps_contract(shared: Path, tmp_path: Path) -> None:
         least = min(r["radius"] for r in tags["rows"] if r["sample"] == i)
         assert 0.95 * least < row["radius"] < 1.05 * least
     assert all(r["target"] == "word word word" for r in silent["rows"])
+
+
+def test_text_contract(shared: Path, tmp_path: Path) -> None:
+    lines = [line.split(" ", 1) for line in (shared / "data" / "trec" / "TREC_10.label").read_text("latin-1").splitlines()]
+    short = [(label.split(":")[0], text) for label, text in lines if len(text.split()) <= 6]
+    (tmp_path / "q.tsv").write_text("".join(f"{label}\t{text}\n" for label, text in short[:30]))
+    (words,) = filled("text", shared, tmp_path, {"checkpoint": str(ROOT / "specs/checkpoints/questions_lstm.safetensors"), "tsv": "q.tsv"})
+    assert len({r["sample"] for r in words["rows"]}) > 10
+    assert all(r["radius"] > 0.01 and len(r["tokens"]) == 1 for r in words["rows"])

@@ -1,0 +1,129 @@
+"""Files of texts: every format says the same, lines are found again, and what is wrong is told by line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from vlang.lower.spec import compile_spec
+from vlang.plan import TextsInput
+from vlang.results import Row
+from vlang.runtime.execute import execute
+from vlang.text.diagnostics import SpecError
+from vlang.text.source import Source
+
+LINES = [("up", "the cat sat"), ("down", 'a "dog" ran'), ("up", "sat"), ("down", "the dog sat down"), ("up", "a cat ran")]
+WORDS = ("<unk>", "the", "a", "cat", '"dog"', "dog", "sat", "ran")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    rnn, out = nn.GRU(4, 5, batch_first=True), nn.Linear(5, 2)
+    state = {"embedding.weight": torch.randn(len(WORDS), 4), **{f"rnn.{k}": v for k, v in rnn.state_dict().items()}}
+    state |= {f"out.{k}": v for k, v in out.state_dict().items()}
+    save_file(state, tmp_path / "net.safetensors", {"labels": json.dumps(["up", "down"]), "vocabulary": json.dumps(WORDS)})
+    files = {
+        "plain.tsv": "".join(f"{label}\t{text}\n" for label, text in LINES),
+        "named.tsv": "id\tsentence\tlabel\n" + "".join(f"{i}\t{text}\t{label}\n" for i, (label, text) in enumerate(LINES)),
+        "plain.txt": "\n".join(f"{label}\t{text}" for label, text in LINES) + "\n\n",
+        "numbers.csv": "text,label\n" + "".join('"{}",{}\n'.format(text.replace('"', '""'), int(label == "down")) for label, text in LINES),
+        "lines.jsonl": "".join(json.dumps({"text": text, "label": label, "id": 3}) + "\n" for label, text in LINES),
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    return tmp_path
+
+
+def compiled(folder: Path, source: str, dataset: str = "", rest: str = "") -> str:
+    return f"""rspec 1
+network net {{ checkpoint = "net.safetensors"{rest} }}
+dataset d {{ source = "{source}"{dataset} }}
+radius q {{ network = net, input = d, perturbation = {{ frames = each, norm = 2 }}, engine = {{ method = planes }} }}
+"""
+
+
+def answers(folder: Path, *asked: str) -> list[Row]:
+    return list(execute(compile_spec(Source(str(folder / "q.rspec"), compiled(folder, *asked))), "test").queries[0].rows)
+
+
+@pytest.mark.parametrize("source", ["named.tsv", "plain.txt", "numbers.csv", "lines.jsonl"])
+def test_every_format_says_the_same(source: str, folder: Path) -> None:
+    def told(rows: list[Row]) -> list[tuple[object, ...]]:
+        return [(r.sample, r.label, r.frames, r.tokens, r.size, r.question) for r in rows]
+
+    wanted = told(answers(folder, "plain.tsv"))
+    assert [(sample, frames) for sample, _, frames, *_ in wanted] == [
+        (i, (k,)) for i, (_, text) in enumerate(LINES) for k in range(len(text.split()))
+    ]
+    assert [label for _, label, frames, *_ in wanted if frames == (0,)] == [label for label, _ in LINES]
+    assert told(answers(folder, source)) == wanted
+
+
+def test_texts_of_one_length_are_asked_about_together(folder: Path) -> None:
+    plan = compile_spec(Source(str(folder / "q.rspec"), compiled(folder, "plain.tsv", ", pick = [1:5]")))
+    inputs = [v.input for v in plan.queries[0].variants]
+    assert all(isinstance(x, TextsInput) for x in inputs)
+    assert [x.indices for x in inputs if isinstance(x, TextsInput)] == [(2,), (1, 4), (3,)]
+
+
+def test_a_text_of_a_file_is_answered_as_one_of_a_spec(folder: Path) -> None:
+    rows = answers(folder, "plain.tsv")
+    text = compiled(folder, "plain.tsv").replace('dataset d { source = "plain.tsv" }', 'input d { text = "the dog sat down", label = down }')
+    alone = execute(compile_spec(Source(str(folder / "q.rspec"), text)), "test").queries[0].rows
+    ours = [r for r in rows if r.sample == 3]
+    assert [(r.size, r.tokens, r.question) for r in ours] == [(r.size, r.tokens, r.question) for r in alone]
+
+
+def test_only_correct_ones_and_coverage_are_of_the_whole_file(folder: Path) -> None:
+    every, correct = answers(folder, "plain.tsv"), answers(folder, "plain.tsv", ", where = correct")
+    assert [(r.sample, r.frames) for r in every if r.correct] == [(r.sample, r.frames) for r in correct]
+    found = execute(compile_spec(Source(str(folder / "q.rspec"), compiled(folder, "plain.tsv"))), "test").queries[0]
+    (coverage,) = found.coverage
+    assert (coverage.correct, coverage.of) == (len({r.sample for r in correct}), len(LINES))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("a.tsv", "up\tthe cat\nsideways\tthe dog\n", "line 2: no class is called 'sideways'"),
+        ("a.tsv", "up\tthe cat\nup\t \n", "line 2: the text has no tokens"),
+        ("a.tsv", "up\tthe\tcat\n", "line 1 of a.tsv has other columns"),
+        ("a.tsv", "sentence\tlabel\nthe cat\tup\nthe dog\n", "line 3 has too few columns"),
+        ("a.tsv", "text\tsentence\tlabel\na\tb\tup\n", "text"),
+        ("a.csv", 'text,label\n"the cat,up\n', "line"),
+        ("a.jsonl", '{"text": "the cat", "label": "up"}\n{"txt": "a"}\n', "line 2"),
+        ("a.jsonl", "[1]\n", "line 1"),
+        ("a.jsonl", '{"text": "a", "label": "up"}\n{"text": "a"}\n', "line 2 has no label"),
+        ("a.tsv", "\n\n", "no lines"),
+        ("a.tsv", "7\tthe cat\n", "line 1: class 7 does not exist"),
+    ],
+)
+def test_what_is_wrong_is_told_by_line(name: str, content: str, why: str, folder: Path) -> None:
+    (folder / name).write_text(content)
+    with pytest.raises(SpecError) as caught:
+        compile_spec(Source(str(folder / "q.rspec"), compiled(folder, name)))
+    assert [x for x in caught.value.diagnostics if why in x.message], caught.value.diagnostics
+
+
+def test_unknown_words_are_said_or_forbidden(folder: Path) -> None:
+    rows = answers(folder, "plain.tsv")
+    assert next(r for r in rows if r.sample == 3 and r.frames == (3,)).tokens == ("down -> <unk>",)
+    with pytest.raises(SpecError) as caught:
+        compile_spec(Source(str(folder / "q.rspec"), compiled(folder, "plain.tsv", "", ", unknown = error")))
+    assert [x.message for x in caught.value.diagnostics] == ["line 4: 1 of 4 words is not in the vocabulary: down"]
+
+
+def test_keys_of_arrays_do_not_apply(folder: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        compile_spec(Source(str(folder / "q.rspec"), compiled(folder, "plain.tsv", ", frames = 3")))
+    assert "'frames' does not apply" in caught.value.diagnostics[0].message
+    (folder / "latin.tsv").write_bytes("up\tthe café\n".encode("latin-1"))
+    with pytest.raises(SpecError) as caught:
+        compile_spec(Source(str(folder / "q.rspec"), compiled(folder, "latin.tsv")))
+    assert "no UTF-8" in caught.value.diagnostics[0].message
