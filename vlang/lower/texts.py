@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -45,7 +46,7 @@ def read(source: Located[str], folder: Path) -> tuple[str, tuple[Line, ...]]:
     """The file's path and its samples. Raises SpecError."""
     path, span = files.locate(folder, source.value, source.span), source.span
     try:
-        content = Path(path).read_text("utf-8-sig")
+        content = Path(path).read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as e:
         raise SpecError(d.damaged(span, source.value, "file of texts", f"it is no UTF-8 ({e.reason} at byte {e.start})")) from None
     apart = PARTED[Path(path).suffix.lower()]
@@ -63,7 +64,7 @@ def _columns(content: str, apart: str, source: Located[str]) -> list[Line]:
     """Lines of columns, under a heading or as label and text."""
     # Quotation marks of a text are its own where tabs part it.
     comma = apart == ","
-    reader = csv.reader(content.splitlines(), delimiter=apart, quoting=csv.QUOTE_MINIMAL if comma else csv.QUOTE_NONE, strict=comma)
+    reader = csv.reader(io.StringIO(content, newline=""), delimiter=apart, quoting=csv.QUOTE_MINIMAL if comma else csv.QUOTE_NONE, strict=comma)
     try:
         rows = [(reader.line_num, row) for row in reader if any(x.strip() for x in row)]
     except csv.Error as e:
@@ -92,7 +93,7 @@ def _columns(content: str, apart: str, source: Located[str]) -> list[Line]:
 def _records(content: str, source: Located[str]) -> list[Line]:
     """A JSON record a line."""
     found = []
-    for number, line in enumerate(content.splitlines(), 1):
+    for number, line in enumerate(content.split("\n"), 1):
         if not line.strip():
             continue
         try:

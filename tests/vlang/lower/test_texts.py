@@ -119,6 +119,19 @@ def test_unknown_words_are_said_or_forbidden(folder: Path) -> None:
     assert [x.message for x in caught.value.diagnostics] == ["line 4: 1 of 4 words is not in the vocabulary: down"]
 
 
+def test_lines_end_where_they_do(folder: Path) -> None:
+    """Not at every character that str.splitlines breaks at; Windows' line ends and quoted ones are none of a text's."""
+    wanted = [(r.sample, r.tokens, r.size) for r in answers(folder, "plain.tsv")]
+    content = (folder / "plain.tsv").read_text()
+    (folder / "windows.tsv").write_bytes(b"\xef\xbb\xbf" + content.replace("\n", "\r\n").encode())
+    assert [(r.sample, r.tokens, r.size) for r in answers(folder, "windows.tsv")] == wanted
+    (folder / "odd.tsv").write_text("up\tthe\u2028cat\x85sat\n")
+    (folder / "odd.jsonl").write_text(json.dumps({"text": "the\u2028cat sat", "label": "up"}, ensure_ascii=False) + "\n")
+    (folder / "odd.csv").write_text('text,label\n"the cat\nsat",up\n')
+    for source in ("odd.tsv", "odd.jsonl", "odd.csv"):
+        assert [r.sample for r in answers(folder, source)] == [0, 0, 0]
+
+
 def test_keys_of_arrays_do_not_apply(folder: Path) -> None:
     with pytest.raises(SpecError) as caught:
         compile_spec(Source(str(folder / "q.rspec"), compiled(folder, "plain.tsv", ", frames = 3")))
