@@ -99,10 +99,15 @@ def named_rows(gate: Gate) -> str:
 
 
 def _row(row: Row, rounded: Callable[[float], str]) -> str:
-    said = [*(f"{k.split('.')[-1]} {v}" for k, v in row.swept), f"sample {row.sample}", f"frames {frames_of_row(row)}"]
+    said = [*(f"{k.split('.')[-1]} {v}" for k, v in row.swept), f"sample {row.sample}", *step_of(row), f"frames {frames_of_row(row)}"]
     said += [] if row.target == "any" else [f"target {row.target}"]
     number = "" if row.size is None else f" ({rounded(row.size)})"
     return " ".join(said) + number
+
+
+def step_of(row: Row) -> list[str]:
+    """Which output a row is about, in words, if it has one of several."""
+    return [] if row.step is None else [f"step {row.step}"]
 
 
 def level_of(rule: str) -> Level:

@@ -43,5 +43,7 @@ def _query(query: QueryPlan, rows: Sequence[Mapping[str, Any]], pace: Pace) -> d
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
-    said = {k: row[k] for k in ("question", "sample", "label", "predicted", "target", "frames", "tokens", "norm", "at_most") if row[k] is not None}
+    said = {
+        k: row[k] for k in ("question", "sample", "step", "label", "predicted", "target", "frames", "tokens", "norm", "at_most") if row[k] is not None
+    }
     return said | ({"sweep": dict(row["swept"])} if row["swept"] else {})

@@ -81,7 +81,7 @@ def _heats(report: ReportPlan, answered: Answered) -> Iterator[Heat]:
             continue
         points: dict[tuple[object, ...], dict[tuple[object, ...], list[Row]]] = {}
         for row in result.rows:
-            points.setdefault(row.swept, {}).setdefault((row.sample, row.target), []).append(row)
+            points.setdefault(row.swept, {}).setdefault((row.sample, row.step, row.target), []).append(row)
         for groups in points.values():
             whole = [rows for rows in groups.values() if _whole(rows)]
             heats = [_heat(report.picture, plan, rows, _titled(name, rows[0])) for rows in whole]
@@ -97,7 +97,7 @@ def _whole(rows: Sequence[Row]) -> bool:
 
 
 def _titled(name: str, row: Row) -> str:
-    return f"{name}: sample {row.sample}, {row.label}, target {row.target}" + _point(row)
+    return f"{name}: sample {row.sample}, {_step(row)}{row.label}, target {row.target}" + _point(row)
 
 
 def _point(row: Row) -> str:
@@ -116,10 +116,14 @@ def _heat(picture: str, plan: QueryPlan, rows: Sequence[Row], title: str) -> Hea
 
 def _table(plan: QueryPlan, name: str, samples: Sequence[Sequence[Row]]) -> Heat:
     """A line a sample, a column a frame."""
-    marks = tuple(f"sample {rows[0].sample}, {rows[0].label}" + _against(rows[0]) for rows in samples)
+    marks = tuple(f"sample {rows[0].sample}, {_step(rows[0])}{rows[0].label}" + _against(rows[0]) for rows in samples)
     values = tuple(tuple(r.size for r in rows if r.size is not None) for rows in samples)
     title = f"{name}: frame by frame{_point(samples[0][0])}"
     return Heat("frames", title, QUERIES[plan.kind].claim, marks, values, tuple(x for line in values for x in line))
+
+
+def _step(row: Row) -> str:
+    return "" if row.step is None else f"step {row.step}, "
 
 
 def _against(row: Row) -> str:
