@@ -23,14 +23,17 @@ from vlang.words.cells import CELLS
 from vlang.words.metadata import listed, overridden
 
 #: What float32 leaves of a forward pass, with room.
+#: What stands for words that a vocabulary has not, where nothing else is said.
+UNKNOWN = "<unk>"
 REFERENCE_TOLERANCE = Fraction(1, 10_000)
 
 
 @dataclass(frozen=True)
 class Words:
-    """A vocabulary: every token's text, in the order of the embedding's rows."""
+    """A vocabulary: every token's text, in the order of the embedding's rows. unknown: what stands for words that it has not."""
 
     tokens: tuple[str, ...]
+    unknown: str = UNKNOWN
 
     @cached_property
     def numbers(self) -> dict[str, int]:
@@ -96,8 +99,10 @@ def read(form: Network, name: str, folder: Path) -> LoweredNetwork:
     reference = read_reference(form, folder)
     overrides = tuple(sorted(overridden(architecture.reading(), checkpoint.metadata).items()))
     plan = NetworkPlan(name, path, kind, architecture, labels or (), form.source.span, None, checkpoint.inside, reference, overrides, beside)
-    strict = form.unknown is not None and form.unknown.value == "error"
-    return LoweredNetwork(plan, None if words is None else Words(words), strict)
+    strict, token = (False, UNKNOWN) if form.unknown is None else (form.unknown.value is None, form.unknown.value or UNKNOWN)
+    if form.unknown is not None and token != UNKNOWN and words is not None and token not in words:
+        raise SpecError(d.unknown_token(form.unknown.span, token, None, d.nearest(token, words)))
+    return LoweredNetwork(plan, None if words is None else Words(words, token), strict)
 
 
 def _converted(path: str, form: Network) -> tuple[Literal["onnx", "keras"], Converted]:

@@ -27,8 +27,6 @@ SEARCHED_WORDS = 20_000
 MOST_SAMPLES = 1_000_000
 #: Names that arrays in an .npz may have.
 INPUT_ARRAYS, LABEL_ARRAYS = ("inputs", "x", "X", "data"), ("labels", "label", "y", "Y", "targets", "target")
-#: What stands for words that a vocabulary has not.
-UNKNOWN = "<unk>"
 #: Where each sequence begins, where sequences have their own lengths, and the last ends.
 OFFSETS = "offsets"
 
@@ -103,7 +101,7 @@ def check_words(once: Once, network: LoweredNetwork, span: Span) -> None:
 def tokens_of(text: Located[str], words: Words) -> tuple[tuple[str, ...], tuple[int, ...], tuple[str, ...]]:
     """Tokens as they are shown and numbered, and those that are unknown.
 
-    A token is looked up as written, then lower-cased; then it is '<unk>', where the vocabulary has that, and shown as such.
+    A token is looked up as written, then lower-cased; then it is the unknown one, where the vocabulary has that, and shown as such.
     """
     written = tuple(text.value.split())
     if not written:
@@ -117,13 +115,13 @@ def tokens_of(text: Located[str], words: Words) -> tuple[tuple[str, ...], tuple[
         number = numbers.get(token, numbers.get(token.lower()))
         if number is None:
             unknown.append(token)
-            number = numbers.get(UNKNOWN)
+            number = numbers.get(words.unknown)
         if number is None:
             near = nearest(token.lower(), numbers) if len(numbers) <= SEARCHED_WORDS and len(errors) < 3 else None
             errors.append(d.unknown_token(text.span, token, position, near))
         else:
             ids.append(number)
-            shown.append(f"{token} -> {UNKNOWN}" if token in unknown else token)
+            shown.append(f"{token} -> {words.unknown}" if token in unknown else token)
     if errors:
         raise SpecError(*errors)
     return tuple(shown), tuple(ids), tuple(unknown)

@@ -176,11 +176,13 @@ def _unknown_words(plan: Plan) -> list[str]:
     for x in inputs:
         if isinstance(x, TextsInput):
             files.setdefault(x.path, []).extend(x.texts)
-    told = [f"warning: {len(x.unknown)} of {len(x.ids)} words of the text on line {x.span.line} read as <unk>: {', '.join(x.unknown)}" for x in texts]
+    told = [
+        f"warning: {len(x.unknown)} of {len(x.ids)} words of the text on line {x.span.line} read as unknown: {', '.join(x.unknown)}" for x in texts
+    ]
     for path, held in files.items():
         unknown = [w for x in held for w in x.unknown]
         shown = ", ".join(list(dict.fromkeys(unknown))[:MOST_WORDS]) + (", ..." if len(set(unknown)) > MOST_WORDS else "")
-        told += [f"warning: {len(unknown)} of {sum(len(x.ids) for x in held)} words of {Path(path).name} read as <unk>: {shown}"] if unknown else []
+        told += [f"warning: {len(unknown)} of {sum(len(x.ids) for x in held)} words of {Path(path).name} read as unknown: {shown}"] if unknown else []
     return told
 
 

@@ -514,9 +514,11 @@ def label_out_of_range(span: Span | None, label: int, classes: int, sample: int 
     )
 
 
-def unknown_token(span: Span, token: str, position: int, near: str | None) -> Diagnostic:
-    cure = f"did you mean '{near}'?" if near else "the vocabulary has no '<unk>' line for unknown words; use other words"
-    return Diagnostic("R408", f"token {position}, '{token}', is not in the vocabulary", cure, span)
+def unknown_token(span: Span, token: str, position: int | None, near: str | None) -> Diagnostic:
+    """position: in a text; None for what is to stand for unknown ones."""
+    cure = f"did you mean '{near}'?" if near else 'name the token of the vocabulary that stands for unknown words: unknown = "[UNK]"'
+    what = f"'{token}'" if position is None else f"token {position}, '{token}',"
+    return Diagnostic("R408", f"{what} is not in the vocabulary", cure, span)
 
 
 def no_embedding(span: Span, network: str) -> Diagnostic:

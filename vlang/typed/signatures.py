@@ -37,6 +37,7 @@ from vlang.typed.types import (
     TargetType,
     TextType,
     Type,
+    UnknownType,
     WordType,
 )
 from vlang.words import cells, layers
@@ -123,7 +124,9 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
                 "reference": Key(TextType(), "a .npy file of the framework's own outputs for the samples, compared before anything is computed"),
                 "reference_tolerance": _APART,
                 "vocabulary": Key(TextType(), "a text file, one token a line"),
-                "unknown": Key(WordType(("allow", "error")), "words that the vocabulary has not: read as its '<unk>' (default), or an error"),
+                "unknown": Key(
+                    UnknownType(), "words that the vocabulary has not: read as its '<unk>' (allow, the default) or as a token, or an error"
+                ),
                 "labels": Key(ListType(LabelType(), "a list of class names"), "class names in order"),
             },
         ),

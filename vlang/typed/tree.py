@@ -40,7 +40,7 @@ class Network(Form):
     reference: Located[str] | None
     reference_tolerance: Located[Fraction] | None
     vocabulary: Located[str] | None
-    unknown: Located[str] | None
+    unknown: Located[str | None] | None
     labels: Located[tuple[str | int, ...]] | None
 
     @property

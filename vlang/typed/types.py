@@ -133,6 +133,18 @@ class WordType(Type[str]):
 
 
 @dataclass(frozen=True)
+class UnknownType(Type[str | None]):
+    """What words outside a vocabulary are read as: a token, the usual one where it is empty; None for not at all."""
+
+    wanted: str = 'allow, error, or the token in quotes that stands for them, such as "[UNK]"'
+
+    def convert(self, key: str, expr: s.Expr, params: Params) -> str | None:
+        if isinstance(expr, s.Text) and expr.value.strip():
+            return expr.value
+        return None if WordType(("allow", "error")).convert(key, expr, params) == "error" else ""
+
+
+@dataclass(frozen=True)
 class ListType(Type[tuple[T, ...]]):
     """A list of values of one type; `lone` admits a single value for a list of one."""
 

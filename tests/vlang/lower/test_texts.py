@@ -119,6 +119,14 @@ def test_unknown_words_are_said_or_forbidden(folder: Path) -> None:
     assert [x.message for x in caught.value.diagnostics] == ["line 4: 1 of 4 words is not in the vocabulary: down"]
 
 
+def test_another_token_may_stand_for_unknown_words(folder: Path) -> None:
+    row = next(r for r in answers(folder, "plain.tsv", "", ', unknown = "cat"') if r.sample == 3 and r.frames == (3,))
+    assert row.tokens == ("down -> cat",)
+    with pytest.raises(SpecError) as caught:
+        answers(folder, "plain.tsv", "", ', unknown = "[UNK]"')
+    assert "[UNK]" in caught.value.diagnostics[0].message
+
+
 def test_lines_end_where_they_do(folder: Path) -> None:
     """Not at every character that str.splitlines breaks at; Windows' line ends and quoted ones are none of a text's."""
     wanted = [(r.sample, r.tokens, r.size) for r in answers(folder, "plain.tsv")]
