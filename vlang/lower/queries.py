@@ -119,10 +119,9 @@ def _steps(variant: Variant) -> int:
 def _variants(once: Once, point: Point, form: Ask, folder: Path) -> list[Variant]:
     """One point of the sweeps: a variant, or for texts one of each length. Raises SpecError."""
     net = network(once, form.network.value, f"{point.form.name}.network", folder)
-    asked = outputs_of(form)
-    architecture = opened(net.plan.architecture, asked)
-    if architecture is not net.plan.architecture:
-        net = replace(net, plan=replace(net.plan, architecture=architecture))
+    asked, said = outputs_of(form), form.network.value
+    if asked is not None and said.readout is None and said.layers is None:
+        net = replace(net, plan=replace(net.plan, architecture=opened(net.plan.architecture)))
     asked_of = form.input.value
     if isinstance(asked_of.form, Dataset) and texts.is_text(asked_of.form):
         inputs: Sequence[InputPlan] = texts.data(once, asked_of.form, asked_of.index, net, folder)

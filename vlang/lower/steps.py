@@ -25,6 +25,8 @@ def stepwise(
         once(refuse, True, d.does_not_apply, steps.span, "steps", why)
     if count == 1 or steps is None:
         return architecture, None
+    if architecture.layers[-1].word == "softmax":  # of every step: it keeps the order of a step's outputs
+        architecture = replace(architecture, layers=architecture.layers[:-1])
     asked = ((count - 1,),) if steps.value.kind == "last" else once(frame_rows, steps, count).rows
     whole = LayerPlan("flatten", (len(architecture.layers) - 1,), count * architecture.classes, settings=(("order", "frames"),))
     plan = StepsPlan(tuple(asked), architecture.classes, steps.value.kind == "each")
@@ -39,15 +41,10 @@ def check_single(where: Span, architecture: Architecture, frames: int) -> None:
         raise d.SpecError(d.frames_do_not_fit(where, frames, f"it gives {count} outputs, one a frame", cure))
 
 
-def opened(architecture: Architecture, steps: Located[Frames] | None) -> Architecture:
-    """The network with the outputs of all frames, where steps are asked about and nothing but the last frame's is read out of one direction."""
+def opened(architecture: Architecture) -> Architecture:
+    """The network with the outputs of all frames, where nothing but the last frame's is read out of one direction."""
     at = [k for k, x in enumerate(architecture.layers) if x.word == "last"]
-    if (
-        steps is None
-        or len(at) != 1
-        or architecture.bidirectional
-        or any(x.word in ("mean", "max", "flatten", "reshape", "attention") for x in architecture.layers)
-    ):
+    if len(at) != 1 or architecture.bidirectional or any(x.word in ("mean", "max", "flatten", "reshape", "attention") for x in architecture.layers):
         return architecture
     (k,) = at
     (below,) = architecture.layers[k].of

@@ -103,6 +103,11 @@ def test_a_step_sees_what_came_before_it_alone(folder: Path) -> None:
     assert [r.size for r in first] == pytest.approx([r.size for r in again], rel=2e-3)
 
 
+def test_a_softmax_of_every_step_keeps_their_order(folder: Path) -> None:
+    plain, softmax = (ask(folder, "radius steps = each, engine = { method = planes }", f", layers = [gru, linear{end}]") for end in ("", ", softmax"))
+    assert [r.size for r in plain] == [r.size for r in softmax]
+
+
 def test_steps_together_are_as_near_as_the_nearest(folder: Path) -> None:
     def sizes(steps: str) -> list[float]:
         return [r.size or 0.0 for r in ask(folder, f"radius steps = {steps}, engine = {{ method = planes, tolerance = 1e-3 }}")]
@@ -160,6 +165,9 @@ def test_certificates_of_steps_and_phrases(folder: Path) -> None:
     [
         ("radius steps = [9]", "", "R404"),
         ("radius steps = each", ", readout = mean", "gives one output"),
+        ("radius steps = each", ", readout = last", "gives one output"),
+        ("radius steps = each", ", layers = [gru, last, linear]", "gives one output"),
+        ("radius steps = each, property = within(1)", ", layers = [gru, linear, softmax]", "softmax"),
         ("radius target = any", ", layers = [gru, linear]", "steps = last, all, each"),
         ("radius steps = [1:3], target = [a, b, c]", "", "names 3 classes for 2 steps"),
         ("radius steps = each, target = [a, b]", "", "names 2 classes for 0 steps"),
@@ -168,7 +176,7 @@ def test_certificates_of_steps_and_phrases(folder: Path) -> None:
     ],
 )
 def test_what_cannot_be_asked_about_steps_is_said(query: str, more: str, why: str, folder: Path) -> None:
-    if "mean" in more or "attack" in query or "steps" not in query:
+    if "mean" in more or "last" in more or "attack" in query or "steps" not in query:
         with np.load(folder / "d.npz") as held:
             np.savez(folder / "d.npz", inputs=held["inputs"], labels=held["labels"][:, -1])
     with pytest.raises(SpecError) as caught:
