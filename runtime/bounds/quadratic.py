@@ -207,7 +207,7 @@ class Quadratic(Planar):
             return [(torch.full_like(form.error, torch.inf), form.error[..., None][..., :0]) for _ in linears]
         room = coordinates.room(d // coordinates.width)
         step = max(1, min(form.error.shape[1], FORM_ENTRIES // (8 * d * d)))
-        at_once = max(1, FORM_ENTRIES // (d * d * step))
+        at_once = max(1, FORM_ENTRIES // (8 * d * d * step))
         found: list[list[Top]] = []
         for batch in (slice(i, i + at_once) for i in range(0, self._batch, at_once)):
             parts = []
