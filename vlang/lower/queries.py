@@ -170,6 +170,10 @@ def _target(once: Once, form: Ask, net: LoweredNetwork, steps: StepsPlan | None)
         asked_steps = () if steps is None or steps.apart else steps.rows[0]
         why = f"it names {len(value.phrase)} classes for {len(asked_steps)} steps: write one for each, as in steps = [2:5], target = [a, b, c]"
         once(refuse, len(value.phrase) != len(asked_steps), d.does_not_apply, target.span, "target", why)
+        listed = outputs_of(form)
+        written = () if listed is None else tuple(x.value for x in listed.value.items)
+        why = "its classes are those of the steps in order, and `steps` lists them in another"
+        once(refuse, written != tuple(sorted(written)), d.does_not_apply, target.span, "target", why)
         return TargetPlan("phrase", target.span, phrase=tuple(once(class_number, x, net.plan.labels, architecture.classes) for x in value.phrase))
     if value.kind == "class":
         number = once(class_number, Located(value.label, target.span), net.plan.labels, net.plan.architecture.classes)

@@ -25,6 +25,8 @@ from vlang.typed.types import Located
 PARTED: Mapping[str, str | None] = MappingProxyType({".tsv": "\t", ".txt": "\t", ".csv": ",", ".jsonl": None})
 #: Names of columns and keys. Without them, a label stands before its text.
 TEXT_NAMES, LABEL_NAMES = ("text", "sentence", "question", "utterance", "title"), ("label", "class", "category", "intent", "target")
+#: Digits of a class number.
+LONGEST_NUMBER = 9
 #: Errors of a file that are reported, of each kind the first.
 MOST_ERRORS = 5
 
@@ -99,10 +101,13 @@ def _records(content: str, source: Located[str]) -> list[Line]:
         try:
             record = json.loads(line)
             texts, labels = ([record[k] for k in names if k in record] for names in (TEXT_NAMES, LABEL_NAMES))
-            if len(texts) != 1 or len(labels) > 1 or not isinstance(texts[0], str) or not isinstance((labels or [""])[0], str | int):
-                raise ValueError(f"it needs one of {', '.join(TEXT_NAMES)}, and at most one of {', '.join(LABEL_NAMES)}")
+            plain = isinstance((labels or [""])[0], str | int) and not isinstance((labels or [""])[0], bool)
+            if len(texts) != 1 or len(labels) > 1 or not isinstance(texts[0], str) or not plain:
+                raise TypeError(f"it needs one of {', '.join(TEXT_NAMES)}, and at most one of {', '.join(LABEL_NAMES)}")
         except (ValueError, TypeError, RecursionError) as e:
             raise SpecError(d.damaged(source.span, source.value, "file of texts", f"line {number}: {e}")) from None
+        if any("\ud800" <= c <= "\udfff" for c in texts[0] + str((labels or [""])[0])):
+            raise SpecError(d.damaged(source.span, source.value, "file of texts", f"line {number}: half of a surrogate pair is no character"))
         found.append(Line(number, texts[0].strip(), labels[0] if labels else None))
     return found
 
@@ -144,7 +149,7 @@ def _text(network: LoweredNetwork, line: Line, span: Span) -> TextInput:
     plan, label = network.plan, line.label
     assert network.words is not None
     try:
-        if isinstance(label, str) and label not in plan.labels and label.isdecimal():
+        if isinstance(label, str) and label not in plan.labels and label.isdecimal() and len(label) <= LONGEST_NUMBER:
             label = int(label)
         number = None if label is None else class_number(Located(label, span), plan.labels, plan.architecture.classes)
         shown, ids, unknown = tokens_of(Located(line.text, span), network.words)

@@ -105,6 +105,7 @@ class Joint:
             self.group = 1
         else:
             self.radii, self.group = region.room(size).radii, region.group
+            self.middle = {k: Balls.exactly(region.middle(k)) for k in region.frames}  # which those balls are about
         self.size = size
         self.reach = [self.radii.each(lambda a: a.repeat(self.group)).most()]
         self.affine: dict[int, Affine] = {}
@@ -118,7 +119,7 @@ class Joint:
             return Affine(Balls.around([lo.union(hi) for lo, hi in self.stated.boxes[i]]), {}, blank)
         if node.frame is not None:
             eye, x = Balls.exactly(np.eye(node.width)), Balls.exactly(self.region.x[node.frame])
-            return Affine(x + self.middle[node.frame] if self.flat else x, {node.frame: eye}, blank)
+            return Affine(x + self.middle[node.frame], {node.frame: eye}, blank)
         if node.op:
             return self._graph(i, node)
         found = Affine(Balls.around(node.bias), {}, blank)

@@ -61,7 +61,7 @@ def of_property(said: list[Any], some: Any, nodes: list[Node], whole: Region) ->
         words.append(_in_words((output, nominal, absolute), constant))
     eye = np.eye(width + 1)
     nodes.append(Node("outputs and 1", width + 1, terms=[((last, 0, width), matrix(eye[:, :width]))], bias=[*[ZERO] * width, ONE]))
-    return Demands(rows, most, (" or everywhere " if some else " and ").join(words), some)
+    return Demands(rows, most, ("at every point " + " or ".join(words) if some else " and ".join(words)), some)
 
 
 def _terms(said: Any, width: int) -> Terms:

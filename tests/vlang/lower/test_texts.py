@@ -102,6 +102,9 @@ def test_only_correct_ones_and_coverage_are_of_the_whole_file(folder: Path) -> N
         ("a.jsonl", '{"text": "a", "label": "up"}\n{"text": "a"}\n', "line 2 has no label"),
         ("a.tsv", "\n\n", "no lines"),
         ("a.tsv", "7\tthe cat\n", "line 1: class 7 does not exist"),
+        ("a.csv", "text,label\nthe cat," + "7" * 5000 + "\n", "no class is called"),
+        ("a.jsonl", '{"text": "the cat", "label": true}\n', "line 1"),
+        ("a.jsonl", '{"text": "\\ud800 cat", "label": "up"}\n', "line 1"),
     ],
 )
 def test_what_is_wrong_is_told_by_line(name: str, content: str, why: str, folder: Path) -> None:

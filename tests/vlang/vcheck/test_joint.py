@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 from flint import arb
+from safetensors.numpy import save_file
 
 from tests.vlang.vcheck.certificates import Arrays, Claim, certify, check, load, make_network, refused, seal
 from tests.vlang.vcheck.test_parabolas import FUNCTIONS, arity_of, box_of
+from vlang.lower.spec import compile_spec
 from vlang.runtime.bounds import joint as runtime
+from vlang.runtime.execute import execute
 from vlang.runtime.methods import questions
+from vlang.text.source import Source
 from vlang.vcheck import certificate, joint
 from vlang.vcheck.constraints import CELLS, axes_of, highest
 from vlang.vcheck.errors import InvalidError
@@ -146,3 +150,44 @@ def test_where_forms_are_dear_the_boxes_are_those_of_planes(tmp_path: Path, monk
     assert row.size > 1.1 * planes.size
     assert check(tmp_path).startswith("class ")
     assert not [name for name in load(tmp_path)[1] if name.endswith((".above", ".motion"))]
+
+
+@pytest.mark.parametrize("norm", ["3", "inf"])
+def test_balls_about_a_middle_are_about_it(norm: str, tmp_path: Path) -> None:
+    """A clip cuts the set to [0, 1/10], seen from 1/20: what holds within 1/20 of x is no proof of it."""
+    wide = norm == "inf"  # where a chart makes one ball of a frame
+    n = 1 + wide
+    save_file(
+        {
+            "rnn.weight_ih_l0": np.eye(1, n),
+            "rnn.weight_hh_l0": np.zeros((1, 1)),
+            "rnn.bias_ih_l0": np.zeros(1),
+            "rnn.bias_hh_l0": np.zeros(1),
+            "out.weight": np.array([[0.0], [1.0]]),
+            "out.bias": np.array([0.075, 0.0]),
+        },
+        tmp_path / "net.safetensors",
+        {"activation": "tanh"},
+    )
+    x = np.zeros((1, 1, n))
+    np.save(tmp_path / "x.npy", x)
+    text = f"""rspec 1
+network net {{ checkpoint = "net.safetensors" }}
+dataset d {{ inputs = "x.npy" }}
+radius q {{ network = net, input = d, perturbation = {{ frames = all, norm = {norm}, clip = [0, 10] }}, engine = {{ method = planes }} }}
+"""
+    saved: dict[str, bytes] = {}
+    execute(compile_spec(Source(str(tmp_path / "q.rspec"), text)), "test", save=saved.__setitem__)
+    (content,) = saved.values()
+    (tmp_path / "c.cert").write_bytes(content)
+    claim, arrays = load(tmp_path)
+    check(tmp_path)
+    constraint = np.zeros((1, 9, 1))
+    constraint[0, :, 0] = [-1, 0, 1, 0, 0, 0, 0, 0, 1e-3]
+    offset = np.zeros((1, n))
+    offset[0, 0] = 0.05
+    forged = {"input": arrays["input"], "0.offset": offset, "0.2.box": np.array([[-1e-9], [0.1 + 1e-9]])}
+    forged |= {"0.3.joint": constraint, "0.4.balls": np.array([[20.0]])}
+    forged |= {"chart.basis": np.array([[1.0], [0.0]]), "chart.scale": np.array([1.0, 1e-6])} if wide else {}
+    seal(tmp_path, claim | {"eps": "1/10", "method": "joint"}, forged)
+    assert refused(tmp_path)
