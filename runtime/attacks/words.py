@@ -35,7 +35,7 @@ class _Row:
         return self.question.rows[self.index : self.index + 1]
 
     def margins(self, points: Tensor) -> Tensor:
-        return careful_margins(self.question.graph, points, self.rows.expand(len(points), -1, -1))
+        return careful_margins(self.question.graph, points, self.rows.expand(len(points), -1, -1), some=self.question.some)
 
     def with_words(self, words: Tensor) -> Tensor:
         """The input with words in the frames, -1 for the frame's own. shape: [P, frames] -> [P, m, n]."""
@@ -121,7 +121,7 @@ def _within(row: _Row, radius: float, restarts: int, generator: torch.Generator)
         points = row.with_words(words)
         with torch.enable_grad():
             moved = points.detach().requires_grad_()
-            margin = margins(logits(row.question.graph, moved), row.rows.expand(len(points), -1, -1))
+            margin = margins(logits(row.question.graph, moved), row.rows.expand(len(points), -1, -1), row.question.some)
             (gradient,) = torch.autograd.grad(margin.sum(), moved)
         gradient = gradient[:, list(row.frames)]
         gain = gradient @ row.embedding.T - (gradient * row.inputs[0, list(row.frames)]).sum(-1, keepdim=True)  # against the frame's own word

@@ -168,7 +168,8 @@ def _target(once: Once, form: Ask, net: LoweredNetwork, steps: StepsPlan | None)
     value = target.value
     if value.kind == "phrase":
         asked_steps = () if steps is None or steps.apart else steps.rows[0]
-        why = f"it names {len(value.phrase)} classes for {len(asked_steps)} steps: write one for each, as in steps = [2:5], target = [a, b, c]"
+        counted = "no steps that are asked about together" if not asked_steps else f"{len(asked_steps)} steps"
+        why = f"it names {len(value.phrase)} classes for {counted}: write one for each, as in steps = [2:5], target = [a, b, c]"
         once(refuse, len(value.phrase) != len(asked_steps), d.does_not_apply, target.span, "target", why)
         listed = outputs_of(form)
         written = () if listed is None else tuple(x.value for x in listed.value.items)

@@ -24,18 +24,23 @@ def perturbation(once: Once, form: Perturbation, frames: int, numbers: int | Non
     if form.weights is not None:
         once(_weights, form.weights, frames)
     frame_set = once(frame_rows, form.frames, frames)
+    scale = _units(once, form, frames, numbers)
     weights = None if form.weights is None else form.weights.value
-    if weights is not None:
-        moved = (tuple(k for k in row if weights[k]) for row in frame_set.rows)
+    if weights is not None or scale is not None:  # frames that these fix have no row
+        moved = (tuple(k for k in row if (weights is None or weights[k]) and (scale is None or any(scale[k]))) for row in frame_set.rows)
         frame_set = FrameSet(tuple(row for row in moved if row), frame_set.at_most)
         once(refuse, not frame_set.rows, d.no_frames, form.frames.span)
     clip = None if form.clip is None else form.clip.value
-    scale = None
-    if form.scale is not None:
-        once(refuse, text, d.does_not_apply, form.scale.span, "scale", "the numbers of an embedding have no units")
-        once(refuse, clip is not None, d.does_not_apply, form.scale.span, "scale", "a clip is not known in other units yet")
-        scale = once(_scale, form.scale, frames, numbers or 0)
     return PerturbationPlan(frame_set, form.norm.value, space, clip, weights, (form.clip or form.frames).span, scale)
+
+
+def _units(once: Once, form: Perturbation, frames: int, numbers: int | None) -> tuple[tuple[Fraction, ...], ...] | None:
+    """Of the numbers of every frame, where they are said. Raises SpecError."""
+    if form.scale is None:
+        return None
+    once(refuse, numbers is None, d.does_not_apply, form.scale.span, "scale", "the numbers of an embedding have no units")
+    once(refuse, form.clip is not None, d.does_not_apply, form.scale.span, "scale", "a clip is not known in other units yet")
+    return once(_scale, form.scale, frames, numbers or 0)
 
 
 def _scale(scale: Located[tuple[tuple[Fraction, ...], ...]], frames: int, numbers: int) -> tuple[tuple[Fraction, ...], ...]:

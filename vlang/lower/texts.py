@@ -80,6 +80,9 @@ def _columns(content: str, apart: str, source: Located[str]) -> list[Line]:
             raise SpecError(d.several_arrays(source.span, source.value, [heading[i] for i in (text if len(text) > 1 else label)], "texts or labels"))
         at, by, rows = text[0], label[0] if label else None, rows[1:]
     else:
+        if len(heading) > 1 and (text or label):
+            what = f"line 1 of {source.value} looks like a heading ({', '.join(heading)}), but names no {'label' if text else 'text'}"
+            raise SpecError(d.shapes_do_not_fit(source.span, what, f"name that column {(LABEL_NAMES if text else TEXT_NAMES)[0]}"))
         widths = {len(row) for _, row in rows}
         if widths not in ({1}, {2}):
             wrong = next(n for n, row in rows if len(row) > 2 or len(row) != len(rows[0][1]))
@@ -99,7 +102,7 @@ def _records(content: str, source: Located[str]) -> list[Line]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = json.loads(line, object_pairs_hook=_once)
             texts, labels = ([record[k] for k in names if k in record] for names in (TEXT_NAMES, LABEL_NAMES))
             plain = isinstance((labels or [""])[0], str | int) and not isinstance((labels or [""])[0], bool)
             if len(texts) != 1 or len(labels) > 1 or not isinstance(texts[0], str) or not plain:
@@ -110,6 +113,14 @@ def _records(content: str, source: Located[str]) -> list[Line]:
             raise SpecError(d.damaged(source.span, source.value, "file of texts", f"line {number}: half of a surrogate pair is no character"))
         found.append(Line(number, texts[0].strip(), labels[0] if labels else None))
     return found
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A record in which no key stands twice: which of them is meant is not guessed."""
+    held = dict(pairs)
+    if len(held) < len(pairs):
+        raise ValueError("a key stands in it twice")
+    return held
 
 
 def data(once: Once, form: Dataset, index: SampleIndex | None, network: LoweredNetwork, folder: Path) -> tuple[TextsInput, ...]:
@@ -149,7 +160,9 @@ def _text(network: LoweredNetwork, line: Line, span: Span) -> TextInput:
     plan, label = network.plan, line.label
     assert network.words is not None
     try:
-        if isinstance(label, str) and label not in plan.labels and label.isdecimal() and len(label) <= LONGEST_NUMBER:
+        if any(name.isdecimal() for name in plan.labels):  # then a number is a name, and no place among them
+            label = None if label is None else str(label)
+        elif isinstance(label, str) and label not in plan.labels and label.isdecimal() and len(label) <= LONGEST_NUMBER:
             label = int(label)
         number = None if label is None else class_number(Located(label, span), plan.labels, plan.architecture.classes)
         shown, ids, unknown = tokens_of(Located(line.text, span), network.words)

@@ -59,9 +59,9 @@ class PropertyType(Type[Property]):
                 return _named(expr, params)
             case s.Call(name=name):
                 raise SpecError(d.unknown_function(expr.span, name, tuple(NAMED)))
-            case s.Binary(op="and" | "or" | "==" | "!=") | s.Unary(op="not"):
-                pass
-            case s.Binary(op=op) if op in SIGNS:
+            case s.Binary(op="+" | "-" | "*" | "/") | s.Unary(op="+" | "-"):
+                raise self.fail(key, expr)
+            case s.Binary() | s.Unary():
                 pass
             case _:
                 raise self.fail(key, expr)

@@ -259,9 +259,9 @@ class StepsType(Type[Frames]):
                 return Frames("last")
             case s.Name(name=name) if name not in ("all", "each"):
                 raise SpecError(d.wrong_word(expr.span, key, name, ("last", "all", "each")))
-            case s.Call():
-                raise self.fail(key, expr)
-        return FramesType().convert(key, expr, params)
+            case s.Name() | s.Slice() | s.Items(items=(_, *_)):
+                return FramesType().convert(key, expr, params)
+        raise self.fail(key, expr)
 
 
 @dataclass(frozen=True)

@@ -170,9 +170,11 @@ def test_certificates_of_steps_and_phrases(folder: Path) -> None:
         ("radius steps = each, property = within(1)", ", layers = [gru, linear, softmax]", "softmax"),
         ("radius target = any", ", layers = [gru, linear]", "steps = last, all, each"),
         ("radius steps = [1:3], target = [a, b, c]", "", "names 3 classes for 2 steps"),
-        ("radius steps = each, target = [a, b]", "", "names 2 classes for 0 steps"),
+        ("radius steps = each, target = [a, b]", "", "names 2 classes for no steps"),
         ("radius steps = [2, 0], target = [a, b]", "", "in another"),
         ("radius steps = some", "", "some"),
+        ("radius steps = 3", "", "last, all, each, a list"),
+        ("radius steps = []", "", "last, all, each, a list"),
         ("attack steps = 5, iterations = 5", "", "iterations"),
     ],
 )

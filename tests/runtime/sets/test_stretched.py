@@ -57,6 +57,11 @@ def test_radii_are_those_in_other_units(norm: str, frames: str, folder: Path) ->
             assert a is None or b is None or a == pytest.approx(b, rel=2e-2 if query.startswith("attack") else 1e-3)
 
 
+def test_frames_without_units_have_no_rows(folder: Path) -> None:
+    rows = ask(folder, "radius , engine = { method = planes }", "frames = each, norm = 2, scale = [[1, 1, 1], [0, 0, 0], [1, 1, 2]]")
+    assert {r.frames for r in rows} == {(0,), (2,)}
+
+
 def test_what_has_no_unit_does_not_move(folder: Path) -> None:
     (row, *_) = ask(folder, "attack", "frames = all, norm = 2, scale = [1, 0, 1]")
     assert row.size is not None

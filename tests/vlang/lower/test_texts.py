@@ -99,6 +99,9 @@ def test_only_correct_ones_and_coverage_are_of_the_whole_file(folder: Path) -> N
         ("a.csv", 'text,label\n"the cat,up\n', "line"),
         ("a.jsonl", '{"text": "the cat", "label": "up"}\n{"txt": "a"}\n', "line 2"),
         ("a.jsonl", "[1]\n", "line 1"),
+        ("a.jsonl", '{"text": "a", "text": "the", "label": "up"}\n', "a key stands in it twice"),
+        ("a.tsv", "id\ttext\n1\tthe cat\n", "names no label"),
+        ("a.csv", "label,words\nup,the cat\n", "names no text"),
         ("a.jsonl", '{"text": "a", "label": "up"}\n{"text": "a"}\n', "line 2 has no label"),
         ("a.tsv", "\n\n", "no lines"),
         ("a.tsv", "7\tthe cat\n", "line 1: class 7 does not exist"),
@@ -120,6 +123,16 @@ def test_unknown_words_are_said_or_forbidden(folder: Path) -> None:
     with pytest.raises(SpecError) as caught:
         compile_spec(Source(str(folder / "q.rspec"), compiled(folder, "plain.tsv", "", ", unknown = error")))
     assert [x.message for x in caught.value.diagnostics] == ["line 4: 1 of 4 words is not in the vocabulary: down"]
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.csv", "text,label\nthe cat,2\n"), ("a.jsonl", '{"text": "the cat", "label": 2}\n')])
+def test_a_number_is_a_name_where_classes_are_called_by_numbers(name: str, content: str, folder: Path) -> None:
+    (folder / name).write_text(content)
+    assert {r.label for r in answers(folder, name, "", ', labels = ["2", "1"]')} == {"2"}
+    (folder / name).write_text(content.replace("2", "0"))
+    with pytest.raises(SpecError) as caught:
+        answers(folder, name, "", ', labels = ["2", "1"]')
+    assert "no class is called '0'" in caught.value.diagnostics[0].message
 
 
 def test_another_token_may_stand_for_unknown_words(folder: Path) -> None:
