@@ -24,6 +24,8 @@ LANGUAGE = (
     "typed",
     "picture",
     "known",
+    "array",
+    "perturbation",
     "plan",
     "results",
     "cost",

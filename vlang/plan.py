@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
+from vlang.array import ArrayPlan
 from vlang.expression import Expression
 from vlang.known import Known
+from vlang.perturbation import PerturbationPlan
 from vlang.picture import Picture, reshaped
 from vlang.property import Property
 from vlang.text.source import Span
@@ -190,17 +192,6 @@ class Architecture:
 
 
 @dataclass(frozen=True)
-class ArrayPlan:
-    """One array in a file: .npy, or a member of an .npz. texts: names of classes in place of numbers."""
-
-    path: str
-    key: str | None
-    shape: tuple[int, ...]
-    span: Span = field(compare=False)
-    texts: bool = False
-
-
-@dataclass(frozen=True)
 class ReferencePlan:
     """The framework's own outputs. tolerance: how far ours may be from them, of their spread."""
 
@@ -285,34 +276,6 @@ class TextsInput:
 
 
 InputPlan = TextInput | TextsInput | ValuesInput | DatasetInput
-
-
-@dataclass(frozen=True)
-class FrameSet:
-    """Which frames move. `rows`: one tuple of frames a row (several for `each`). `at_most`: for any(k)."""
-
-    rows: tuple[tuple[int, ...], ...]
-    at_most: int | None = None
-
-
-@dataclass(frozen=True)
-class PerturbationPlan:
-    """norm: p, or None for infinity. clip: the valid range. weights: one a frame. scale: units of every frame's numbers. shape: scale [m][n]."""
-
-    frames: FrameSet
-    norm: Fraction | None
-    space: Literal["input", "embedding"]
-    clip: tuple[Fraction, Fraction] | None
-    weights: tuple[Fraction, ...] | None
-    span: Span = field(compare=False)
-    scale: tuple[tuple[Fraction, ...], ...] | None = None
-
-    @property
-    def norm_value(self) -> float | str:
-        """As the report writes it: a number or 'inf'."""
-        if self.norm is None:
-            return "inf"
-        return int(self.norm) if self.norm.denominator == 1 else float(self.norm)
 
 
 @dataclass(frozen=True)

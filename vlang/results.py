@@ -80,14 +80,24 @@ class FalsifiableRow(Row):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RadiusRow(CertifiableRow):
+class SearchedRow(CertifiableRow):
+    """pieces, depth: of a complete search, how many it bounded, and how often the smallest had been cut."""
+
+    pieces: int | None = None
+    depth: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RadiusRow(SearchedRow):
     """radius: always a value that was certified; the method's true answer may be larger where the row is not complete.
 
-    capped: the search ended at max_radius, so that the answer may be larger.
+    capped: the search ended at max_radius, so that the answer may be larger. attacked: of a complete search, the distance of the nearest
+    counterexample, replayed.
     """
 
     radius: float
     capped: bool = False
+    attacked: float | None = None
 
     @property
     def size(self) -> float:
@@ -95,7 +105,7 @@ class RadiusRow(CertifiableRow):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyRow(CertifiableRow, FalsifiableRow):
+class VerifyRow(SearchedRow, FalsifiableRow):
     """margin: a certified lower bound of label minus best other class."""
 
     eps: float

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from vlang.runtime.network.assemble import named
-from vlang.runtime.queries.base import stated
+from vlang.runtime.queries.base import directions_in_words, stated
 from vlang.runtime.queries.batches import Loaded, text_of
 from vlang.runtime.queries.cases import Case
 from vlang.words.layers import LAYERS
@@ -110,6 +110,7 @@ def statement(loaded: Loaded[Any], case: Case, eps: Fraction, checkpoint: str) -
             "weights": [str(w) for w in limits.weights],
             "at_most": limits.at_most,
             "clip": None if limits.clip is None else [str(c) for c in limits.clip],
+            **({} if loaded.directed is None else {"directions": directions_in_words(loaded.directed)}),
             **({} if limits.scale is None else {"scale": [[str(c) for c in row] for row in limits.scale]}),
         },
         "eps": str(eps),

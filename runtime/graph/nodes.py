@@ -7,7 +7,7 @@ this graph; cells only write it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -196,6 +196,27 @@ class GraphBuilder:
     def ends_with(self, ref: Ref) -> bool:
         """Whether that is the whole last node, an affine map."""
         return isinstance(self.nodes[-1], Affine) and ref == Ref(len(self.nodes) - 1, 0, self.nodes[-1].width)
+
+    def before(self, frames: list[Ref], graph: Graph) -> Graph:
+        """A graph that reads nodes of this one in place of its input's frames."""
+        place: dict[int, int] = {}
+
+        def there(ref: Ref) -> Ref:
+            return Ref(place[ref.node], ref.start, ref.stop)
+
+        for i, node in enumerate(graph.nodes):
+            match node:
+                case Input(frame=frame):
+                    place[i] = frames[frame].node
+                    continue
+                case Affine(terms=terms, beside=beside):
+                    moved: Node = replace(node, terms=tuple(Term(there(t.ref), t.weight) for t in terms), beside=tuple(map(there, beside)))
+                case Nonlinear(args=args):
+                    moved = replace(node, args=tuple(map(there, args)))
+                case _:
+                    moved = node
+            place[i] = self._add(moved).node
+        return self.build(Ref(place[graph.output], 0, graph.nodes[graph.output].width))
 
     def build(self, output: Ref) -> Graph:
         frames = sum(isinstance(n, Input) for n in self.nodes)

@@ -15,8 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from vlang.array import ArrayPlan
 from vlang.convert import READERS
-from vlang.plan import ArrayPlan, DataError, DatasetInput, InputPlan, NetworkPlan, Problem, TextInput, TextsInput, ValuesInput
+from vlang.plan import DataError, DatasetInput, InputPlan, NetworkPlan, Problem, TextInput, TextsInput, ValuesInput
 from vlang.runtime.network.assemble import assemble
 from vlang.runtime.network.normalize import normalized
 from vlang.runtime.network.reading import compare_with_example

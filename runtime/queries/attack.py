@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,16 +65,24 @@ def _attack(loaded: Loaded[AttackVariant], cases: tuple[Case, ...], plan: Attack
         points = torch.where(words[:, :, None] >= 0, table[words.clamp(min=0)], question.inputs)
     else:
         delta, far = ATTACKS[plan.method](question, plan.steps, plan.restarts, randoms)
-        points = loaded.moved(question, delta)
+        points = loaded.moved(cases, delta)
     ended = not context.late()
-    rows = [_row(loaded, c, loaded.inputs[c.position], points[i], float(far[i]), None if words is None else words[i]) for i, c in enumerate(cases)]
+    rows = [_row(loaded, c, points[i], float(far[i]), None if words is None else words[i]) for i, c in enumerate(cases)]
     return {c: row if ended else replace(row, complete=False) for c, row in zip(cases, rows, strict=True)}
 
 
-def _row(loaded: Loaded[AttackVariant], case: Case, centre: Tensor, point: Tensor, far: float, words: Tensor | None) -> AttackRow:
-    plan, most = loaded.variant.attack, loaded.variant.engine.max_radius
+def replayed(loaded: Loaded[Any], case: Case, point: Tensor, far: float) -> float | None:
+    """The distance of a counterexample that is about so far, once it has been tested exactly; None where it is none."""
+    graph, centre = loaded.tested(case)
     eps = distance(loaded.limits(case), centre, point, far) if far < torch.inf else None
-    if eps is None or eps > most or not misclassifies(loaded.graph, point, loaded.rows((case,), surely_above=True)[0], loaded.some):
+    wrong = eps is not None and misclassifies(graph, point, loaded.rows((case,), surely_above=True)[0], loaded.some)
+    return eps if wrong and eps is not None and eps <= loaded.variant.engine.max_radius else None
+
+
+def _row(loaded: Loaded[AttackVariant], case: Case, point: Tensor, far: float, words: Tensor | None) -> AttackRow:
+    plan, most = loaded.variant.attack, loaded.variant.engine.max_radius
+    eps = replayed(loaded, case, point, far)
+    if eps is None:
         return AttackRow(
             **question_of(loaded, case), verdict="unknown", reason=f"{plan.method} found no counterexample up to {float(most):g}; there may be one"
         )

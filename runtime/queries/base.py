@@ -16,6 +16,7 @@ from vlang.results import Frames
 from vlang.runtime.device import batch_rows
 from vlang.runtime.queries.batches import Loaded, text_of
 from vlang.runtime.queries.cases import Case
+from vlang.runtime.sets.directed import Directed
 
 #: Of a row whose sample the network gets wrong, or where what is asked does not even hold.
 MISCLASSIFIED, VIOLATED = "misclassified: the network predicts another class at eps = 0", "the property does not hold of the input itself"
@@ -87,6 +88,7 @@ def key(loaded: Loaded[Any], case: Case) -> str:
         "input": list(text.tokens) if text is not None else _digest(loaded.inputs[case.position]),
         "space": "input" if text is None else "embedding",
         "norm": "inf" if limits.norm is None else str(limits.norm),
+        **({} if loaded.directed is None else {"directions": directions_in_words(loaded.directed)}),
         "weights": [str(w) for w in limits.weights],
         "at_most": limits.at_most,
         "clip": None if limits.clip is None else [str(c) for c in limits.clip],
@@ -95,6 +97,11 @@ def key(loaded: Loaded[Any], case: Case) -> str:
         "eps": str(getattr(variant, "eps", None)),
     }
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode("utf-8", "backslashreplace")).hexdigest()[:KEY_DIGITS]
+
+
+def directions_in_words(directed: Directed) -> Any:
+    """Words with their channels, or of an array its digest."""
+    return [list(named) for named in directed.named] if directed.given is None else _digest(directed.given)
 
 
 def _digest(sample: Tensor) -> str:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from vlang.cost import SMALLEST_GROUP
-from vlang.plan import DataError, DatasetInput, PerturbationPlan, Problem, TextInput, TextsInput, Variant
+from vlang.perturbation import DirectionsPlan, PerturbationPlan
+from vlang.plan import DataError, DatasetInput, Problem, TextInput, TextsInput, Variant
 from vlang.runtime.attacks.base import Question
 from vlang.runtime.attacks.witness import Limits
 from vlang.runtime.bounds.joint import Known
@@ -21,12 +22,14 @@ from vlang.runtime.device import batch_rows
 from vlang.runtime.graph.nodes import Graph
 from vlang.runtime.late import never
 from vlang.runtime.methods.questions import Asked
+from vlang.runtime.network.load import array
 from vlang.runtime.network.unroll import Network
 from vlang.runtime.queries.cases import Case, cases_of
 from vlang.runtime.queries.demands import rows_of
 from vlang.runtime.queries.samples import Samples
 from vlang.runtime.rounding import at_least, at_most, spacing
 from vlang.runtime.sets.ball import Ball
+from vlang.runtime.sets.directed import Directed
 from vlang.runtime.sets.stretched import Stretched
 from vlang.words.methods import METHODS
 
@@ -44,9 +47,10 @@ class Loaded(Generic[V]):
     cases: tuple[Case, ...]
     #: How many samples are classified as labelled.
     correct: int
-    #: The network's, and for properties the number 1 beside its outputs; and as proofs and attacks see it.
+    #: The network's, and for properties the number 1 beside its outputs.
     graph: Graph
-    seen: Graph
+    #: In which samples move, if that is what they do.
+    directed: Directed | None = None
     #: By row, what joint bounds found: a search's last proofs are those of its certificates.
     known: dict[Case, Known] = field(default_factory=dict)
 
@@ -74,29 +78,60 @@ class Loaded(Generic[V]):
         smallest = SMALLEST_FILLING_GROUP if METHODS[self.variant.engine.method].forms else SMALLEST_GROUP
         for rows in sorted({c.rows for c in self.cases}):
             group: list[Case] = []
-            for case in sorted((c for c in self.cases if c.correct and c.rows == rows), key=lambda c: c.frames[0]):
-                if len(group) >= smallest and case.frames[0] != group[-1].frames[0]:
+            for case in sorted((c for c in self.cases if c.correct and c.rows == rows), key=self._place):
+                apart = bool(group) and self._place(case) != self._place(group[-1])
+                if apart and (len(group) >= smallest or self.directed is not None):
                     yield tuple(group)
                     group = []
                 group.append(case)
             if group:
                 yield tuple(group)
 
+    def apart(self, cases: tuple[Case, ...], most: int) -> Iterator[tuple[Case, ...]]:
+        """Cases in their order, so many at once that share a graph."""
+        start = 0
+        for i in range(1, len(cases) + 1):
+            split = self.directed is not None and i < len(cases) and cases[i].position != cases[i - 1].position
+            if i == len(cases) or i - start == most or split:
+                yield cases[start:i]
+                start = i
+
+    def _place(self, case: Case) -> int:
+        """Cases of one place stay in one group: of one first frame; or of one sample, where each has a graph of its own."""
+        return case.frames[0] if self.directed is None else case.position
+
+    def seen(self, case: Case, up: bool = True) -> Graph:
+        """The network as proofs (up) and attacks see it, for all cases of a group."""
+        if self.directed is not None:
+            return self.directed.graph(self.graph, self.inputs[case.position])
+        stretched = stretch(self.variant.perturbation, self.inputs, up)
+        return self.graph if stretched is None else stretched.graph(self.graph)
+
     def at(self, cases: tuple[Case, ...]) -> Tensor:
-        """The sets' centres, as proofs and attacks see them. shape: [B, m, n], or [B, 2 m, n] in units of their own."""
+        """The sets' centres, as proofs and attacks see them. shape: [B, m, n]; in units of their own [B, 2 m, n]; of directions, theta, [B, 1, d]."""
         x = self.inputs[[c.position for c in cases]]
+        if self.directed is not None:
+            return x.new_zeros(len(cases), 1, self.directed.count)
         stretched = stretch(self.variant.perturbation, x, up=True)
         return x if stretched is None else stretched.inputs(x)
 
-    def moved(self, question: Question, delta: Tensor) -> Tensor:
-        """The points of a question's sets that an attack has found, in the inputs' own units. shape: -> [B, m, n]."""
-        x = question.inputs[:, : self.inputs.shape[1]]
+    def moved(self, cases: tuple[Case, ...], delta: Tensor) -> Tensor:
+        """The points of sets that an attack has found, in the inputs' own units; of directions theta. shape: -> as inputs, or [B, 1, d]."""
+        if self.directed is not None:
+            return delta
+        x = self.inputs[[c.position for c in cases]]
         stretched = stretch(self.variant.perturbation, x, up=False)
         return self.clipped(x + delta if stretched is None else stretched.points(x, delta), x)
+
+    def tested(self, case: Case) -> tuple[Graph, Tensor]:
+        """What a counterexample is tried on, and the set's centre there: the network and the input, or of directions the graph that theta enters."""
+        return (self.graph, self.inputs[case.position]) if self.directed is None else (self.seen(case), self.at((case,))[0])
 
     def ball(self, cases: tuple[Case, ...]) -> Ball:
         """The perturbation sets at eps = 1."""
         p, x = self.variant.perturbation, self.inputs
+        if self.directed is not None:
+            return Ball(x.new_ones(len(cases), 1), p.norm)
         weights = [1.0 if p.weights is None else at_least(p.weights[k]) for k in range(x.shape[1])]
         rest = [0.0] * (len(weights) if p.scale is not None else 0)
         table = [rest + [w if k in case.frames else 0.0 for k, w in enumerate(weights)] for case in cases]
@@ -112,6 +147,8 @@ class Loaded(Generic[V]):
     def limits(self, case: Case) -> Limits:
         """The perturbation set of one row at eps = 1, exactly."""
         p, frames = self.variant.perturbation, self.inputs.shape[1]
+        if self.directed is not None:
+            return Limits((Fraction(1),), p.norm, None, None)
         weights = tuple((Fraction(1) if p.weights is None else p.weights[k]) if k in case.frames else Fraction(0) for k in range(frames))
         return Limits(weights, p.norm, p.frames.at_most, p.clip, p.scale)
 
@@ -124,9 +161,9 @@ class Loaded(Generic[V]):
 
     def question(self, cases: tuple[Case, ...], most: float, late: Callable[[], bool] = never) -> Question:
         """What an attack is asked: counterexamples no further than `most`. late: once it is true, what was found by then is the answer."""
-        stretched = stretch(self.variant.perturbation, self.inputs, up=False)
-        seen = self.graph if stretched is None else stretched.graph(self.graph)
-        return Question(seen, self.at(cases), self.ball(cases), self.rows(cases, surely_above=True), most, late=late, some=self.some)
+        return Question(
+            self.seen(cases[0], up=False), self.at(cases), self.ball(cases), self.rows(cases, surely_above=True), most, late=late, some=self.some
+        )
 
     def rows(self, cases: tuple[Case, ...], surely_above: bool = False) -> Tensor:
         """What must stay below 0: output differences y_j - y_label, one a class, or those of a property. shape: [B, T, outputs].
@@ -150,7 +187,7 @@ class Loaded(Generic[V]):
         return Asked(self.centre(cases, late), self.ball(cases), self.rows(cases), at_once, by_name=by_name, known=known, some=self.some)
 
     def centre(self, cases: tuple[Case, ...], late: Callable[[], bool] = never) -> Nominal:
-        centre = Nominal.at(self.seen, self.at(cases), self.variant.engine.semantics == "deployed32", late)
+        centre = Nominal.at(self.seen(cases[0]), self.at(cases), self.variant.engine.semantics == "deployed32", late)
         return sharpened(centre, self.ball(cases).moved)
 
 
@@ -166,8 +203,17 @@ def prepare(variant: V, samples: Samples) -> Loaded[V]:
         raise DataError(Problem("target_is_label", variant.target.span, (variant.network.label_name(variant.target.index),)))
     extended = variant.target.property is not None or variant.steps is not None
     graph = samples.graph.with_one() if extended else samples.graph
-    stretched = stretch(variant.perturbation, samples.inputs, up=True)
-    return Loaded(variant, samples, asked.rows, asked.correct, graph, graph if stretched is None else stretched.graph(graph))
+    return Loaded(variant, samples, asked.rows, asked.correct, graph, _directed(variant.perturbation.directions, samples.inputs))
+
+
+def _directed(plan: DirectionsPlan | None, like: Tensor) -> Directed | None:
+    """Raises DataError."""
+    if plan is None or plan.array is None:
+        return None if plan is None else Directed(plan.named)
+    given = torch.tensor(array(plan.array), dtype=like.dtype, device=like.device)
+    if not bool(torch.isfinite(given).all()):
+        raise DataError(Problem("not_finite", plan.array.span, (plan.array.path,)))
+    return Directed(given=given)
 
 
 def stretch(perturbation: PerturbationPlan, like: Tensor, up: bool) -> Stretched | None:

@@ -24,9 +24,8 @@ def answer(loaded: Loaded[BoundsVariant], context: Context) -> list[Row]:
     eps = loaded.variant.eps
     found: dict[Case, BoundsRow] = {}
     size = batch_rows(loaded.graph, 2 * loaded.network.classes, loaded.network.device)
-    for start in range(0, len(loaded.cases), size):
-        # Misclassified samples have bounds too, so the groups of other queries do not serve.
-        cases = loaded.cases[start : start + size]
+    # Misclassified samples have bounds too, so the groups of other queries do not serve.
+    for cases in loaded.apart(loaded.cases, size):
         if context.late():
             found |= {c: BoundsRow(**question_of(loaded, c), **unfinished(context), eps=float(eps)) for c in cases}
         else:
@@ -45,9 +44,10 @@ def _bound(loaded: Loaded[BoundsVariant], cases: tuple[Case, ...], eps: Fraction
     relaxed = BOUNDS[WORDS[method].outputs].on(asked.centre, asked.ball.scaled(at_least(eps)), asked.chart)
     eye = torch.eye(asked.rows.shape[-1], dtype=asked.rows.dtype, device=asked.rows.device)[: loaded.network.classes]
     # Where bounds overflow there is none: infinity, not NaN.
-    upper = reported(relaxed.upper(loaded.seen.output, eye).nan_to_num(nan=torch.inf, posinf=torch.inf), 1)
-    lower = reported(-relaxed.upper(loaded.seen.output, -eye).nan_to_num(nan=torch.inf, posinf=torch.inf), -1)
-    margin = reported(of_rows(relaxed.upper(loaded.seen.output, asked.rows), loaded.some), -1)
+    output = relaxed.nominal.graph.output
+    upper = reported(relaxed.upper(output, eye).nan_to_num(nan=torch.inf, posinf=torch.inf), 1)
+    lower = reported(-relaxed.upper(output, -eye).nan_to_num(nan=torch.inf, posinf=torch.inf), -1)
+    margin = reported(of_rows(relaxed.upper(output, asked.rows), loaded.some), -1)
     return {
         case: BoundsRow(
             **question_of(loaded, case),

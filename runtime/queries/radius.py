@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vlang.plan import EnginePlan, RadiusVariant
 from vlang.results import RadiusRow, Row
+from vlang.runtime.attacks.gradient import pgd
 from vlang.runtime.graph.concrete import logits, margins
 from vlang.runtime.late import LateError
+from vlang.runtime.methods.complete import MOST_PIECES, MOST_PIECES_BY_NAME, Search
 from vlang.runtime.methods.questions import Asked
 from vlang.runtime.methods.search import NEAR, Radii, certified_radii
 from vlang.runtime.methods.table import METHODS
+from vlang.runtime.queries.attack import replayed
 from vlang.runtime.queries.base import Context, chunks, question_of, unfinished, wrong
 from vlang.runtime.queries.batches import Loaded
 from vlang.runtime.queries.cases import Case
+from vlang.words.methods import COMPLETE, ladder
 from vlang.words.methods import METHODS as WORDS
-from vlang.words.methods import ladder
 
 #: First eps to try, as a share of the radius that a linear network with this gradient would have (found: 0.1 to 0.3 by planes, mostly).
 LINEAR_SHARE = 0.2
@@ -29,6 +33,8 @@ GAIN, GAIN_JOINT = 1.35, 1.6
 #: Relative tolerance of a method whose radius another one will improve.
 COARSE = 0.1
 CAPPED = "max_radius reached"
+#: Of the attack whose distance a complete search starts from.
+STEPS, RESTARTS = 40, 4
 CUT_SHORT = "the search was cut short: the radius is certified, a larger one may be too"
 
 
@@ -83,9 +89,18 @@ def _refined(loaded: Loaded[RadiusVariant], found: dict[Case, RadiusRow], contex
 def _search(loaded: Loaded[RadiusVariant], cases: tuple[Case, ...], context: Context) -> dict[Case, RadiusRow]:
     engine = loaded.variant.engine
     asked = loaded.asked(cases, context.late)
-    result, methods = _climb(asked, engine, context)
+    if engine.method == COMPLETE or (loaded.directed is not None and WORDS[engine.method].complete):  # of so few rows, from nothing
+        none = torch.zeros_like(asked.nominal)
+        methods: list[str | None] = [None] * len(cases)
+        result = Radii(none, none == 0, none != 0)
+    else:
+        result, methods = _climb(asked, engine, context)
+    searched = _searched(loaded, cases, asked, result, context)
     answers = {}
     for i, case in enumerate(cases):
+        if i in searched:
+            answers[case] = RadiusRow(**question_of(loaded, case), **searched[i])
+            continue
         radius, complete = float(result.radius[i]), bool(result.complete[i])
         reason = asked.instead(engine.method)
         if not complete:
@@ -104,6 +119,54 @@ def _search(loaded: Loaded[RadiusVariant], cases: tuple[Case, ...], context: Con
             method=methods[i],
         )
     return answers
+
+
+def _searched(loaded: Loaded[RadiusVariant], cases: tuple[Case, ...], asked: Asked, known: Radii, context: Context) -> dict[int, dict[str, Any]]:
+    """What a complete search says of the rows that it can take and improves, as keywords of their type: from where the methods before it stopped."""
+    engine = loaded.variant.engine
+    if not WORDS[engine.method].complete:
+        return {}
+    by_name = engine.method == COMPLETE
+    searches = {i: Search(asked, i, context.late, MOST_PIECES_BY_NAME if by_name else MOST_PIECES) for i in range(len(cases))}
+    searches = {i: s for i, s in searches.items() if s.possible and bool(known.complete[i]) and not bool(known.capped[i])}
+    if not searches or context.late():
+        return {}
+    most, tolerance = float(engine.max_radius), float(engine.tolerance)
+    chosen = tuple(cases[i] for i in searches)
+    delta, far = pgd(loaded.question(chosen, most, context.late), STEPS, RESTARTS, [c.generator(engine.seed) for c in chosen])
+    answers = {}
+    for k, (i, search) in enumerate(searches.items()):
+        before, upper = float(known.radius[i]), min(float(far[k]), most)
+        found = search.nearest(before, max(upper, before), tolerance)
+        nearest = [delta[k]] if found.attacked is None else [found.attacked, delta[k]]
+        seen = (replayed(loaded, cases[i], loaded.moved((cases[i],), x[None])[0], float(_distance(loaded, cases[i], x))) for x in nearest)
+        attacked = next((x for x in seen if x is not None), None)
+        capped = found.complete and found.radius >= most
+        reason = CAPPED if capped else None
+        if not found.complete:
+            reason = (
+                CUT_SHORT
+                if context.late()
+                else f"cut into {search.pieces:,} boxes, the most, the search is not done: a larger radius may be certified"
+            )
+        elif found.radius == 0:
+            reason = "no eps above 0 could be certified"
+        answers[i] = {
+            "verdict": "certified" if found.radius > 0 else "unknown",
+            "radius": found.radius,
+            "reason": reason,
+            "complete": found.complete or not context.late(),
+            "capped": capped,
+            "method": COMPLETE,
+            "pieces": search.pieces,
+            "depth": search.depth,
+            "attacked": attacked,
+        }
+    return answers
+
+
+def _distance(loaded: Loaded[RadiusVariant], case: Case, delta: Tensor) -> Tensor:
+    return loaded.question((case,), 1.0).distance(delta[None])[0]
 
 
 def _climb(asked: Asked, engine: EnginePlan, context: Context) -> tuple[Radii, list[str | None]]:

@@ -14,13 +14,14 @@ from vlang.results import Frames, Row, VerifyRow
 from vlang.runtime.attacks.gradient import pgd
 from vlang.runtime.attacks.witness import misclassifies, replay
 from vlang.runtime.late import LateError
+from vlang.runtime.methods.complete import MOST_PIECES, MOST_PIECES_BY_NAME, Search
 from vlang.runtime.methods.table import METHODS
 from vlang.runtime.queries.base import Context, chunks, listed, question_of, unfinished, wrong
 from vlang.runtime.queries.batches import Loaded
 from vlang.runtime.queries.cases import Case
 from vlang.runtime.rounding import at_least, reported
+from vlang.words.methods import COMPLETE, ladder
 from vlang.words.methods import METHODS as WORDS
-from vlang.words.methods import ladder
 
 #: Of the attack on rows that bounds leave open.
 STEPS, RESTARTS = 40, 4
@@ -76,27 +77,46 @@ def _verify(loaded: Loaded[VerifyVariant], cases: tuple[Case, ...], eps: Fractio
     for step in ladder(loaded.variant.engine.method, asked.worthwhile):
         tighten(step, every[~(bounds > 0)])
     open_ = [i for i, ok in enumerate((bounds > 0).tolist()) if not ok]
+    searched: dict[int, Search] = {}
     witnesses = _attack(loaded, cases, open_, eps, context) if open_ and not late else {}
+    if word.complete and not late and not context.late():
+        most = MOST_PIECES if word.refinement else MOST_PIECES_BY_NAME
+        for i in (j for j in open_ if j not in witnesses):
+            search = Search(asked, i, context.late, most)
+            if not search.possible:
+                continue
+
+            def wrong(delta: Tensor, case: Case = cases[i]) -> bool:
+                return _replayed(loaded, case, loaded.moved((case,), delta[None])[0], eps)
+
+            found = search.decide(at_least(eps), wrong)
+            searched[i], late = search, late or found.late
+            if found.counterexample is not None:
+                witnesses[i] = listed(loaded.moved((cases[i],), found.counterexample[None])[0])
+            elif found.margin > float(bounds[i]):
+                bounds[i], methods[i] = found.margin, COMPLETE
+        open_ = [i for i in open_ if not bool(bounds[i] > 0)]
     if word.refinement is not None:
         if asked.worthwhile and not context.late():
             tighten(word.refinement, every[[i for i in open_ if i not in witnesses]])
         open_ = [i for i in open_ if not bool(bounds[i] > 0)]
-    else:
+    elif not word.complete:
         methods = [None] * len(cases)
     answers = {}
     for i, (case, margin) in enumerate(zip(cases, reported(bounds, -1).tolist(), strict=True)):
+        effort = {"pieces": searched[i].pieces, "depth": searched[i].depth} if i in searched else {}
         if i not in open_:
             reason = asked.instead(loaded.variant.engine.method)
-            answers[case] = _row(loaded, case, verdict="certified", margin=margin, method=methods[i], reason=reason)
+            answers[case] = _row(loaded, case, verdict="certified", margin=margin, method=methods[i], reason=reason, **effort)
         elif i in witnesses:
-            answers[case] = _row(loaded, case, verdict="falsified", margin=margin, witness=witnesses[i])
+            answers[case] = _row(loaded, case, verdict="falsified", margin=margin, witness=witnesses[i], **effort)
         elif late:
             answers[case] = _row(loaded, case, **unfinished(context), margin=margin if margin > -math.inf else None)
         else:
             reason = f"{methods[i] or loaded.variant.engine.method} bounds the margin by {margin:.4g} only, and the attack found no counterexample"
             instead = asked.instead(loaded.variant.engine.method)
             reason = reason if instead is None else f"{reason}; {instead}"
-            answers[case] = _row(loaded, case, verdict="unknown", margin=margin, reason=reason)
+            answers[case] = _row(loaded, case, verdict="unknown", margin=margin, reason=reason, **effort)
     return answers
 
 
@@ -105,10 +125,10 @@ def _attack(loaded: Loaded[VerifyVariant], cases: tuple[Case, ...], open_: list[
     # A hair inside the set, so that the exact test at replay is not lost to rounding.
     question = loaded.question(chosen, float(eps) * (1 - 1e-9), context.late)
     delta, distance = pgd(question, STEPS, RESTARTS, [c.generator(loaded.variant.engine.seed) for c in chosen])
-    points = loaded.moved(question, delta)
-    found = {}
-    for j, i in enumerate(open_):
-        centre, rows = loaded.inputs[cases[i].position], question.rows[j]
-        if bool(distance[j].isfinite()) and replay(loaded.graph, centre, points[j], rows, eps, loaded.limits(cases[i]), loaded.some):
-            found[i] = listed(points[j])
-    return found
+    points = loaded.moved(chosen, delta)
+    return {i: listed(points[j]) for j, i in enumerate(open_) if bool(distance[j].isfinite()) and _replayed(loaded, cases[i], points[j], eps)}
+
+
+def _replayed(loaded: Loaded[VerifyVariant], case: Case, point: Tensor, eps: Fraction) -> bool:
+    graph, centre = loaded.tested(case)
+    return replay(graph, centre, point, loaded.rows((case,), surely_above=True)[0], eps, loaded.limits(case), loaded.some)

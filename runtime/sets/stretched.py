@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vlang.runtime.graph.nodes import Affine, Graph, Input, Node, Nonlinear, Ref, Term
+from vlang.runtime.graph.nodes import Graph, GraphBuilder
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,24 +22,10 @@ class Stretched:
     def graph(self, graph: Graph) -> Graph:
         """The same network on the sample's frames and, behind them, those of u; its own nodes follow, in order."""
         m, n = self.scale.shape
-        zero = self.scale.new_zeros(n)
-        nodes: list[Node] = [Input(k, n) for k in range(2 * m)]
-        for k in range(m):
-            nodes.append(Affine((Term(Ref(k, 0, n)), Term(Ref(m + k, 0, n), torch.diag(self.scale[k]))), zero, n, zero))
-
-        def there(ref: Ref) -> Ref:
-            return Ref(ref.node + 2 * m, ref.start, ref.stop)  # of what was an input, the affine map: inputs come first
-
-        for node in graph.nodes[m:]:
-            match node:
-                case Affine():
-                    terms, beside = tuple(Term(there(t.ref), t.weight) for t in node.terms), tuple(map(there, node.beside))
-                    nodes.append(Affine(terms, node.bias, node.width, node.size, beside, node.factor))
-                case Nonlinear():
-                    nodes.append(Nonlinear(node.op, tuple(map(there, node.args)), node.width))
-                case _:
-                    nodes.append(node)
-        return Graph(tuple(nodes), graph.output + 2 * m, 2 * m)
+        build = GraphBuilder(self.scale.dtype, self.scale.device)
+        frames = [build.input(k, n) for k in range(2 * m)]
+        moved = [build.affine((x, None), (u, torch.diag(unit))) for x, u, unit in zip(frames[:m], frames[m:], self.scale, strict=True)]
+        return build.before(moved, graph)
 
     def inputs(self, x: Tensor) -> Tensor:
         """With u = 0. shape: [B, m, n] -> [B, 2 m, n]."""

@@ -4,7 +4,8 @@
                                      [--last 1000] [--tolerance 1e-3] [--json FILE]
 
 l2, untargeted, on the shipped networks; `--every` keeps one word in so many. The attack is pgd with 100 steps from 20 starts. Medians over words of
-the radius over that of planes and over the attack's, and of the latter on the third of the questions with the smallest margins.
+the radius over that of planes and over the attack's, and of the latter on the third of the questions with the smallest margins. Every word is
+printed as it is done.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ def words(asked: Loaded, methods: list[str], every: int, last: int, tolerance: f
             known = certified_radii(METHODS[method](alone), guess, alone.nominal, tolerance, MOST, known=known, signs=joint).radius
             radius[method], radius[f"{method} seconds"] = float(known), time.perf_counter() - start
         rows.append({"frame": case.frames[0], "margin": margin, "attack": nearest, **radius})
+        print(json.dumps(rows[-1]), flush=True)
     return rows
 
 

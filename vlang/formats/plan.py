@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from vlang.array import ArrayPlan
 from vlang.cost import cost, frames_of, samples_of
 from vlang.formats.reading import read_as
 from vlang.numbers import exactly
+from vlang.perturbation import PerturbationPlan
 from vlang.plan import (
-    ArrayPlan,
     AttackVariant,
     BoundsVariant,
     DatasetInput,
     EstimateVariant,
     NetworkPlan,
-    PerturbationPlan,
     Plan,
     QueryPlan,
     SpectrumQuery,
@@ -115,6 +115,11 @@ def _perturbation(v: Variant) -> str:
         what = "frames " + ", ".join(frame(k) for k in rows[0])
     if p.frames.at_most is not None:
         what = f"any {p.frames.at_most} of {what}"
+    if p.alternatives is not None:
+        unknown = f" ({len(p.alternatives.unknown)} words in it are not in the vocabulary)" if p.alternatives.unknown else ""
+        return f"perturbation {what}, which become {p.alternatives.shown}{unknown}"
+    if p.directions is not None:
+        return f"perturbation along directions {p.directions.words}, norm {p.norm_value} of how far along each"
     text = f"perturbation {what}, norm {p.norm_value}, in {p.space} space"
     if p.clip is not None:
         text += f", clipped to [{exactly(p.clip[0])}, {exactly(p.clip[1])}]"

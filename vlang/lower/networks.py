@@ -8,13 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from vlang.array import ArrayPlan
 from vlang.convert import READERS
 from vlang.convert.converted import ConversionError, Converted, MissingLibraryError
 from vlang.lower import files, vocabulary
 from vlang.lower.architecture import read as read_architecture
 from vlang.lower.checkpoints import checkpoint as read_checkpoint
 from vlang.lower.files import Checkpoint
-from vlang.plan import ArrayPlan, NetworkPlan, ReferencePlan
+from vlang.plan import NetworkPlan, ReferencePlan
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
 from vlang.typed.tree import Dataset, Network
@@ -22,9 +23,9 @@ from vlang.typed.types import Located
 from vlang.words.cells import CELLS
 from vlang.words.metadata import listed, overridden
 
-#: What float32 leaves of a forward pass, with room.
 #: What stands for words that a vocabulary has not, where nothing else is said.
 UNKNOWN = "<unk>"
+#: What float32 leaves of a forward pass, with room.
 REFERENCE_TOLERANCE = Fraction(1, 10_000)
 
 

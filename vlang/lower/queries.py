@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,6 +13,7 @@ from vlang.lower import matrices, networks, samples, sets, texts
 from vlang.lower.networks import LoweredNetwork, class_number
 from vlang.lower.once import Once, refuse
 from vlang.lower.steps import check_single, opened, stepwise
+from vlang.perturbation import PerturbationPlan
 from vlang.plan import (
     AttackPlan,
     AttackVariant,
@@ -40,6 +42,8 @@ from vlang.typed.tree import Ask, Attack, Bounds, Dataset, Engine, Estimate, Gat
 from vlang.typed.types import Frames, Located, Target
 from vlang.words.attacks import ATTACKS
 from vlang.words.layers import LAYERS
+from vlang.words.methods import COMPLETE
+from vlang.words.sets import MOST_DIMENSIONS
 
 #: Of an attack from each start, where nothing else is said.
 GRADIENT_STEPS = 100
@@ -127,26 +131,50 @@ def _variants(once: Once, point: Point, form: Ask, folder: Path) -> list[Variant
         inputs: Sequence[InputPlan] = texts.data(once, asked_of.form, asked_of.index, net, folder)
     else:
         inputs = [samples.data(once, asked_of, net, folder, asked is not None)]
-    return [_variant(once, point, form, net, data) for data in inputs]
+    return [_variant(once, point, form, net, data, folder) for data in inputs]
 
 
-def _variant(once: Once, point: Point, form: Ask, net: LoweredNetwork, data: InputPlan) -> Variant:
+def _variant(once: Once, point: Point, form: Ask, net: LoweredNetwork, data: InputPlan, folder: Path) -> Variant:
     """Of one input. Raises SpecError."""
     asked, architecture = outputs_of(form), net.plan.architecture
     architecture, steps = stepwise(once, asked, architecture, frames_of(data), net.plan.name)
     if steps is None:
         once(check_single, form.input.span, architecture, frames_of(data))
     target = once.attempt(lambda: _target(once, form, net, steps))
-    perturbation = sets.perturbation(once, form.perturbation.value, frames_of(data), width_of(data))
+    perturbation = sets.perturbation(once, form.perturbation.value, frames_of(data), width_of(data), net, folder)
     semantics, real = form.engine.value.semantics, [x.word for x in net.plan.architecture.layers if x.word in LAYERS and LAYERS[x.word].real]
     if real and semantics.value == "deployed32":
         why = f"float32 implementations of {real[0]} differ by more than roundings"
         once(refuse, True, d.does_not_apply, semantics.span, "semantics = deployed32", why)
+    _check_set(once, form, perturbation, data, net)
     if target is None:
         raise SpecError()
     read = net.plan if architecture is net.plan.architecture else replace(net.plan, architecture=architecture)
     base = Variant(point.swept, read, data, perturbation, target, _engine(form.engine.value), steps)
     return VARIANTS[type(form)](once, form, net, base)
+
+
+def _check_set(once: Once, form: Ask, perturbation: PerturbationPlan, data: InputPlan, net: LoweredNetwork) -> None:
+    """Whether a set that is no ball of frames, or that is searched completely, can be asked about so. Raises SpecError."""
+    engine, method, semantics = form.engine.value, form.engine.value.method, form.engine.value.semantics
+    counted, moved = perturbation.alternatives is not None, perturbation.directions is not None
+    why = "float32 forward passes of points that are computed are not modelled" if moved else "every substitution is looked at in real arithmetic"
+    once(refuse, (counted or moved) and engine.semantics.value == "deployed32", d.does_not_apply, semantics.span, "semantics = deployed32", why)
+    if counted:
+        kind = type(form).__name__.lower()
+        why = "there is no such answer of words that become others: verify and radius answer completely, with counterexamples"
+        once(refuse, kind not in ("radius", "verify"), d.does_not_apply, form.perturbation.span, f"a set of words in {kind}", why)
+        why = "what words become is finite, and searched completely"
+        once(refuse, method.value not in ("auto", COMPLETE), d.does_not_apply, method.span, f"method = {method.value}", why)
+    elif method.value == COMPLETE:
+        width = width_of(data) or net.plan.architecture.input_size
+        count = max(map(len, perturbation.frames.rows)) * width if perturbation.directions is None else perturbation.directions.count
+        why = f"the set has {count} dimensions, more than {MOST_DIMENSIONS}: method = sliced cuts balls of any"
+        once(refuse, count > MOST_DIMENSIONS, d.does_not_apply, method.span, "method = complete", why)
+        why = "it cuts sets in which all frames may move at once"
+        several = perturbation.frames.at_most is not None and perturbation.frames.at_most < len(perturbation.frames.rows[0])
+        once(refuse, several, d.does_not_apply, method.span, "method = complete", why)
+        once(refuse, isinstance(form, Bounds), d.does_not_apply, method.span, "method = complete", "it decides margins, and bounds no outputs")
 
 
 def _target(once: Once, form: Ask, net: LoweredNetwork, steps: StepsPlan | None) -> TargetPlan:
@@ -196,6 +224,18 @@ def _engine(form: Engine) -> EnginePlan:
     )
 
 
+def _verify(once: Once, form: Verify, _: LoweredNetwork, base: Variant) -> Variant:
+    """Where words are counted, eps is how many."""
+    if base.perturbation.alternatives is not None:
+        frames = base.perturbation.frames
+        why = "words become others, by no distance: how many at once is said by frames = any(k)"
+        once(refuse, form.eps is not None, d.does_not_apply, form.span if form.eps is None else form.eps.span, "eps", why)
+        return VerifyVariant(**vars(base), eps=Fraction(min(frames.at_most or len(frames.rows[0]), len(frames.rows[0]))))
+    if form.eps is None:
+        raise SpecError(d.missing_key(form.span, "eps", "verify", "the radius asked about"))
+    return VerifyVariant(**vars(base), eps=form.eps.value)
+
+
 def _attack(once: Once, form: Attack, net: LoweredNetwork, base: Variant) -> Variant:
     words: tuple[str, ...] = ()
     if ATTACKS[form.method.value].substitutes:
@@ -216,7 +256,7 @@ def _attack(once: Once, form: Attack, net: LoweredNetwork, base: Variant) -> Var
 VARIANTS: Mapping[type[Ask], Callable[..., Variant]] = MappingProxyType(
     {
         Radius: lambda _once, _form, _net, base: RadiusVariant(**vars(base)),
-        Verify: lambda _once, form, _net, base: VerifyVariant(**vars(base), eps=form.eps.value),
+        Verify: _verify,
         Bounds: lambda _once, form, _net, base: BoundsVariant(**vars(base), eps=form.eps.value),
         Attack: _attack,
         Estimate: lambda _once, form, _net, base: EstimateVariant(**vars(base), estimate=EstimatePlan(form.samples.value, form.batches.value)),

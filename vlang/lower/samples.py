@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vlang.array import ArrayPlan
 from vlang.cost import frames_of, width_of
 from vlang.lower import files
 from vlang.lower.files import ArrayHeader
 from vlang.lower.networks import LoweredNetwork, Words, class_number, read_reference
 from vlang.lower.once import Once, refuse
-from vlang.plan import Architecture, ArrayPlan, DatasetInput, InputPlan, TextInput, ValuesInput
+from vlang.plan import Architecture, DatasetInput, InputPlan, TextInput, ValuesInput
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import Diagnostic, SpecError, nearest
 from vlang.text.source import Span

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 from typing import Literal
 
+from vlang.array import ArrayPlan
+from vlang.lower import alternatives, files
+from vlang.lower.networks import LoweredNetwork
 from vlang.lower.once import Once, refuse
-from vlang.plan import FrameSet, PerturbationPlan
+from vlang.perturbation import DirectionsPlan, FrameSet, PerturbationPlan
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
+from vlang.typed.sets import Alternatives, Directions
 from vlang.typed.tree import Perturbation
 from vlang.typed.types import Frames, Located
 
+#: What says how balls are made of numbers, and is nothing to other sets.
+OF_BALLS = ("norm", "space", "clip", "weights", "scale")
 
-def perturbation(once: Once, form: Perturbation, frames: int, numbers: int | None) -> PerturbationPlan:
+
+def perturbation(once: Once, form: Perturbation, frames: int, numbers: int | None, network: LoweredNetwork, folder: Path) -> PerturbationPlan:
     """The set on sequences of so many frames, of so many numbers each; None for those of a text. Raises SpecError."""
+    if form.words is not None:
+        return _words(once, form, form.words, frames, numbers, network, folder)
+    if form.directions is not None:
+        return _directions(once, form, form.directions, frames, numbers, folder)
+    assert form.frames is not None
+    assert form.norm is not None
     text = numbers is None
     space: Literal["input", "embedding"] = "embedding" if text else "input"
     if form.space is not None:
@@ -32,6 +46,47 @@ def perturbation(once: Once, form: Perturbation, frames: int, numbers: int | Non
         once(refuse, not frame_set.rows, d.no_frames, form.frames.span)
     clip = None if form.clip is None else form.clip.value
     return PerturbationPlan(frame_set, form.norm.value, space, clip, weights, (form.clip or form.frames).span, scale)
+
+
+def _words(
+    once: Once, form: Perturbation, words: Located[Alternatives], frames: int, numbers: int | None, network: LoweredNetwork, folder: Path
+) -> PerturbationPlan:
+    """Raises SpecError."""
+    for key in (*OF_BALLS, "directions"):
+        given: Located[object] | None = getattr(form, key)
+        once(refuse, given is not None, d.does_not_apply, words.span if given is None else given.span, key, "words become others, by no distance")
+    assert form.frames is not None
+    once(refuse, numbers is not None, d.does_not_apply, words.span, "words", "the input is not a text")
+    found = once(frame_rows, form.frames, frames)
+    return PerturbationPlan(found, None, "embedding", None, None, form.frames.span, alternatives=alternatives.plan(once, words, network, folder))
+
+
+def _directions(once: Once, form: Perturbation, given: Located[Directions], frames: int, numbers: int | None, folder: Path) -> PerturbationPlan:
+    """Raises SpecError."""
+    assert form.norm is not None
+    for key in ("frames", *OF_BALLS[1:]):
+        other: Located[object] | None = getattr(form, key)
+        once(refuse, other is not None, d.does_not_apply, given.span if other is None else other.span, key, "directions move a sample as a whole")
+    if numbers is None:
+        raise SpecError(d.does_not_apply(given.span, "directions", "a text has no numbers that could drift"))
+    array = None if given.value.file is None else once(_array, given, frames, numbers, folder)
+    for word, channel in given.value.named:
+        channels = f"below {numbers}, the numbers of a frame"
+        once(refuse, channel is not None and channel >= numbers, d.out_of_range, given.span, f"the channel of {word}", str(channel), channels)
+    everything = FrameSet((tuple(range(frames)),))
+    return PerturbationPlan(everything, form.norm.value, "input", None, None, given.span, directions=DirectionsPlan(given.value.named, array))
+
+
+def _array(given: Located[Directions], frames: int, numbers: int, folder: Path) -> ArrayPlan:
+    """A file of directions. Raises SpecError."""
+    path = files.locate(folder, given.value.file or "", given.span)
+    header = files.npy(path, given.span)
+    if not header.plain:
+        raise SpecError(d.unread_array(given.span, Path(path).name, "directions", header.what))
+    if len(header.shape) != 3 or header.shape[1:] != (frames, numbers) or not header.shape[0]:
+        what, cure = f"directions have the shape {list(header.shape)}", f"store an array of [directions, {frames}, {numbers}], as the samples are"
+        raise SpecError(d.shapes_do_not_fit(given.span, what, cure))
+    return ArrayPlan(path, None, header.shape, given.span)
 
 
 def _units(once: Once, form: Perturbation, frames: int, numbers: int | None) -> tuple[tuple[Fraction, ...], ...] | None:

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO
 
+from vlang.array import ArrayPlan
 from vlang.lower.files import ArrayHeader, npy_header
-from vlang.plan import ArrayPlan, DatasetInput, Plan
+from vlang.plan import DatasetInput, Plan
 from vlang.text.diagnostics import SpecError
 from vlang.text.source import Span
 

@@ -5,8 +5,8 @@ A kind's typed form is a frozen dataclass (vlang/typed/tree.py) whose fields are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,7 @@ from vlang.typed import tree
 from vlang.typed.layers import LayerType
 from vlang.typed.matrices import MatrixType, NormalizeType
 from vlang.typed.properties import PropertyType
+from vlang.typed.sets import AlternativesType, DirectionsType
 from vlang.typed.sources import AttributeType, CellsType, SourcesType
 from vlang.typed.types import (
     AttackStepsType,
@@ -55,7 +56,7 @@ ATTRIBUTES = ("network", "sample", "step", "label", "target", "frames", "norm", 
 class Key:
     """default: the expression that stands for a key left out; None makes the field None. required: an error if left out.
 
-    raw: whether the expression is over rows, with nothing to work out yet.
+    unless: of the record's other values, whether it is not required. raw: whether the expression is over rows, with nothing to work out yet.
     """
 
     type: Type[Any]
@@ -63,6 +64,7 @@ class Key:
     default: s.Expr | None = None
     required: bool = False
     raw: bool = False
+    unless: Callable[[Mapping[str, Any]], bool] = lambda _: False
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,15 @@ def _word(text: str) -> s.Expr:
 
 def _number(value: Fraction | int) -> s.Expr:
     return s.Number(_HERE, Fraction(value), "", Fraction(value).denominator == 1)
+
+
+def _given(key: str) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda values: values[key] is not None
+
+
+def _counted(values: Mapping[str, Any]) -> bool:
+    """Whether words are counted, which needs no eps; where the set is wrong or swept, that is looked at later."""
+    return values["perturbation"] is None or values["perturbation"].value.words is not None
 
 
 _ASK = {
@@ -157,12 +168,14 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
         "perturbation": Signature(
             tree.Perturbation,
             {
-                "frames": Key(FramesType(), "which frames move", required=True),
-                "norm": Key(NormType(), "1, 2, inf or any p >= 1", required=True),
+                "frames": Key(FramesType(), "which frames move", required=True, unless=_given("directions")),
+                "norm": Key(NormType(), "1, 2, inf or any p >= 1", required=True, unless=_given("words")),
                 "space": Key(WordType(SPACES), "what moves"),
                 "clip": Key(ClipType(), "the valid range of every number"),
                 "weights": Key(ListType(NumberType(Fraction(0)), "a list of weights >= 0"), "frame k moves by weight_k eps"),
                 "scale": Key(ScaleType(), "units of a frame's numbers: |delta / scale| is what the norm is of; 0 for one that does not move"),
+                "directions": Key(DirectionsType(), f"what a sample moves along as a whole, in place of frames: {DirectionsType.wanted}"),
+                "words": Key(AlternativesType(), f"what words of a text become, in place of a norm: {AlternativesType.wanted}"),
             },
         ),
         "engine": Signature(
@@ -180,7 +193,7 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
             },
         ),
         "radius": Signature(tree.Radius, {**_ASK}, query=True, gated=True),
-        "verify": Signature(tree.Verify, {**_ASK, "eps": _EPS}, query=True, gated=True),
+        "verify": Signature(tree.Verify, {**_ASK, "eps": replace(_EPS, unless=_counted)}, query=True, gated=True),
         "bounds": Signature(tree.Bounds, {**_ASK, "eps": _EPS}, query=True, gated=True),
         "attack": Signature(
             tree.Attack,

@@ -14,6 +14,7 @@ from vlang.expression import Expression
 from vlang.property import Property
 from vlang.text.source import Span
 from vlang.typed.layers import Listed
+from vlang.typed.sets import Alternatives, Directions
 from vlang.typed.types import Frames, Located, Pick, Target
 
 Swept = tuple[tuple[str, str], ...]
@@ -88,12 +89,16 @@ class Data:
 
 @dataclass(frozen=True)
 class Perturbation(Form):
-    frames: Located[Frames]
-    norm: Located[Fraction | None]
+    """frames, norm: None where they are not asked for: with directions, and with words."""
+
+    frames: Located[Frames] | None
+    norm: Located[Fraction | None] | None
     space: Located[str] | None
     clip: Located[tuple[Fraction, Fraction]] | None
     weights: Located[tuple[Fraction, ...]] | None
     scale: Located[tuple[tuple[Fraction, ...], ...]] | None
+    directions: Located[Directions] | None
+    words: Located[Alternatives] | None
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,9 @@ class Radius(Ask):
 
 @dataclass(frozen=True)
 class Verify(Ask):
-    eps: Located[Fraction]
+    """eps: None where words are counted."""
+
+    eps: Located[Fraction] | None
 
 
 @dataclass(frozen=True)

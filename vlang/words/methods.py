@@ -15,7 +15,7 @@ class Method:
     cheapest first; refinement: what it spends the rest of a budget on. smaller: methods whose proof of a row, where they have one, is smaller.
     attempts: passes that find again what a search had warmed up. substitutes: whether bounds are put through all that is below a node.
     begins: the method from whose radius a search goes on. joint: whether values of operations are unknowns of one problem, which must be small; it
-    says little more of a margin than its sign.
+    says little more of a margin than its sign. complete: whether sets of few dimensions are searched completely in the end.
     """
 
     doc: str
@@ -28,12 +28,19 @@ class Method:
     substitutes: bool = True
     begins: str | None = None
     joint: bool = False
+    complete: bool = False
 
 
+COMPLETE = "complete"
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
         "auto": Method(
-            "planes, then quadratic, then sliced while a budget lasts", "quadratic", True, ladder=("planes", "quadratic"), refinement="sliced"
+            "planes, then quadratic, then complete for sets of few dimensions, and sliced while a budget lasts",
+            "quadratic",
+            True,
+            ladder=("planes", "quadratic"),
+            refinement="sliced",
+            complete=True,
         ),
         "interval": Method("constants", "interval", substitutes=False),
         "lines": Method("lines in one argument", "lines"),
@@ -48,6 +55,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             joint=True,
         ),
         "sliced": Method("quadratic, on pieces of the ball", "quadratic", True, smaller=("planes",)),
+        COMPLETE: Method("planes, then boxes that are cut until each is decided", "planes", ladder=("planes",), complete=True),
         "optimized": Method("planes, their slopes moved along the margin's gradient", "planes", attempts=10),
     }
 )
