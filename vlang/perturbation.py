@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Literal
 
 from vlang.array import ArrayPlan
@@ -49,6 +51,10 @@ class AlternativesPlan:
     path: str | None = None
     words: tuple[str, ...] = field(default=(), repr=False)
     unknown: tuple[str, ...] = ()
+
+    @cached_property
+    def by_word(self) -> Mapping[str, tuple[int, ...]]:
+        return dict(self.listed)
 
     @property
     def shown(self) -> str:

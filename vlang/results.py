@@ -73,10 +73,11 @@ class CertifiableRow(Row):
 
 @dataclass(frozen=True, kw_only=True)
 class FalsifiableRow(Row):
-    """witness: a counterexample that was replayed. witness_file: the file that holds it."""
+    """witness: a counterexample that was replayed; along directions, how far. witness_file: the file that holds it. replaced: words that stand in."""
 
     witness: Frames | None = None
     witness_file: str | None = None
+    replaced: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,10 +133,9 @@ class BoundsRow(Row):
 
 @dataclass(frozen=True, kw_only=True)
 class AttackRow(FalsifiableRow):
-    """radius: the distance of a counterexample, rounded up until it surely is in the set. replaced: the words that stand in for tokens."""
+    """radius: the distance of a counterexample, rounded up until it surely is in the set."""
 
     radius: float | None = None
-    replaced: tuple[str, ...] | None = None
 
     @property
     def size(self) -> float | None:

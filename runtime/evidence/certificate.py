@@ -21,7 +21,8 @@ from vlang.runtime.bounds.quadratic import Quadratic
 from vlang.runtime.bounds.walk import Walk
 from vlang.runtime.evidence.statement import Producer, named_network, statement
 from vlang.runtime.late import LateError
-from vlang.runtime.methods.questions import Proved, supersets
+from vlang.runtime.methods.complete import MOST_PIECES, Search
+from vlang.runtime.methods.questions import Asked, Proved, supersets
 from vlang.runtime.methods.table import METHODS
 from vlang.runtime.queries.base import chunks
 from vlang.runtime.queries.batches import Loaded
@@ -30,6 +31,7 @@ from vlang.runtime.rounding import at_least
 from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.piece import Piece
 from vlang.runtime.sets.region import Region
+from vlang.words.methods import COMPLETE
 from vlang.words.methods import METHODS as WORDS
 
 FORMAT = "rspec-certificate/3"
@@ -91,6 +93,8 @@ def _proofs(
         asked = replace(loaded.asked(cases, stopped), proof=proof)
     except LateError:
         return {}
+    if method == COMPLETE:
+        return dict(_searched(by, loaded, query, asked, sizes, network))
     eps = asked.nominal.new_tensor([at_least(e) for e in sizes.values()])
     left = torch.arange(len(cases), device=eps.device)
     done: dict[Case, tuple[dict[str, Any], bytes]] = {}
@@ -108,11 +112,47 @@ def _proofs(
                 leaves = [(p, b) for p in proof for b in _own(p, i)]
                 claim = _claim(by, loaded, cases[i], query, step, sizes[cases[i]], network)
                 claim["perturbation"] = _proved_of(claim["perturbation"], leaves[-1][0].walk.region, asked.width)
-                content = _document(claim, loaded.inputs[cases[i].position], leaves)
+                content = _document(claim, _given(loaded, cases[i]), leaves)
                 if content is not None:
                     done[cases[i]] = claim, content
             left = left[~ok]
     return done
+
+
+def _searched(
+    by: Producer, loaded: Loaded[Any], query: str, asked: Asked, sizes: dict[Case, Fraction], network: dict[str, str]
+) -> Iterator[tuple[Case, tuple[dict[str, Any], bytes]]]:
+    """Of every case that another complete search confirms: its set in boxes, with the planes that prove each."""
+    for i, (case, eps) in enumerate(sizes.items()):
+        search = Search(asked, i, asked.centre.late, MOST_PIECES, keep=True)
+        if not search.decide(at_least(eps)).margin > 0:
+            continue
+        claim = _claim(by, loaded, case, query, COMPLETE, eps, network)
+        tree, arrays = [], _given(loaded, case)
+        numbers = search.tree.numbers()
+        count = 0
+        for node in numbers:
+            if node in search.tree.cuts:
+                axis, place, *halves = search.tree.cuts[node]
+                frame, number = int(search.axes.frames[axis]), int(search.axes.numbers[axis])
+                tree.append(["cut", frame, number, place, *(numbers[half] for half in halves)])
+            elif node in search.tree.proved:
+                part, b = search.tree.proved[node]
+                arrays |= {f"{count}.offset": part.walk.nominal.inputs[b] - search.axes.like}
+                arrays |= {f"{count}.{name}": value for name, value in _arrays(part.walk, b)}
+                tree.append(["proved", count])
+                count += 1
+            else:
+                tree.append(["outside"])
+        content = _file(claim | {"pieces": None, "boxes": tree}, arrays)
+        if content is not None:
+            yield case, (claim, content)
+
+
+def _given(loaded: Loaded[Any], case: Case) -> dict[str, Tensor]:
+    """What a set is made of, by name."""
+    given = None if loaded.directed is None else loaded.directed.given
+    return {"input": loaded.inputs[case.position]} | ({} if given is None else {"directions": given})
 
 
 def _own(part: Proved, owner: int) -> list[int]:
@@ -149,17 +189,18 @@ def _proved_of(stated: dict[str, Any], region: Region, width: int) -> dict[str, 
     }
 
 
-def _document(claim: dict[str, Any], x: Tensor, leaves: list[tuple[Proved, int]]) -> bytes | None:
-    """A certificate's contents; None where a number in it is not finite, so that nobody could read it.
+def _document(claim: dict[str, Any], given: dict[str, Tensor], leaves: list[tuple[Proved, int]]) -> bytes | None:
+    """A certificate's contents, as of `_file`.
 
-    x: the input. leaves: the relaxations that prove the row, and its place in each batch: of the whole ball, or of its pieces.
+    given: what the set is made of. leaves: the relaxations that prove the row, and its place in each batch: of the whole ball, or of its pieces.
     """
-    pieces, arrays = [], {"input": x}
+    pieces, arrays = [], dict(given)
     if not isinstance(leaves[0][0].walk.region, Piece):
         leaves = leaves[-1:]
         (part, b) = leaves[0]
-        seen = part.walk.nominal.inputs[b]
-        offset = seen - torch.cat([x, torch.zeros_like(x)])[: len(seen)]  # of the middle from which the set was seen
+        seen, x = part.walk.nominal.inputs[b], given["input"]
+        moves = "directions" in claim["perturbation"]  # from 0
+        offset = seen if moves else seen - torch.cat([x, torch.zeros_like(x)])[: len(seen)]  # of the middle from which the set was seen
         arrays |= {"0.offset": offset} if bool(offset.any()) else {}
     for j, (part, b) in enumerate(leaves):
         region = part.walk.region
@@ -172,10 +213,15 @@ def _document(claim: dict[str, Any], x: Tensor, leaves: list[tuple[Proved, int]]
         arrays.update({f"0.{name}": value for name, value in walk.stated(leaves[0][1])})
     if isinstance(walk, Quadratic) and walk.coordinates.chart is not None:
         arrays["chart.basis"], arrays["chart.scale"] = walk.coordinates.chart.basis, walk.coordinates.chart.scale
+    return _file(claim | {"pieces": pieces or None}, arrays)
+
+
+def _file(claim: dict[str, Any], arrays: dict[str, Tensor]) -> bytes | None:
+    """None where a number in it is not finite, so that nobody could read it."""
     arrays = {name: value.detach().to("cpu", torch.float64).contiguous().clone() for name, value in arrays.items()}
     if not all(bool(torch.isfinite(value).all()) for value in arrays.values()):
         return None
-    text = json.dumps(claim | {"pieces": pieces or None})
+    text = json.dumps(claim)
     return save(arrays, {"certificate": text, "digest": _digest(text, arrays)})
 
 

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from vlang.runtime import rounding
 from vlang.runtime.attacks.base import EVALUATION
-from vlang.runtime.bounds.forward import Forward
 from vlang.runtime.graph.concrete import logits, margins
 from vlang.runtime.late import LateError
 from vlang.runtime.methods.questions import PLANES, Asked, Proved
@@ -24,8 +23,8 @@ from vlang.words.sets import MOST_DIMENSIONS
 
 #: Boxes that are bounded at once, and in a search that nobody asked for by name, altogether; and in one that was.
 AT_ONCE, MOST_PIECES, MOST_PIECES_BY_NAME = 256, 2_000, 50_000
-#: So few boxes cost hardly less than as many.
-FEW = 64
+#: So few boxes cost hardly less than as many: of graphs of so many numbers, and of larger ones.
+FEW, SMALL, FEW_LARGE = 64, 4000, 16
 #: Boxes that reach farther than so many times the distance that is looked at are cut there, not in their middles.
 FAR = 4.0
 #: Of the gradient of the margin: what an axis counts along which it does not change at the middle.
@@ -98,6 +97,16 @@ class Tree:
         self.count += 2 * len(nodes)
         return torch.arange(first, self.count, device=nodes.device)
 
+    def numbers(self) -> dict[int, int]:
+        """The nodes that the whole was cut into, by their places in a list: each before its halves."""
+        found: dict[int, int] = {}
+        pending = [0]
+        while pending:
+            node = pending.pop()
+            found[node] = len(found)
+            pending += self.cuts[node][2:][::-1] if node in self.cuts else ()
+        return found
+
 
 @dataclass(frozen=True, eq=False)
 class Boxes:
@@ -151,6 +160,7 @@ class Search:
         self.asked, self.row, self.late, self.most, self.keep = asked, row, late, most, keep
         self.axes, self.tree = Axes.of(asked, row), Tree()
         self.pieces = self.depth = 0
+        self.few = 1 if keep else FEW if sum(n.width for n in asked.centre.graph.nodes) <= SMALL else FEW_LARGE  # of a proof, no more than it needs
 
     @property
     def possible(self) -> bool:
@@ -168,7 +178,7 @@ class Search:
         halves = axes.put(half + lost)
         region = Ball(halves.amax(-1), None, None, (halves, halves))
         at = asked.centre.rows(index).moved(offset)
-        walk = PLANES.make(at, region, None) if self.keep else Forward(at, region).run()
+        walk = PLANES.make(at, region, None)
         values = asked.margins(walk, index).detach().nan_to_num(nan=-torch.inf)
         if self.keep:
             walk.forget()
@@ -196,7 +206,7 @@ class Search:
         """Boxes that failed, halved; again where so few are left that bounding them costs what bounding more would."""
         while True:
             boxes, slope = self.halved(boxes, slope, far), torch.cat([slope] * 2)
-            if not 0 < len(boxes) <= FEW // 2:
+            if not 0 < len(boxes) <= self.few // 2:
                 return boxes
 
     def halved(self, boxes: Boxes, slope: Tensor, far: float) -> Boxes:

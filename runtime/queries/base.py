@@ -16,6 +16,7 @@ from vlang.results import Frames
 from vlang.runtime.device import batch_rows
 from vlang.runtime.queries.batches import Loaded, text_of
 from vlang.runtime.queries.cases import Case
+from vlang.runtime.queries.choices import choices_of
 from vlang.runtime.sets.directed import Directed
 
 #: Of a row whose sample the network gets wrong, or where what is asked does not even hold.
@@ -89,6 +90,7 @@ def key(loaded: Loaded[Any], case: Case) -> str:
         "space": "input" if text is None else "embedding",
         "norm": "inf" if limits.norm is None else str(limits.norm),
         **({} if loaded.directed is None else {"directions": directions_in_words(loaded.directed)}),
+        **({} if variant.perturbation.alternatives is None else {"alternatives": alternatives_in_words(loaded, case)}),
         "weights": [str(w) for w in limits.weights],
         "at_most": limits.at_most,
         "clip": None if limits.clip is None else [str(c) for c in limits.clip],
@@ -97,6 +99,11 @@ def key(loaded: Loaded[Any], case: Case) -> str:
         "eps": str(getattr(variant, "eps", None)),
     }
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode("utf-8", "backslashreplace")).hexdigest()[:KEY_DIGITS]
+
+
+def alternatives_in_words(loaded: Loaded[Any], case: Case) -> list[list[str]]:
+    words = loaded.variant.perturbation.alternatives.words
+    return [sorted(words[k] for k in others) for others in choices_of(loaded, case).others]
 
 
 def directions_in_words(directed: Directed) -> Any:

@@ -22,6 +22,7 @@ from vlang.runtime.device import batch_rows
 from vlang.runtime.graph.nodes import Graph
 from vlang.runtime.late import never
 from vlang.runtime.methods.questions import Asked
+from vlang.runtime.methods.substitutions import Choices
 from vlang.runtime.network.load import array
 from vlang.runtime.network.unroll import Network
 from vlang.runtime.queries.cases import Case, cases_of
@@ -51,6 +52,8 @@ class Loaded(Generic[V]):
     graph: Graph
     #: In which samples move, if that is what they do.
     directed: Directed | None = None
+    #: By row, of sets of alternatives.
+    choices: dict[Case, Choices] = field(default_factory=dict)
     #: By row, what joint bounds found: a search's last proofs are those of its certificates.
     known: dict[Case, Known] = field(default_factory=dict)
 

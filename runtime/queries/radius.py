@@ -18,6 +18,7 @@ from vlang.runtime.methods.complete import MOST_PIECES, MOST_PIECES_BY_NAME, Sea
 from vlang.runtime.methods.questions import Asked
 from vlang.runtime.methods.search import NEAR, Radii, certified_radii
 from vlang.runtime.methods.table import METHODS
+from vlang.runtime.queries import alternatives
 from vlang.runtime.queries.attack import replayed
 from vlang.runtime.queries.base import Context, chunks, question_of, unfinished, wrong
 from vlang.runtime.queries.batches import Loaded
@@ -39,6 +40,8 @@ CUT_SHORT = "the search was cut short: the radius is certified, a larger one may
 
 
 def answer(loaded: Loaded[RadiusVariant], context: Context) -> list[Row]:
+    if loaded.variant.perturbation.alternatives is not None:
+        return alternatives.answer(loaded, context, radius=True)
     found: dict[Case, RadiusRow] = {}
     outside = [c for c in loaded.cases if not c.correct]
     for case in outside:

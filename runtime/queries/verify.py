@@ -16,6 +16,7 @@ from vlang.runtime.attacks.witness import misclassifies, replay
 from vlang.runtime.late import LateError
 from vlang.runtime.methods.complete import MOST_PIECES, MOST_PIECES_BY_NAME, Search
 from vlang.runtime.methods.table import METHODS
+from vlang.runtime.queries import alternatives
 from vlang.runtime.queries.base import Context, chunks, listed, question_of, unfinished, wrong
 from vlang.runtime.queries.batches import Loaded
 from vlang.runtime.queries.cases import Case
@@ -29,6 +30,8 @@ ELSEWHERE = "misclassified, as a class that is not asked about: nothing is claim
 
 
 def answer(loaded: Loaded[VerifyVariant], context: Context) -> list[Row]:
+    if loaded.variant.perturbation.alternatives is not None:
+        return alternatives.answer(loaded, context, radius=False)
     eps = loaded.variant.eps
     found: dict[Case, VerifyRow] = {}
     for case in (c for c in loaded.cases if not c.correct):

@@ -17,8 +17,11 @@ import numpy as np
 from flint import arb, ctx
 from safetensors import SafetensorError, safe_open
 
+from . import boxes
+from .boxes import leaves
+from .directions import Directions, directions_of
 from .errors import InvalidError, UnreadableError
-from .layers import unroll
+from .layers import Frames, plain, stretched, unroll
 from .proof import Proof
 from .property import Demands, of_classes, of_property
 from .rationals import rational
@@ -122,9 +125,14 @@ def _check(claim: dict[str, Any], arrays: dict[str, Array], networks: dict[str, 
         raise InvalidError("it comes from another spec")
     tensors, metadata = networks[said["sha256"]]
     x = input_of(claim["input"], arrays, tensors, said["embedding"])
-    scale = scale_of(claim["perturbation"], x)
-    whole = region_of(claim, arrays, x, scale is not None)
-    nodes = unroll(tensors, said, len(x), x.shape[1], scale)
+    scale, directions = scale_of(claim["perturbation"], x), None
+    frames: Frames
+    if "directions" in claim["perturbation"]:
+        directions = directions_of(claim["perturbation"]["directions"], x, arrays)
+        whole, frames = theta_of(claim, directions), directions.frames
+    else:
+        whole, frames = region_of(claim, arrays, x, scale is not None), plain(*x.shape) if scale is None else stretched(scale)
+    nodes = unroll(tensors, said, frames, x.shape[1])
     if "property" in claim:
         if any(layer["layer"] == "softmax" for layer in said["layers"]):
             raise InvalidError("it is about the outputs of a softmax, which is read as nothing")
@@ -135,10 +143,10 @@ def _check(claim: dict[str, Any], arrays: dict[str, Array], networks: dict[str, 
     if not all(isinstance(v, float) and 0 < v < float("inf") for v in (share, least)):
         raise ValueError("its cushions are not split by two numbers above 0")
     split = share, least
-    for j, region in enumerate(pieces_of(claim["pieces"], arrays, whole)):
+    for j, region in pieces_of(claim, arrays, whole):
         own = {name.removeprefix(f"{j}."): a for name, a in arrays.items() if name.startswith(f"{j}.")}
         Proof(nodes, region, own, demands, split).prove(processes)
-    return in_words(claim, said, metadata, whole, demands)
+    return in_words(claim, said, metadata, whole, demands, directions)
 
 
 def input_of(stated: dict[str, Any], arrays: dict[str, Array], tensors: dict[str, Array], embedding: Any) -> Array:
@@ -190,16 +198,32 @@ def region_of(claim: dict[str, Any], arrays: dict[str, Array], x: Array, stretch
     return Region(x, radii, norm, at_most, None if clip is None else (exact(clip[0]), exact(clip[1])), chart, None, 0 * x, (0.0, 0.0))
 
 
-def pieces_of(stated: list[Any] | None, arrays: dict[str, Array], whole: Region) -> Iterator[Region]:
-    """The pieces, each with its middle; the whole where there are none, from its middle if one is stated."""
+def theta_of(claim: dict[str, Any], directions: Directions) -> Region:
+    """The whole set, of a sample that moves along directions."""
+    p, eps = claim["perturbation"], rational(claim["eps"])
+    if p["weights"] != ["1"] or p["at_most"] is not None or p["clip"] is not None or "scale" in p:
+        raise ValueError("its perturbation does not fit its directions")
+    norm, zero = None if p["norm"] == "inf" else rational(p["norm"], Fraction(1)), np.zeros((1, directions.count))
+    return Region(zero, {0: exact(eps)} if eps > 0 else {}, norm, 1, None, None, None, zero, (0.0, 0.0))
+
+
+def pieces_of(claim: dict[str, Any], arrays: dict[str, Array], whole: Region) -> Iterator[tuple[int, Region]]:
+    """The pieces by number, each with its middle; the whole where there are none, from its middle if one is stated."""
+    stated = claim["pieces"]
+    if "boxes" in claim:
+        if stated is not None:
+            raise ValueError("it has both pieces and boxes")
+        for number, box in leaves(claim["boxes"], whole):
+            yield number, boxes.region_of(box, middle_of(number, arrays, whole), whole)
+        return
     if stated is None:
-        yield replace(whole, offset=middle_of(0, arrays, whole) if "0.offset" in arrays else whole.offset)
+        yield 0, replace(whole, offset=middle_of(0, arrays, whole) if "0.offset" in arrays else whole.offset)
         return
     direction, ends = arrays["direction"].reshape(whole.x.shape), [(float(lo), float(hi)) for lo, hi in stated]
     if not covered(replace(whole, chart=None), direction, ends):
         raise InvalidError("its pieces do not cover the balls")
     for j, between in enumerate(ends):
-        yield replace(whole, direction=direction, offset=middle_of(j, arrays, whole), between=between)
+        yield j, replace(whole, direction=direction, offset=middle_of(j, arrays, whole), between=between)
 
 
 def middle_of(piece: int, arrays: dict[str, Array], whole: Region) -> Array:
@@ -220,7 +244,9 @@ def covered(whole: Region, direction: Array, ends: list[tuple[float, float]]) ->
     return met and bool(reach >= high)
 
 
-def in_words(claim: dict[str, Any], said: dict[str, Any], metadata: dict[str, str], whole: Region, demands: Demands) -> str:
+def in_words(
+    claim: dict[str, Any], said: dict[str, Any], metadata: dict[str, str], whole: Region, demands: Demands, directions: Directions | None
+) -> str:
     """What is proved, and how the network was read. Raises InvalidError where its metadata says otherwise, and the claim does not say that."""
     p, eps = claim["perturbation"], rational(claim["eps"])
     weights = [rational(w) * eps for w in p["weights"]]
@@ -232,6 +258,9 @@ def in_words(claim: dict[str, Any], said: dict[str, Any], metadata: dict[str, st
     if other != said.get("overrides", {}):
         raise InvalidError(f"the network's metadata says {other}, and the certificate reads it otherwise without saying so")
     differs = f"; NOTE: read otherwise than its metadata says: {other}" if other else ""
+    if directions is not None:
+        moves = f"while the input moves along {directions.words}, by a {p['norm']}-norm of at most {down(eps)}"
+        return f"{demands.words} {moves}; read as {layers_in_words(said)}{differs}"
     return f"{demands.words} while frames move by a {p['norm']}-norm of at most: {moved}{at_once}{inside}; read as {layers_in_words(said)}{differs}"
 
 

@@ -20,18 +20,30 @@ from .pictures import conv2d, pool2d, reshape
 from .values import Layer, Said, Value, joined, largest_of, mean_of, once, quotients, whole
 from .vectors import ONE, Array, Vector, diagonal, matrix, vector
 
+#: What makes the frames that a network reads.
+Frames = Callable[[Graph], list[Ref]]
 
-def unroll(tensors: dict[str, Array], claim: Said, frames: int, width: int, scale: Array | None = None) -> list[Node]:
-    """The nodes of the network that is claimed; raises InvalidError where a tensor does not fit or has no role in it. width: numbers of a frame.
 
-    scale [frames, width]: where the set is seen in units of its own, those; the frames rest then, and as many others, behind them, move in balls.
-    """
+def plain(frames: int, width: int) -> Frames:
+    """The input's own, of so many numbers each."""
+    return lambda graph: [graph.add(f"frame {t}", width, frame=t) for t in range(frames)]
+
+
+def stretched(scale: Array) -> Frames:
+    """Those of a set in units of its own [frames, width]: the input's frames rest, and as many others, behind them, move in balls."""
+
+    def made(graph: Graph) -> list[Ref]:
+        frames = plain(2 * len(scale), scale.shape[1])(graph)
+        pairs = zip(frames[: len(scale)], frames[len(scale) :], scale, strict=True)
+        return [graph.affine(f"frame {t}", [(x, None), (u, matrix(np.diag(s)))]) for t, (x, u, s) in enumerate(pairs)]
+
+    return made
+
+
+def unroll(tensors: dict[str, Array], claim: Said, frames: Frames, width: int) -> list[Node]:
+    """The nodes of the network that is claimed; raises InvalidError where a tensor does not fit or has no role in it. width: numbers of a frame."""
     graph, table = Graph(tensors), claim["embedding"]
-    given_frames = [graph.add(f"frame {t}", width, frame=t) for t in range(frames if scale is None else 2 * frames)]
-    if scale is not None:
-        pairs = zip(given_frames[:frames], given_frames[frames:], scale, strict=True)
-        given_frames = [graph.affine(f"frame {t}", [(x, None), (u, matrix(np.diag(s)))]) for t, (x, u, s) in enumerate(pairs)]
-    start = Value([[ref] for ref in given_frames])
+    start = Value([[ref] for ref in frames(graph)])
     if table is not None and (not re.fullmatch(r"(?i).*emb.*weight", table) or graph.tensor(table).shape[1:] != (width,)):
         raise InvalidError(f"{table!r} is no embedding of its inputs")
     given: list[Value] = []

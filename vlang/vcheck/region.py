@@ -11,7 +11,7 @@ from flint import arb
 
 from .balls import Balls, joined
 from .concave import Peak
-from .vectors import NEVER, ZERO, Array, Vector, dot, exact, largest, norm2, total, vector
+from .vectors import NEVER, ZERO, Array, Interval, Vector, dot, exact, largest, norm2, total, vector
 
 #: Forms of more coordinates are not looked at (of vertices, for the 1-norm): who writes certificates makes none, and they would take much memory.
 MOST_COORDINATES, MOST_VERTICES = 2048, 1024
@@ -32,7 +32,7 @@ class Region:
     """delta = offset + z: |delta_k|_p <= radius_k on the frames that move (so many at once), low <= direction . delta <= high, x + delta in the clip.
 
     Quadratic forms see z as slots, a frame each, or where there is a chart (basis, scale) each slot as basis' (scale z); in balls about the offset,
-    or those of a piece about x.
+    or those of a piece about x. box: between which ends every number moves, in place of balls.
     """
 
     x: Array
@@ -44,6 +44,7 @@ class Region:
     direction: Array | None
     offset: Array
     between: tuple[float, float]
+    box: dict[int, list[Interval]] | None = None
 
     def __post_init__(self) -> None:
         self.frames = sorted(self.radii)
@@ -67,6 +68,8 @@ class Region:
 
     def ends(self, k: int) -> list[tuple[arb, arb]]:
         """How far the numbers of a frame may move, down and up."""
+        if self.box is not None:
+            return self.box[k]
         r, clip = self.radii[k], self.clip
         return [(-r, r) if clip is None else ((clip[0] - x).max(-r), (clip[1] - x).min(r)) for x in vector(self.x[k])]
 
@@ -82,6 +85,8 @@ class Region:
     def gain(self, k: int, a: Vector) -> arb:
         """max of a . delta_k. In a clip |delta_i| <= bound_i, and for every split |a| = b + c it is at most radius |b|_q + c . bound."""
         r = self.radii[k]
+        if self.box is not None:
+            return total((c * low).max(c * high) for c, (low, high) in zip(a, self.box[k], strict=True))
         if self.clip is None:
             return r * self.dual(a)
         ways = ((c, self.clip[1] - v, v - self.clip[0]) for c, v in zip(a, vector(self.x[k]), strict=True))

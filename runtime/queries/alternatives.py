@@ -1,0 +1,107 @@
+"""verify and radius where words become others: how many may, whichever they are. Complete: every substitution is tried or ruled out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vlang.results import RadiusRow, Row, VerifyRow
+from vlang.runtime.attacks.witness import misclassifies
+from vlang.runtime.methods.substitutions import Found, Substitutions, Tokens
+from vlang.runtime.queries.base import Context, listed, question_of, unfinished, wrong
+from vlang.runtime.queries.batches import Loaded
+from vlang.runtime.queries.cases import Case
+from vlang.runtime.queries.choices import choices_of
+from vlang.words.methods import COMPLETE
+
+ELSEWHERE = "misclassified, as a class that is not asked about: nothing is claimed"
+TOO_MANY = "{} words changed at once: after {:,} substitutions and sets of them the search is not done"
+FEWER = "no word has an alternative"
+
+
+@dataclass(frozen=True)
+class Counted:
+    """words: so many may change, whichever: certified. found: of one more, if that was looked at."""
+
+    words: int
+    margin: float
+    tried: int
+    depth: int
+    found: Found | None
+
+
+def answer(loaded: Loaded[Any], context: Context, radius: bool) -> list[Row]:
+    """Of `radius`, or of `verify`."""
+    rows: list[Row] = []
+    for case in loaded.cases:
+        asked = question_of(loaded, case)
+        if context.late():
+            rows.append(RadiusRow(**asked, **unfinished(context), radius=0.0) if radius else _verify(loaded, asked, **unfinished(context)))
+        elif not case.correct:
+            rows.append(_wrong(loaded, case, asked, radius))
+        else:
+            counted = _counted(loaded, case, context)
+            rows.append(_radius(loaded, case, asked, counted, context) if radius else _verified(loaded, case, asked, counted, context))
+        context.finished(1)
+    return rows
+
+
+def _wrong(loaded: Loaded[Any], case: Case, asked: dict[str, Any], radius: bool) -> Row:
+    if radius:
+        return RadiusRow(**asked, verdict="unknown", radius=0.0, reason=wrong(case, False))
+    point = loaded.inputs[case.position]
+    if misclassifies(loaded.graph, point, loaded.rows((case,), surely_above=True)[0], loaded.some):
+        return _verify(loaded, asked, verdict="falsified", reason=wrong(case, True), witness=listed(point))
+    return _verify(loaded, asked, verdict="unknown", reason=ELSEWHERE)
+
+
+def _counted(loaded: Loaded[Any], case: Case, context: Context) -> Counted:
+    choices = choices_of(loaded, case)
+    most = min(choices.at_most, len(choices.open))
+    rows, above = (loaded.rows((case,), surely_above=up)[0] for up in (False, True))
+    search = Substitutions(loaded.graph, choices, rows, above, loaded.some, context.late)
+    margin = float("inf")
+    for changes in range(most + 1):
+        found = search.decide(changes)
+        if found.open or found.counterexample is not None:
+            return Counted(changes - 1, margin, found.tried, found.depth, found)
+        margin = found.margin
+    return Counted(most, margin, search.tried, search.depth, None)
+
+
+def _verify(loaded: Loaded[Any], asked: dict[str, Any], **answer: Any) -> VerifyRow:
+    return VerifyRow(**asked, eps=float(loaded.variant.eps), **answer)
+
+
+def _verified(loaded: Loaded[Any], case: Case, asked: dict[str, Any], counted: Counted, context: Context) -> VerifyRow:
+    effort: dict[str, Any] = {"pieces": counted.tried, "depth": counted.depth}
+    found = counted.found
+    if found is None:
+        return _verify(loaded, asked, verdict="certified", margin=counted.margin, method=COMPLETE, **effort)
+    if found.counterexample is not None:
+        point = listed(choices_of(loaded, case).points([found.counterexample])[0])
+        return _verify(loaded, asked, verdict="falsified", witness=point, replaced=_replaced(loaded, case, found.counterexample), **effort)
+    if found.late:
+        return _verify(loaded, asked, **unfinished(context), **effort)
+    return _verify(loaded, asked, verdict="unknown", reason=TOO_MANY.format(counted.words + 1, counted.tried), **effort)
+
+
+def _radius(loaded: Loaded[Any], case: Case, asked: dict[str, Any], counted: Counted, context: Context) -> RadiusRow:
+    """Of how many words that may change."""
+    found, words = counted.found, max(0, counted.words)
+    effort: dict[str, Any] = {"pieces": counted.tried, "depth": counted.depth, "radius": float(words)}
+    verdict = "certified" if words > 0 else "unknown"
+    if found is None:
+        reason = f"{words} words may change at once, as many as were asked about" if words else FEWER
+        return RadiusRow(**asked, verdict=verdict, capped=True, method=COMPLETE, reason=reason, **effort)
+    if found.counterexample is not None:
+        changed = " ".join(f"{k}:{w}" for k, w in zip(case.frames, _replaced(loaded, case, found.counterexample), strict=True) if w)
+        return RadiusRow(**asked, verdict=verdict, method=COMPLETE, attacked=float(words + 1), reason=f"not {words + 1}: {changed}", **effort)
+    reason = context.reason if found.late else TOO_MANY.format(counted.words + 1, counted.tried)
+    return RadiusRow(**asked, verdict=verdict, method=COMPLETE, complete=not found.late, reason=reason, **effort)
+
+
+def _replaced(loaded: Loaded[Any], case: Case, text: Tokens) -> tuple[str, ...]:
+    """The words that stand in, by frame; empty where the own one stays."""
+    own, plan = choices_of(loaded, case).own, loaded.variant.perturbation.alternatives
+    return tuple(plan.words[text[k]] if text[k] != own[k] else "" for k in case.frames)
