@@ -27,6 +27,7 @@ from vlang.runtime.methods.table import METHODS
 from vlang.runtime.queries.base import chunks
 from vlang.runtime.queries.batches import Loaded
 from vlang.runtime.queries.cases import Case
+from vlang.runtime.queries.choices import choices_of
 from vlang.runtime.rounding import at_least
 from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.piece import Piece
@@ -37,6 +38,8 @@ from vlang.words.methods import METHODS as WORDS
 FORMAT = "rspec-certificate/3"
 #: A radius that is not confirmed as it was found is tried again smaller by these shares.
 STEPS_BACK = (0.0, 1e-9, 1e-6, 1e-4, 1e-3, 1e-2)
+#: Substitutions that a checker can be asked to look at, one by one.
+MOST_CHECKED = 100_000
 STOPPED = "found, but the run was ended before its certificate was made"
 UNWRITTEN = "certified, but its certificate could not be written: {}"
 UNCONFIRMED = "found, but not confirmed by a second pass: there is no certificate"
@@ -88,6 +91,8 @@ def _proofs(
 ) -> dict[Case, tuple[dict[str, Any], bytes]]:
     """Certificates of those cases that a second pass at the given eps confirms: their claims, and as files' contents."""
     cases = tuple(sizes)
+    if loaded.variant.perturbation.alternatives is not None:
+        return _substituted(by, loaded, query, sizes, network)
     proof: list[Proved] = []
     try:
         asked = replace(loaded.asked(cases, stopped), proof=proof)
@@ -149,6 +154,21 @@ def _searched(
             yield case, (claim, content)
 
 
+def _substituted(
+    by: Producer, loaded: Loaded[Any], query: str, sizes: dict[Case, Fraction], network: dict[str, str]
+) -> dict[Case, tuple[dict[str, Any], bytes]]:
+    """Of words that become others there is nothing to say but which: a checker looks at every substitution, where they are not too many for it."""
+    done = {}
+    for case, eps in sizes.items():
+        choices = choices_of(loaded, case)
+        if sum(choices.count(choices.open, k) for k in range(int(eps) + 1)) <= MOST_CHECKED:
+            claim = _claim(by, loaded, case, query, COMPLETE, eps, network)
+            content = _file(claim | {"pieces": None}, _given(loaded, case))
+            if content is not None:
+                done[case] = claim, content
+    return done
+
+
 def _given(loaded: Loaded[Any], case: Case) -> dict[str, Tensor]:
     """What a set is made of, by name."""
     given = None if loaded.directed is None else loaded.directed.given
@@ -162,7 +182,7 @@ def _own(part: Proved, owner: int) -> list[int]:
 
 def _claim(by: Producer, loaded: Loaded[Any], case: Case, query: str, method: str, eps: Fraction, network: dict[str, str]) -> dict[str, Any]:
     said = statement(loaded, case, eps, network["sha256"])
-    clip, x = said["perturbation"]["clip"], loaded.inputs[case.position]
+    clip, x = said["perturbation"].get("clip"), loaded.inputs[case.position]
     if clip is not None:  # an input may be outside by its rounding (`prepare`): the statement is about a range that holds it
         ends = min(Fraction(clip[0]), Fraction(float(x.min()))), max(Fraction(clip[1]), Fraction(float(x.max())))
         said["perturbation"]["clip"] = [str(end) for end in ends]

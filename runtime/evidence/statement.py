@@ -17,6 +17,7 @@ from vlang.runtime.network.assemble import named
 from vlang.runtime.queries.base import directions_in_words, stated
 from vlang.runtime.queries.batches import Loaded, text_of
 from vlang.runtime.queries.cases import Case
+from vlang.runtime.queries.choices import choices_of
 from vlang.words.layers import LAYERS
 
 #: Numbers that the checker reads.
@@ -105,7 +106,9 @@ def statement(loaded: Loaded[Any], case: Case, eps: Fraction, checkpoint: str) -
             "sha256": hashlib.sha256(loaded.inputs[case.position].cpu().numpy().tobytes()).hexdigest(),
             "tokens": None if (text := text_of(v, case)) is None else list(text.ids),
         },
-        "perturbation": {
+        "perturbation": {"alternatives": [list(x) for x in choices_of(loaded, case).others], "at_most": int(eps)}
+        if v.perturbation.alternatives is not None
+        else {
             "norm": "inf" if limits.norm is None else str(limits.norm),
             "weights": [str(w) for w in limits.weights],
             "at_most": limits.at_most,

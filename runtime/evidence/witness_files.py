@@ -32,7 +32,9 @@ from vlang.runtime.network.assemble import assemble
 from vlang.runtime.queries.batches import Loaded
 from vlang.runtime.queries.cases import Case
 from vlang.runtime.queries.demands import constants_of, rows_of
+from vlang.runtime.sets.directed import Directed
 from vlang.words.metadata import overridden
+from vlang.words.sets import DIRECTIONS
 
 FORMAT = "rspec-witness/2"
 #: What is told of how a network was read.
@@ -74,6 +76,8 @@ class Witnesses:
             "input": loaded.inputs[case.position].cpu().contiguous().clone(),
             "witness": torch.tensor(row.witness, dtype=torch.float64),
         }
+        if loaded.directed is not None and loaded.directed.given is not None:
+            arrays["directions"] = loaded.directed.given.cpu().contiguous().clone()
         name = self.by.name_of(query, claim, loaded, "witness")
         problem = lost or self.by.save(name, save(arrays, {"witness": json.dumps(claim)}))
         return replace(row, witness_file=name) if problem is None else replace(row, reason=f"its witness could not be written: {problem}")
@@ -89,10 +93,10 @@ def examine(path: str, checkpoints: Sequence[str] = ()) -> str:
             if text is None:
                 raise UnreadableError("it is no witness that vrun has saved")
             claim = json.loads(text)
-            arrays = {name: f.get_tensor(name) for name in ("input", "witness")}
+            arrays = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118
         if claim["format"] != FORMAT:
             raise UnreadableError(f"its format is {claim['format']!r}, not {FORMAT!r}: save it again with this release")
-        return _examined(claim, arrays["input"], arrays["witness"], *_read(_checkpoint(claim, Path(path).parent, checkpoints)))
+        return _examined(claim, arrays, *_read(_checkpoint(claim, Path(path).parent, checkpoints)))
     except (
         OSError,
         SafetensorError,
@@ -132,22 +136,14 @@ def _read(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         return {name: f.get_tensor(name) for name in f.keys()}, f.metadata() or {}  # noqa: SIM118
 
 
-def _examined(claim: dict[str, Any], centre: Tensor, point: Tensor, tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
-    said, p, eps = claim["network"], claim["perturbation"], _rational(claim["eps"])
-    if centre.dtype != torch.float64 or centre.dim() != 2 or point.dtype != centre.dtype or point.shape != centre.shape:
-        raise ValueError("the input and the witness are no tables of float64 of one shape")
-    if not bool(torch.isfinite(centre).all() and torch.isfinite(point).all()):
+def _examined(claim: dict[str, Any], arrays: dict[str, Tensor], tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
+    said, p, eps, centre, point = claim["network"], claim["perturbation"], _rational(claim["eps"]), arrays["input"], arrays["witness"]
+    if centre.dtype != torch.float64 or centre.dim() != 2 or point.dtype != centre.dtype or point.dim() != 2:
+        raise ValueError("the input and the witness are no tables of float64")
+    if not all(bool(torch.isfinite(value).all()) for value in arrays.values()):
         raise ValueError("a number is not finite")
     if hashlib.sha256(centre.numpy().tobytes()).hexdigest() != claim["input"]["sha256"]:
         raise UnreadableError("its input is not the one that its hash is of")
-    clip = None if p["clip"] is None else (_rational(p["clip"][0]), _rational(p["clip"][1]))
-    norm = None if p["norm"] == "inf" else _rational(p["norm"])
-    scale = None if "scale" not in p else tuple(tuple(map(_rational, row)) for row in p["scale"])
-    if scale is not None and ([len(row) for row in scale] != [centre.shape[1]] * len(centre) or min(map(min, scale)) < 0):
-        raise ValueError("its scale does not fit its input")
-    limits = Limits(tuple(map(_rational, p["weights"])), norm, p["at_most"], clip, scale)
-    if len(limits.weights) != len(centre) or min(limits.weights) < 0 or eps < 0 or (norm is not None and norm < 1):
-        raise ValueError("its perturbation does not fit its input")
     if claim.get("normalize") is not None:
         raise ValueError("it is about a network derived from its checkpoint, which is not saved beside it")
     read = architecture(said, {k: tuple(v.shape) for k, v in tensors.items()}, centre.shape[1])
@@ -160,13 +156,59 @@ def _examined(claim: dict[str, Any], centre: Tensor, point: Tensor, tensors: dic
         raise RefutedError(f"the network's metadata says {overridden(said, metadata)}, and the witness reads it otherwise without saying so")
     graph = network.unroll(len(centre))
     graph, rows, shown = _of_property(claim["property"], read, graph, centre) if "property" in claim else _of_classes(claim, graph)
-    if not contains(limits, centre, point, eps):
+    if "alternatives" in p:
+        inside, where = _among(p, claim["input"]["tokens"], tensors[said["embedding"]].to(torch.float64), centre, point), "its words become others"
+    else:
+        directed = _directed(p, centre, arrays)
+        graph, middle = (graph, centre) if directed is None else (directed.graph(graph, centre), torch.zeros(1, directed.count, dtype=centre.dtype))
+        inside = point.shape == middle.shape and contains(_limits(p, middle, eps), middle, point, eps)
+        where = f"at a point of the {p['norm']}-norm set of radius {float(eps):.6g}" + (" along its directions" if directed is not None else "")
+    if not inside:
         raise RefutedError(f"its point is not in the set of radius {float(eps):.6g}")
     if not misclassifies(graph, point, rows, _some(claim)):
         raise RefutedError(f"it is not sure there that {shown}")
     read_as = ", ".join(f"{k} {said[k]}" for k in READING)
     read_as += f"; NOTE: read otherwise than its metadata says: {said['overrides']}" if said.get("overrides") else ""
-    return f"{shown} at a point of the {p['norm']}-norm set of radius {float(eps):.6g}; read as {read_as}"
+    return f"{shown} {where}; read as {read_as}"
+
+
+def _limits(p: dict[str, Any], centre: Tensor, eps: Fraction) -> Limits:
+    clip = None if p["clip"] is None else (_rational(p["clip"][0]), _rational(p["clip"][1]))
+    norm = None if p["norm"] == "inf" else _rational(p["norm"])
+    scale = None if "scale" not in p else tuple(tuple(map(_rational, row)) for row in p["scale"])
+    if scale is not None and ([len(row) for row in scale] != [centre.shape[1]] * len(centre) or min(map(min, scale)) < 0):
+        raise ValueError("its scale does not fit its input")
+    limits = Limits(tuple(map(_rational, p["weights"])), norm, p["at_most"], clip, scale)
+    if len(limits.weights) != len(centre) or min(limits.weights) < 0 or eps < 0 or (norm is not None and norm < 1):
+        raise ValueError("its perturbation does not fit its input")
+    return limits
+
+
+def _directed(p: dict[str, Any], centre: Tensor, arrays: dict[str, Tensor]) -> Directed | None:
+    """The directions that a set is made of, if it is."""
+    said = p.get("directions")
+    if said is None:
+        return None
+    if isinstance(said, str):
+        given = arrays["directions"]
+        if given.dtype != centre.dtype or given.dim() != 3 or given.shape[1:] != centre.shape:
+            raise ValueError("its directions do not fit its input")
+        if hashlib.sha256(given.numpy().tobytes()).hexdigest() != said:
+            raise UnreadableError("its directions are not those that their hash is of")
+        return Directed(given=given)
+    named = tuple((word, channel) for word, channel in said)
+    if not named or any(w not in DIRECTIONS or not (c is None or (type(c) is int and 0 <= c < centre.shape[1])) for w, c in named):
+        raise ValueError("its directions are not known")
+    return Directed(named)
+
+
+def _among(p: dict[str, Any], tokens: Any, table: Tensor, centre: Tensor, point: Tensor) -> bool:
+    """Whether a point is the text with some of its words replaced by listed ones, so many at most."""
+    if len(tokens) != len(centre) or len(p["alternatives"]) != len(centre) or not torch.equal(table[tokens], centre):
+        raise ValueError("its alternatives do not fit its words")
+    moved = [k for k in range(len(centre)) if not torch.equal(point[k], centre[k])] if point.shape == centre.shape else []
+    listed = all(any(torch.equal(point[k], table[i]) for i in p["alternatives"][k]) for k in moved)
+    return point.shape == centre.shape and listed and len(moved) <= p["at_most"]
 
 
 def _of_classes(claim: dict[str, Any], graph: Graph) -> tuple[Graph, Tensor, str]:

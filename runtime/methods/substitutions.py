@@ -70,7 +70,7 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """margin: certified on every substitution, if it is above 0 and nothing is open. counterexample: a text, tested exactly. tried: points and sets."""
+    """margin: certified of every substitution, where nothing is open. counterexample: a text, tested exactly. tried: points and sets."""
 
     margin: float
     counterexample: Tokens | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from vlang.results import RadiusRow, Row, VerifyRow
+from vlang.results import RadiusRow, Row, Verdict, VerifyRow
 from vlang.runtime.attacks.witness import misclassifies
 from vlang.runtime.methods.substitutions import Found, Substitutions, Tokens
 from vlang.runtime.queries.base import Context, listed, question_of, unfinished, wrong
@@ -90,9 +90,9 @@ def _radius(loaded: Loaded[Any], case: Case, asked: dict[str, Any], counted: Cou
     """Of how many words that may change."""
     found, words = counted.found, max(0, counted.words)
     effort: dict[str, Any] = {"pieces": counted.tried, "depth": counted.depth, "radius": float(words)}
-    verdict = "certified" if words > 0 else "unknown"
+    verdict: Verdict = "certified" if words > 0 else "unknown"
     if found is None:
-        reason = f"{words} words may change at once, as many as were asked about" if words else FEWER
+        reason = f"so many {'word' if words == 1 else 'words'} were asked about: more may change" if words else FEWER
         return RadiusRow(**asked, verdict=verdict, capped=True, method=COMPLETE, reason=reason, **effort)
     if found.counterexample is not None:
         changed = " ".join(f"{k}:{w}" for k, w in zip(case.frames, _replaced(loaded, case, found.counterexample), strict=True) if w)

@@ -17,9 +17,9 @@ Box = dict[int, list[Interval]]
 
 
 def leaves(tree: list[list[Any]], whole: Region) -> Iterator[tuple[int, Box]]:
-    """The boxes that have to be proved, by number. tree, the whole first: ["cut", frame, number, place, left, right], ["proved", number], ["outside"].
+    """The boxes that have to be proved, by number. Raises InvalidError where a leaf is not outside that says so.
 
-    Raises InvalidError where a leaf is not outside that says so.
+    tree: the whole first; each is ["cut", frame, number, place, left, right], ["proved", number] or ["outside"].
     """
     if whole.at_most < len(whole.frames):
         raise ValueError("its boxes are those of sets in which all frames move at once")

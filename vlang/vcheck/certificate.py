@@ -22,6 +22,7 @@ from .boxes import leaves
 from .directions import Directions, directions_of
 from .errors import InvalidError, UnreadableError
 from .layers import Frames, plain, stretched, unroll
+from .network import Node
 from .proof import Proof
 from .property import Demands, of_classes, of_property
 from .rationals import rational
@@ -29,6 +30,7 @@ from .reading import against_metadata, layers_in_words, of_version_2
 from .region import Region
 from .spec import comes_from
 from .statement import BITS
+from .substitutions import Alternatives, prove
 from .vectors import Array, exact, vector
 
 FORMAT = "rspec-certificate/3"
@@ -127,18 +129,15 @@ def _check(claim: dict[str, Any], arrays: dict[str, Array], networks: dict[str, 
     x = input_of(claim["input"], arrays, tensors, said["embedding"])
     scale, directions = scale_of(claim["perturbation"], x), None
     frames: Frames
+    if "alternatives" in claim["perturbation"]:
+        return _substituted(claim, said, x, tensors, metadata)
     if "directions" in claim["perturbation"]:
         directions = directions_of(claim["perturbation"]["directions"], x, arrays)
         whole, frames = theta_of(claim, directions), directions.frames
     else:
         whole, frames = region_of(claim, arrays, x, scale is not None), plain(*x.shape) if scale is None else stretched(scale)
     nodes = unroll(tensors, said, frames, x.shape[1])
-    if "property" in claim:
-        if any(layer["layer"] == "softmax" for layer in said["layers"]):
-            raise InvalidError("it is about the outputs of a softmax, which is read as nothing")
-        demands = of_property(claim["property"], claim["some"], nodes, whole)
-    else:
-        demands = of_classes(claim["label"], claim["against"], nodes[-1].width)
+    demands = demands_of(claim, said, nodes, whole)
     share, least = claim.get("cushions", CUSHIONS)
     if not all(isinstance(v, float) and 0 < v < float("inf") for v in (share, least)):
         raise ValueError("its cushions are not split by two numbers above 0")
@@ -147,6 +146,35 @@ def _check(claim: dict[str, Any], arrays: dict[str, Array], networks: dict[str, 
         own = {name.removeprefix(f"{j}."): a for name, a in arrays.items() if name.startswith(f"{j}.")}
         Proof(nodes, region, own, demands, split).prove(processes)
     return in_words(claim, said, metadata, whole, demands, directions)
+
+
+def _substituted(claim: dict[str, Any], said: dict[str, Any], x: Array, tensors: dict[str, Array], metadata: dict[str, str]) -> str:
+    """A claim of words that become others, which says nothing that would prove it: every substitution is looked at."""
+    if said["embedding"] is None:
+        raise ValueError("its network reads no words")
+    alternatives = Alternatives(claim["perturbation"], claim["input"]["tokens"], tensors[said["embedding"]])
+    nodes = unroll(tensors, said, plain(*x.shape), x.shape[1])
+    still = Region(x, {}, None, len(x), None, None, None, 0 * x, (0.0, 0.0))
+    demands = demands_of(claim, said, nodes, still)
+    count = prove(nodes, alternatives, demands)
+    return f"{demands.words} {alternatives.words}; {count} texts; read as {layers_in_words(said)}{otherwise(said, metadata)}"
+
+
+def demands_of(claim: dict[str, Any], said: dict[str, Any], nodes: list[Node], whole: Region) -> Demands:
+    """What is claimed of the outputs; of a property, the nodes have one more in the end."""
+    if "property" not in claim:
+        return of_classes(claim["label"], claim["against"], nodes[-1].width)
+    if any(layer["layer"] == "softmax" for layer in said["layers"]):
+        raise InvalidError("it is about the outputs of a softmax, which is read as nothing")
+    return of_property(claim["property"], claim["some"], nodes, whole)
+
+
+def otherwise(said: dict[str, Any], metadata: dict[str, str]) -> str:
+    """Where the network is read otherwise than its file says, in words. Raises InvalidError where the claim does not say that."""
+    other = against_metadata(said, metadata)
+    if other != said.get("overrides", {}):
+        raise InvalidError(f"the network's metadata says {other}, and the certificate reads it otherwise without saying so")
+    return f"; NOTE: read otherwise than its metadata says: {other}" if other else ""
 
 
 def input_of(stated: dict[str, Any], arrays: dict[str, Array], tensors: dict[str, Array], embedding: Any) -> Array:
@@ -254,10 +282,7 @@ def in_words(
     at_once = "" if whole.at_most >= len(whole.radii) else f", {whole.at_most} at once"
     units = "" if "scale" not in p else f", in units of {p['scale']}"
     inside = units if p["clip"] is None else ", all numbers in [{:g}, {:g}]".format(*(float(rational(c, None)) for c in p["clip"]))
-    other = against_metadata(said, metadata)
-    if other != said.get("overrides", {}):
-        raise InvalidError(f"the network's metadata says {other}, and the certificate reads it otherwise without saying so")
-    differs = f"; NOTE: read otherwise than its metadata says: {other}" if other else ""
+    differs = otherwise(said, metadata)
     if directions is not None:
         moves = f"while the input moves along {directions.words}, by a {p['norm']}-norm of at most {down(eps)}"
         return f"{demands.words} {moves}; read as {layers_in_words(said)}{differs}"
