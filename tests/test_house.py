@@ -56,13 +56,24 @@ RUNTIME = (
     "bounds",
     "methods",
     "attacks",
+    "searches",
     "spectra",
     "queries",
     "evidence",
     "execute",
 )
 #: The only modules of the language that the runtime may import: values, and words.
-VALUES = ("vlang.cost", "vlang.plan", "vlang.property", "vlang.picture", "vlang.results", "vlang.words", "vlang.convert")
+VALUES = (
+    "vlang.array",
+    "vlang.cost",
+    "vlang.plan",
+    "vlang.perturbation",
+    "vlang.property",
+    "vlang.picture",
+    "vlang.results",
+    "vlang.words",
+    "vlang.convert",
+)
 HEAVY = {"torch", "numpy", "safetensors"}
 
 

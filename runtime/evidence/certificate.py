@@ -21,7 +21,6 @@ from vlang.runtime.bounds.quadratic import Quadratic
 from vlang.runtime.bounds.walk import Walk
 from vlang.runtime.evidence.statement import Producer, named_network, statement
 from vlang.runtime.late import LateError
-from vlang.runtime.methods.complete import MOST_PIECES, Search
 from vlang.runtime.methods.questions import Asked, Proved, supersets
 from vlang.runtime.methods.table import METHODS
 from vlang.runtime.queries.base import chunks
@@ -29,6 +28,7 @@ from vlang.runtime.queries.batches import Loaded
 from vlang.runtime.queries.cases import Case
 from vlang.runtime.queries.choices import choices_of
 from vlang.runtime.rounding import at_least
+from vlang.runtime.searches.boxes import MOST_PIECES, Search
 from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.piece import Piece
 from vlang.runtime.sets.region import Region

@@ -7,11 +7,11 @@ from typing import Any
 
 from vlang.results import RadiusRow, Row, Verdict, VerifyRow
 from vlang.runtime.attacks.witness import misclassifies
-from vlang.runtime.methods.substitutions import Found, Substitutions, Tokens
 from vlang.runtime.queries.base import Context, listed, question_of, unfinished, wrong
 from vlang.runtime.queries.batches import Loaded
 from vlang.runtime.queries.cases import Case
 from vlang.runtime.queries.choices import choices_of
+from vlang.runtime.searches.substitutions import Found, Substitutions, Tokens
 from vlang.words.methods import COMPLETE
 
 ELSEWHERE = "misclassified, as a class that is not asked about: nothing is claimed"

@@ -22,13 +22,13 @@ from vlang.runtime.device import batch_rows
 from vlang.runtime.graph.nodes import Graph
 from vlang.runtime.late import never
 from vlang.runtime.methods.questions import Asked
-from vlang.runtime.methods.substitutions import Choices
 from vlang.runtime.network.load import array
 from vlang.runtime.network.unroll import Network
 from vlang.runtime.queries.cases import Case, cases_of
 from vlang.runtime.queries.demands import rows_of
 from vlang.runtime.queries.samples import Samples
 from vlang.runtime.rounding import at_least, at_most, spacing
+from vlang.runtime.searches.substitutions import Choices
 from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.directed import Directed
 from vlang.runtime.sets.stretched import Stretched

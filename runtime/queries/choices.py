@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from vlang.runtime.methods.substitutions import Choices, Tokens
 from vlang.runtime.queries.batches import Loaded, text_of
 from vlang.runtime.queries.cases import Case
+from vlang.runtime.searches.substitutions import Choices, Tokens
 
 
 def choices_of(loaded: Loaded[Any], case: Case) -> Choices:

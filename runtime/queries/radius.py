@@ -14,7 +14,6 @@ from vlang.results import RadiusRow, Row
 from vlang.runtime.attacks.gradient import pgd
 from vlang.runtime.graph.concrete import logits, margins
 from vlang.runtime.late import LateError
-from vlang.runtime.methods.complete import MOST_PIECES, MOST_PIECES_BY_NAME, Search
 from vlang.runtime.methods.questions import Asked
 from vlang.runtime.methods.search import NEAR, Radii, certified_radii
 from vlang.runtime.methods.table import METHODS
@@ -23,6 +22,7 @@ from vlang.runtime.queries.attack import replayed
 from vlang.runtime.queries.base import Context, chunks, question_of, unfinished, wrong
 from vlang.runtime.queries.batches import Loaded
 from vlang.runtime.queries.cases import Case
+from vlang.runtime.searches.boxes import MOST_PIECES, MOST_PIECES_BY_NAME, Search
 from vlang.words.methods import COMPLETE, ladder
 from vlang.words.methods import METHODS as WORDS
 
@@ -137,10 +137,9 @@ def _searched(loaded: Loaded[RadiusVariant], cases: tuple[Case, ...], asked: Ask
     most, tolerance = float(engine.max_radius), float(engine.tolerance)
     chosen = tuple(cases[i] for i in searches)
     delta, far = pgd(loaded.question(chosen, most, context.late), STEPS, RESTARTS, [c.generator(engine.seed) for c in chosen])
-    answers = {}
+    answers, guess = {}, linear_guess(asked)
     for k, (i, search) in enumerate(searches.items()):
-        before, upper = float(known.radius[i]), min(float(far[k]), most)
-        found = search.nearest(before, max(upper, before), tolerance)
+        found = search.nearest(float(known.radius[i]), float(far[k]), most, tolerance, float(guess[i]) / LINEAR_SHARE)
         nearest = [delta[k]] if found.attacked is None else [found.attacked, delta[k]]
         seen = (replayed(loaded, cases[i], loaded.moved((cases[i],), x[None])[0], float(_distance(loaded, cases[i], x))) for x in nearest)
         attacked = next((x for x in seen if x is not None), None)

@@ -14,13 +14,13 @@ from vlang.results import Frames, Row, VerifyRow
 from vlang.runtime.attacks.gradient import pgd
 from vlang.runtime.attacks.witness import misclassifies, replay
 from vlang.runtime.late import LateError
-from vlang.runtime.methods.complete import MOST_PIECES, MOST_PIECES_BY_NAME, Search
 from vlang.runtime.methods.table import METHODS
 from vlang.runtime.queries import alternatives
 from vlang.runtime.queries.base import Context, chunks, listed, question_of, unfinished, wrong
 from vlang.runtime.queries.batches import Loaded
 from vlang.runtime.queries.cases import Case
 from vlang.runtime.rounding import at_least, reported
+from vlang.runtime.searches.boxes import MOST_PIECES, MOST_PIECES_BY_NAME, Search
 from vlang.words.methods import COMPLETE, ladder
 from vlang.words.methods import METHODS as WORDS
 

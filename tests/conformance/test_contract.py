@@ -122,6 +122,31 @@ def filled(name: str, shared: Path, tmp_path: Path, places: dict[str, str]) -> l
     return found
 
 
+def test_directions_contract(shared: Path, tmp_path: Path) -> None:
+    with np.load(ROOT / "specs/data/digits_test.npz") as data:
+        np.save(tmp_path / "inputs.npy", data["inputs"])
+        np.save(tmp_path / "labels.npy", data["labels"])
+        np.save(tmp_path / "directions.npy", np.random.default_rng(0).normal(size=(3, *data["inputs"].shape[1:])))
+    places = {name: f"{name}.npy" for name in ("inputs", "labels", "directions")}
+    places["checkpoint"] = str(ROOT / "specs/checkpoints/digits_lstm.safetensors")
+    drifting, nearest, named = filled("directions", shared, tmp_path, places)
+    for cert, attack in zip(drifting["rows"], nearest["rows"], strict=True):
+        assert 0.99 * attack["radius"] < cert["radius"] <= attack["radius"]
+        assert cert["pieces"] > 1
+    assert {r["verdict"] for r in named["rows"]} == {"certified"}
+
+
+def test_alternatives_contract(shared: Path, tmp_path: Path) -> None:
+    lines = (shared / "data/trec/TREC_10.label").read_text("latin-1").splitlines()[:5]
+    (tmp_path / "q.tsv").write_text("".join(f"{line.split(':')[0]}\t{line.split(' ', 1)[1]}\n" for line in lines))
+    (tmp_path / "synonyms.json").write_text(json.dumps({"name": ["title", "term"], "city": ["town"], "what": ["which", "who"], "was": ["is"]}))
+    places = {"checkpoint": str(ROOT / "specs/checkpoints/questions_lstm.safetensors"), "tsv": "q.tsv", "synonyms": "synonyms.json"}
+    listed, nearby, counted = filled("alternatives", shared, tmp_path, places)
+    for verify, radius in zip(nearby["rows"], counted["rows"], strict=True):
+        assert radius["radius"] == (verify["verdict"] == "certified")
+    assert {r["verdict"] for r in listed["rows"]} == {"certified", "falsified"}
+
+
 def test_outputs_contract(shared: Path, tmp_path: Path) -> None:
     model = Stepwise(nn.GRU, 3, 2, last=True)
     torch.save(model.state_dict(), tmp_path / "net.pt")

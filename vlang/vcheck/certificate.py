@@ -17,8 +17,8 @@ import numpy as np
 from flint import arb, ctx
 from safetensors import SafetensorError, safe_open
 
-from . import boxes
 from .boxes import leaves
+from .boxes import region_of as region_of_box
 from .directions import Directions, directions_of
 from .errors import InvalidError, UnreadableError
 from .layers import Frames, plain, stretched, unroll
@@ -242,7 +242,7 @@ def pieces_of(claim: dict[str, Any], arrays: dict[str, Array], whole: Region) ->
         if stated is not None:
             raise ValueError("it has both pieces and boxes")
         for number, box in leaves(claim["boxes"], whole):
-            yield number, boxes.region_of(box, middle_of(number, arrays, whole), whole)
+            yield number, region_of_box(box, middle_of(number, arrays, whole), whole)
         return
     if stated is None:
         yield 0, replace(whole, offset=middle_of(0, arrays, whole) if "0.offset" in arrays else whole.offset)

@@ -25,8 +25,8 @@ from vlang.words.sets import MOST_DIMENSIONS
 AT_ONCE, MOST_PIECES, MOST_PIECES_BY_NAME = 256, 2_000, 50_000
 #: So few boxes cost hardly less than as many: of graphs of so many numbers, and of larger ones.
 FEW, SMALL, FEW_LARGE = 64, 4000, 16
-#: Boxes that reach farther than so many times the distance that is looked at are cut there, not in their middles.
-FAR = 4.0
+#: By how much a search goes farther at once where no counterexample is known.
+GROWN = 4.0
 #: Of the gradient of the margin: what an axis counts along which it does not change at the middle.
 LEAST_SHARE = 0.1
 #: A counterexample's replay.
@@ -165,7 +165,7 @@ class Search:
     @property
     def possible(self) -> bool:
         """Whether the set has few dimensions, all of which may move at once."""
-        return len(self.axes.unit) <= MOST_DIMENSIONS and self.asked.ball.at_most is None
+        return 0 < len(self.axes.unit) <= MOST_DIMENSIONS and self.asked.ball.at_most is None
 
     def bound(self, boxes: Boxes) -> Bounded:
         """Raises LateError."""
@@ -200,23 +200,20 @@ class Search:
     def grid(self, eps: float) -> Boxes:
         """The set of radius eps in some boxes, before anything is known of it."""
         index = torch.full((1,), self.row, device=self.axes.like.device)
-        return self.cut(Boxes.whole(self.axes.root(eps)), self._slope(self.asked.centre.inputs[index], index), eps)
+        return self.cut(Boxes.whole(self.axes.root(eps)), self._slope(self.asked.centre.inputs[index], index))
 
-    def cut(self, boxes: Boxes, slope: Tensor, far: float) -> Boxes:
+    def cut(self, boxes: Boxes, slope: Tensor) -> Boxes:
         """Boxes that failed, halved; again where so few are left that bounding them costs what bounding more would."""
         while True:
-            boxes, slope = self.halved(boxes, slope, far), torch.cat([slope] * 2)
+            boxes, slope = self.halved(boxes, slope), torch.cat([slope] * 2)
             if not 0 < len(boxes) <= self.few // 2:
                 return boxes
 
-    def halved(self, boxes: Boxes, slope: Tensor, far: float) -> Boxes:
-        """Every box in two, across the axis along which the margin changes most; boxes that reach far beyond what is looked at are cut there."""
+    def halved(self, boxes: Boxes, slope: Tensor) -> Boxes:
+        """Every box in two, across the axis along which the margin changes most."""
         share = slope + LEAST_SHARE * slope.amax(-1, keepdim=True) + rounding.tiny(boxes.low)
         axis = ((boxes.high - boxes.low) * share).argmax(-1, keepdim=True)
-        low, high, unit = (x.gather(-1, axis) for x in (boxes.low, boxes.high, self.axes.unit.expand_as(boxes.low)))
-        at, edge = (low + high) / 2, 2 * far * unit
-        at = torch.where((low < -FAR * far * unit) & (high > -edge), -edge, at)
-        at = torch.where((high > FAR * far * unit) & (low < edge), edge, at)
+        at = ((boxes.low + boxes.high) / 2).gather(-1, axis)
         lower, upper = boxes.high.scatter(-1, axis, at), boxes.low.scatter(-1, axis, at)
         nodes = self.tree.halve(boxes.nodes, axis[:, 0], at[:, 0])
         depth, value = torch.cat([boxes.depth + 1] * 2), torch.cat([boxes.value] * 2)
@@ -247,18 +244,28 @@ class Search:
             narrow = ((now.high - now.low) <= 0).all(-1)  # nothing left to cut
             if bool((narrow & ~ok).any()):
                 return Decided(float(found.values[narrow & ~ok].min()), self)
-            halves = self.cut(now.of(found.values)[~ok], found.slope[~ok], eps)
+            halves = self.cut(now.of(found.values)[~ok], found.slope[~ok])
             left = left.and_(halves[self.axes.distance(halves.low, halves.high) <= eps])
         return Decided(float(left.value.min()) if spent else worst, self)
 
-    def nearest(self, known: float, upper: float, tolerance: float) -> Nearest:
-        """The largest eps below which nothing is left to decide. known: certified before. upper: of an attack, or the largest that counts."""
-        left, far = self.grid(upper), max(known, 1e-6 * upper)
+    def nearest(self, known: float, attack: float, most: float, tolerance: float, guess: float) -> Nearest:
+        """The largest eps below which nothing is left to decide. known: certified before. attack: the distance of one, infinite where none was found.
+
+        most: the largest eps that counts. guess: where to look first, if there is no attack.
+        """
+        upper = min(attack, most, max(attack if attack <= most else 0.0, GROWN * (known or guess)))
+        while True:
+            found = self._nearest(known, max(known, upper), tolerance)
+            if not found.complete or found.attacked is not None or upper >= min(attack, most) or found.radius < upper * (1 - tolerance):
+                return found
+            known, upper = found.radius, min(most, GROWN * upper)
+
+    def _nearest(self, known: float, upper: float, tolerance: float) -> Nearest:
+        left = self.grid(upper)
         radius, attacked, complete = known, None, True
         while True:
             distance = self.axes.distance(left.low, left.high)
             radius = max(radius, min(upper, float(distance.min()) if len(left) else upper))
-            far = max(far, radius)
             if not len(left) or radius >= upper * (1 - tolerance):
                 break
             if self.pieces >= self.most or not self.possible:
@@ -280,7 +287,7 @@ class Search:
             narrow = ((now.high - now.low) <= 0).all(-1) & ~ok
             if bool(narrow.any()):
                 upper = min(upper, float(self.axes.distance(now.low, now.high)[narrow].min()))
-            halves = self.cut(now.of(found.values)[~ok], found.slope[~ok], far)
+            halves = self.cut(now.of(found.values)[~ok], found.slope[~ok])
             open_ = (self.axes.distance(halves.low, halves.high) < upper) & (self.axes.reach(halves.low, halves.high) > known)
             left = left.and_(halves[open_])
         return Nearest(radius, attacked, complete, self)
