@@ -17,6 +17,8 @@ from vlang.runtime.execute import execute
 from vlang.text.source import Source
 from vlang.vcheck import certificate
 from vlang.vcheck.errors import InvalidError, UnreadableError
+from vlang.vcheck.layers import plain, unroll
+from vlang.vcheck.network import Node
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 Claim = dict[str, Any]
@@ -87,6 +89,10 @@ def proved_by(method: str, folder: Path, perturbation: str, n: int = 3) -> Certi
         if found[0]["method"] == method and (found[0]["pieces"] is not None) == (method == "sliced"):
             return found
     raise AssertionError("planes always suffice")
+
+
+def unrolled(tensors: Arrays, said: Claim, frames: int, width: int) -> list[Node]:
+    return unroll(tensors, said, plain(frames, width), width)
 
 
 def seal(folder: Path, claim: Claim, arrays: Arrays, name: str = "m.cert") -> None:

@@ -17,9 +17,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from tests.vlang.vcheck.certificates import OFFSET_ROW, ROWS, Arrays, Claim, certify, check, load, make_network, proved_by, refused, seal
+from tests.vlang.vcheck.certificates import OFFSET_ROW, ROWS, Arrays, Claim, certify, check, load, make_network, proved_by, refused, seal, unrolled
 from vlang.vcheck import certificate, region
-from vlang.vcheck import layers as network
 from vlang.vcheck.errors import InvalidError, UnreadableError
 from vlang.vcheck.statement import Statement
 
@@ -66,7 +65,7 @@ def test_every_lie_is_seen_by_the_check_of_its_unit(cell: str, method: str, tmp_
     arrays = {k: a * 100 if k.endswith((".multipliers", ".rest")) else a for k, a in arrays.items()}
     seal(tmp_path, claim, arrays)
     check(tmp_path, "m.cert")
-    nodes = network.unroll(certificate.read(str(tmp_path / "net.safetensors"))[0], claim["network"], *arrays["input"].shape)
+    nodes = unrolled(certificate.read(str(tmp_path / "net.safetensors"))[0], claim["network"], *arrays["input"].shape)
     rng, told = np.random.default_rng(0), Counter[str]()
     for what, lies in LIES.items():
         names = [name for name in sorted(arrays) if name.split(".")[-1] == what]
@@ -88,7 +87,7 @@ def test_every_class_has_to_be_beaten(method: str, tmp_path: Path) -> None:
     assert certify(tmp_path, "frames = all, norm = 2", method, m=2).certificate
     claim, arrays = load(tmp_path)
     claim["eps"] = str(certificate.rational(claim["eps"]) / 10)
-    nodes = network.unroll(certificate.read(str(tmp_path / "net.safetensors"))[0], claim["network"], *arrays["input"].shape)
+    nodes = unrolled(certificate.read(str(tmp_path / "net.safetensors"))[0], claim["network"], *arrays["input"].shape)
     still = region.Region(arrays["input"], {}, None, 2, None, None, None, 0 * arrays["input"], (0.0, 0.0))
     low, middle, high = np.argsort([float(y) for y, _ in Statement(nodes, still, {}).boxes[-1]]).tolist()
     for against in ([low, high], [high, low], [high]):
@@ -122,16 +121,16 @@ HEAD = {"layer": "linear", "of": [-1], "prefix": "out."}
 def test_a_layer_is_what_it_says(lies: Claim, why: str) -> None:
     weights = {"weight_ih_l0": np.eye(2), "weight_hh_l0": np.eye(2), "out.weight": np.eye(2)}
     whole = [STACK, {"layer": "mean", "of": [0]}, HEAD | {"of": [1]}]
-    assert len(network.unroll(dict(weights), {"embedding": None, "layers": whole}, 3, 2)) == 3 + 1 + 3 * 2 + 1 + 1
+    assert len(unrolled(dict(weights), {"embedding": None, "layers": whole}, 3, 2)) == 3 + 1 + 3 * 2 + 1 + 1
     with pytest.raises(InvalidError, match=why):
-        network.unroll(dict(weights), {"embedding": None, "layers": [lies, *whole[1:]]}, 3, 2)
+        unrolled(dict(weights), {"embedding": None, "layers": [lies, *whole[1:]]}, 3, 2)
 
 
 def test_the_margin_is_one_of_the_output() -> None:
     """Not of whatever node happens to be the last."""
     weights = {"weight_ih_l0": np.eye(2), "weight_hh_l0": np.eye(2), "out.weight": np.eye(2)}
     layers = [STACK, {"layer": "last", "of": [0]}, HEAD | {"of": [1]}, {"layer": "none", "of": [1]}]
-    nodes = network.unroll(weights, {"embedding": None, "layers": layers}, 3, 2)
+    nodes = unrolled(weights, {"embedding": None, "layers": layers}, 3, 2)
     assert [term[0][0] for term in nodes[-1].terms] == [len(nodes) - 3]
 
 
@@ -167,7 +166,7 @@ def test_a_forged_proof_by_constants_is_refused(cell: str, tmp_path: Path) -> No
     assert certify(tmp_path, "frames = all, norm = 2", "quadratic").certificate
     claim, arrays = load(tmp_path)
     tensors = certificate.read(str(tmp_path / "net.safetensors"))[0]
-    nodes = network.unroll(tensors, claim["network"], *arrays["input"].shape)
+    nodes = unrolled(tensors, claim["network"], *arrays["input"].shape)
     still = region.Region(arrays["input"], {}, None, 3, None, None, None, 0 * arrays["input"], (0.0, 0.0))
     values = [np.array([float(lo.mid()) for lo, _ in box]) for box in Statement(nodes, still, {}).boxes]
     asked = {r[0] for node in nodes for r in node.args}
@@ -193,7 +192,7 @@ def test_a_forged_motion_is_refused(cell: str, tmp_path: Path) -> None:
     make_network(tmp_path / "net.safetensors", cell, seed=3)
     assert certify(tmp_path, "frames = all, norm = 2", "planes", m=1).certificate
     claim, arrays = load(tmp_path)
-    nodes = network.unroll(certificate.read(str(tmp_path / "net.safetensors"))[0], claim["network"], *arrays["input"].shape)
+    nodes = unrolled(certificate.read(str(tmp_path / "net.safetensors"))[0], claim["network"], *arrays["input"].shape)
     asked, far, curvature = {r[0] for node in nodes for r in node.args}, 1e10, 2e-8
     forged: Arrays = {"input": arrays["input"], f"0.{len(nodes) - 1}.multipliers": np.full((2, 1), 1e-5)}
     for i, node in enumerate(nodes):
