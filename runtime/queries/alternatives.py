@@ -79,8 +79,9 @@ def _verified(loaded: Loaded[Any], case: Case, asked: dict[str, Any], counted: C
     if found is None:
         return _verify(loaded, asked, verdict="certified", margin=counted.margin, method=COMPLETE, **effort)
     if found.counterexample is not None:
-        point = listed(choices_of(loaded, case).points([found.counterexample])[0])
-        return _verify(loaded, asked, verdict="falsified", witness=point, replaced=_replaced(loaded, case, found.counterexample), **effort)
+        point, replaced = listed(choices_of(loaded, case).points([found.counterexample])[0]), _replaced(loaded, case, found.counterexample)
+        reason = f"not where {_changed(case, replaced)}"
+        return _verify(loaded, asked, verdict="falsified", reason=reason, witness=point, replaced=replaced, **effort)
     if found.late:
         return _verify(loaded, asked, **unfinished(context), **effort)
     return _verify(loaded, asked, verdict="unknown", reason=TOO_MANY.format(counted.words + 1, counted.tried), **effort)
@@ -95,10 +96,14 @@ def _radius(loaded: Loaded[Any], case: Case, asked: dict[str, Any], counted: Cou
         reason = f"so many {'word' if words == 1 else 'words'} were asked about: more may change" if words else FEWER
         return RadiusRow(**asked, verdict=verdict, capped=True, method=COMPLETE, reason=reason, **effort)
     if found.counterexample is not None:
-        changed = " ".join(f"{k}:{w}" for k, w in zip(case.frames, _replaced(loaded, case, found.counterexample), strict=True) if w)
-        return RadiusRow(**asked, verdict=verdict, method=COMPLETE, attacked=float(words + 1), reason=f"not {words + 1}: {changed}", **effort)
+        reason = f"not {words + 1}: where {_changed(case, _replaced(loaded, case, found.counterexample))}"
+        return RadiusRow(**asked, verdict=verdict, method=COMPLETE, attacked=float(words + 1), reason=reason, **effort)
     reason = context.reason if found.late else TOO_MANY.format(counted.words + 1, counted.tried)
     return RadiusRow(**asked, verdict=verdict, method=COMPLETE, complete=not found.late, reason=reason, **effort)
+
+
+def _changed(case: Case, replaced: tuple[str, ...]) -> str:
+    return ", ".join(f"word {k} is '{w}'" for k, w in zip(case.frames, replaced, strict=True) if w)
 
 
 def _replaced(loaded: Loaded[Any], case: Case, text: Tokens) -> tuple[str, ...]:
