@@ -176,17 +176,24 @@ def _answer(
             answered = QUERIES[query.kind](v, Context(finished, deadline, stopped))
             answered = answered if by is None else by.confirm(v, query.name, answered, stopped)
             rows += answered if witnesses is None else witnesses.keep(v, query.name, answered)
-    if any(isinstance(v.variant.input, TextsInput) for v in variants):  # which come by their lengths
+    if any(_whole(v.variant.input) is not None for v in variants):  # whose parts come by their lengths
         place = {swept: i for i, swept in enumerate(dict.fromkeys(v.variant.swept for v in variants))}
         rows.sort(key=lambda row: (place[row.swept], row.sample))
     return QueryResult(query.name, query.kind, time.perf_counter() - start, tuple(rows), _coverage(variants))
+
+
+def _whole(data: InputPlan) -> str | None:
+    """The file of samples of several lengths that these are a part of."""
+    if isinstance(data, DatasetInput):
+        return data.inputs.path if data.parts else None
+    return data.path if isinstance(data, TextsInput) else None
 
 
 def _coverage(variants: list[Loaded[Any]]) -> tuple[Coverage, ...]:
     """Of every network at every point; texts of several lengths are one dataset."""
     found: dict[object, Coverage] = {}
     for v in variants:
-        name, path = v.variant.network.name, v.variant.input.path if isinstance(v.variant.input, TextsInput) else None
+        name, path = v.variant.network.name, _whole(v.variant.input)
         key = (name, v.variant.swept, path) if path is not None else v
         old = found.get(key, Coverage(name, 0, 0, v.only_correct))
         found[key] = Coverage(name, old.correct + v.correct, old.of + len(v.samples.numbers), v.only_correct)

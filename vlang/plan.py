@@ -249,7 +249,8 @@ class DatasetInput:
     """Samples `indices` of an array, each as `frames` frames of `size` numbers, of so many in the file. `correct`: only those classified correctly.
 
     starts: where each sample's frames begin in an array of the frames of all samples, one after the other; empty where every sample has a row.
-    reference: the framework's own outputs for the samples of the file, or for those picked.
+    reference: the framework's own outputs for the samples of the file, or for those picked. parts: whether others, of other lengths, belong to them.
+    padded: frames of a sample in the file, of which the first are its own.
     """
 
     inputs: ArrayPlan
@@ -261,6 +262,8 @@ class DatasetInput:
     of: int
     starts: tuple[int, ...] = ()
     reference: ReferencePlan | None = None
+    parts: bool = False
+    padded: int = 0
 
 
 @dataclass(frozen=True)

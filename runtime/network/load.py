@@ -82,14 +82,14 @@ def _dataset(plan: DatasetInput, network: Network, names: tuple[str, ...], class
     chosen = list(plan.indices)
     wanted = [start + k for start in plan.starts for k in range(plan.frames)] if plan.starts else chosen
     rows = array(plan.inputs, wanted)
-    cut = rows.reshape(len(chosen), plan.frames, plan.size)
+    cut = rows.reshape(len(chosen), plan.padded or plan.frames, plan.size)[:, : plan.frames]
     x = torch.tensor(np.asarray(cut, dtype=np.float64), dtype=network.dtype, device=network.device)
     broken = (~torch.isfinite(x)).flatten(1).any(1).nonzero().flatten().tolist()
     if broken:
         raise DataError(Problem("not_finite", plan.inputs.span, (f"sample {chosen[broken[0]]} of {plan.inputs.path}",)))
     if plan.labels is None:
         return x, None, plan.indices
-    given = array(plan.labels, chosen).reshape(len(chosen), -1).tolist()
+    given = array(plan.labels, chosen).reshape(len(chosen), -1)[:, : plan.frames if plan.padded else None].tolist()
     labels = [_looked_up(y, names, plan, i) if plan.labels.texts else tuple(map(int, y)) for i, y in zip(chosen, given, strict=True)]
     wrong = next(((y, i) for row, i in zip(labels, chosen, strict=True) for y in row if not 0 <= y < classes), None)
     if wrong is not None:

@@ -34,7 +34,7 @@ def matrix(once: Once, point: Point, form: Spectrum, network: LoweredNetwork, fo
     data = None
     if of.input is not None and of.frame is not None:
         once(refuse, not of.input.value.single, d.one_sample_needed, of.input.span, "a dataset")
-        data = samples.data(once, of.input.value, network, folder)
+        data = samples.one(once, of.input.value, network, folder)
         frames = frames_of(data)
         wanted = f"below {frames}, the input's frames"
         once(refuse, of.frame.value >= frames, d.out_of_range, of.frame.span, "the frame", str(of.frame.value), wanted)

@@ -130,7 +130,7 @@ def _variants(once: Once, point: Point, form: Ask, folder: Path) -> list[Variant
     if isinstance(asked_of.form, Dataset) and texts.is_text(asked_of.form):
         inputs: Sequence[InputPlan] = texts.data(once, asked_of.form, asked_of.index, net, folder)
     else:
-        inputs = [samples.data(once, asked_of, net, folder, asked is not None)]
+        inputs = samples.data(once, asked_of, net, folder, asked is not None)
     return [_variant(once, point, form, net, data, folder) for data in inputs]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vlang.array import ArrayPlan
@@ -30,26 +31,40 @@ MOST_SAMPLES = 1_000_000
 INPUT_ARRAYS, LABEL_ARRAYS = ("inputs", "x", "X", "data"), ("labels", "label", "y", "Y", "targets", "target")
 #: Where each sequence begins, where sequences have their own lengths, and the last ends.
 OFFSETS = "offsets"
+#: How many of a sample's frames are its own, where others fill it up.
+LENGTH_ARRAYS = ("lengths", "length", "seq_lengths", "seq_lens", "lens")
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """where: where the inputs are named. offsets: in an array of the frames of all samples, one after the other."""
+    """where: where the inputs are named. offsets: in an array of the frames of all samples, one after the other. lengths: of padded samples."""
 
     inputs: ArrayPlan
     labels: ArrayPlan | None
     where: Span
     offsets: tuple[int, ...] | None = None
+    lengths: tuple[int, ...] | None = None
 
 
-def data(once: Once, asked: Data, network: LoweredNetwork, folder: Path, stepwise: bool = False) -> InputPlan:
-    """stepwise: whether a query asks about outputs of several steps, and labels are theirs. Raises SpecError."""
+def data(once: Once, asked: Data, network: LoweredNetwork, folder: Path, stepwise: bool = False) -> tuple[InputPlan, ...]:
+    """Samples of one length each. stepwise: whether a query asks about outputs of several steps, and labels are theirs. Raises SpecError."""
+    found: Sequence[InputPlan]
     if isinstance(asked.form, Input):
-        found: InputPlan = _input(once, asked.form, network)
+        found = [_input(once, asked.form, network)]
     else:
         found = _dataset(once, asked.form, asked.index, network, folder, stepwise)
-    once(_fit_frames, asked.form.span, network.plan.architecture, frames_of(found), width_of(found))
-    return found
+    for x in found:
+        once(_fit_frames, asked.form.span, network.plan.architecture, frames_of(x), width_of(x))
+    return tuple(found)
+
+
+def one(once: Once, asked: Data, network: LoweredNetwork, folder: Path) -> InputPlan:
+    """Samples that must have one length. Raises SpecError."""
+    found = data(once, asked, network, folder)
+    lengths = [frames_of(x) for x in found]
+    what, cure = f"these sequences have from {min(lengths)} to {max(lengths)} frames", "pick one, as in d[3]"
+    once(refuse, len(found) > 1, d.shapes_do_not_fit, asked.form.span if asked.index is None else asked.index.span, what, cure)
+    return found[0]
 
 
 def _fit_frames(where: Span, network: Architecture, frames: int, numbers: int | None) -> None:
@@ -128,23 +143,44 @@ def tokens_of(text: Located[str], words: Words) -> tuple[tuple[str, ...], tuple[
     return tuple(shown), tuple(ids), tuple(unknown)
 
 
-def _dataset(once: Once, form: Dataset, index: SampleIndex | None, network: LoweredNetwork, folder: Path, stepwise: bool) -> DatasetInput:
+def _dataset(once: Once, form: Dataset, index: SampleIndex | None, network: LoweredNetwork, folder: Path, stepwise: bool) -> list[DatasetInput]:
     architecture = network.plan.architecture
     arrays = once(open_arrays, form, folder)
     once(refuse, arrays.labels is not None and arrays.labels.texts and not network.plan.labels, d.texts_need_labels, arrays.where)
     once(refuse, architecture.embedding is not None, d.embeds_values, form.span, network.plan.name)
+    correct, where = form.where is not None, index.span if index is not None else (form.pick.span if form.pick else arrays.where)
     if arrays.offsets is not None:
         once(_ragged, form, arrays, architecture.input_size)
-        picked = _picked(once, form, arrays, len(arrays.offsets) - 1, index, None)
-        frames = once(_one_length, picked, arrays.offsets, index.span if index is not None else (form.pick.span if form.pick else arrays.where))
-        starts = tuple(arrays.offsets[i] for i in picked)
-        reference = once(read_reference, form, folder)
-        size, of = arrays.inputs.shape[1], len(arrays.offsets) - 1
-        return DatasetInput(arrays.inputs, arrays.labels, picked, frames, size, form.where is not None, of, starts, reference)
+        at = arrays.offsets
+        picked = _picked(once, form, arrays, len(at) - 1, index, None)
+        reference, groups = once(read_reference, form, folder), once(_by_length, picked, tuple(b - a for a, b in itertools.pairwise(at)), where)
+        once(refuse, reference is not None and len(groups) > 1, d.does_not_apply, where, "reference", "these sequences have several lengths")
+        whole = DatasetInput(arrays.inputs, arrays.labels, picked, 0, arrays.inputs.shape[1], correct, len(at) - 1, reference=reference)
+        return [replace(part, starts=tuple(at[i] for i in part.indices)) for part in _parts(whole, groups)]
+    if arrays.lengths is not None:
+        of, padded, size = once(_padded, form, arrays, architecture.input_size)
+        picked = _picked(once, form, arrays, of, index, padded if stepwise else None)
+        groups = once(_by_length, picked, arrays.lengths, where)
+        once(refuse, form.reference is not None, d.does_not_apply, where, "reference", "outputs of padded samples may be those of the padding")
+        framed = not stepwise or arrays.labels is None or all(_steps(architecture, frames) in (None, frames) for frames, _ in groups)
+        once(
+            refuse,
+            not framed,
+            d.does_not_apply,
+            where,
+            "lengths",
+            "the network gives no output a frame: which labels are padding is not clear",
+        )
+        return _parts(DatasetInput(arrays.inputs, arrays.labels, picked, 0, size, correct, of, padded=padded), groups)
     frames, size = once(_cut, form, arrays, architecture)
     picked = _picked(once, form, arrays, arrays.inputs.shape[0], index, _steps(architecture, frames) if stepwise else None)
     reference = once(read_reference, form, folder)
-    return DatasetInput(arrays.inputs, arrays.labels, picked, frames, size, form.where is not None, arrays.inputs.shape[0], (), reference)
+    return [DatasetInput(arrays.inputs, arrays.labels, picked, frames, size, correct, arrays.inputs.shape[0], (), reference)]
+
+
+def _parts(whole: DatasetInput, groups: tuple[tuple[int, tuple[int, ...]], ...]) -> list[DatasetInput]:
+    """By length."""
+    return [replace(whole, indices=some, frames=frames, parts=len(groups) > 1) for frames, some in groups]
 
 
 def _steps(architecture: Architecture, frames: int) -> int | None:
@@ -193,15 +229,27 @@ def _ragged(form: Dataset, arrays: Arrays, wanted: int) -> None:
         raise SpecError(d.network_input(where, shape[1], wanted))
 
 
-def _one_length(picked: tuple[int, ...], offsets: tuple[int, ...], span: Span) -> int:
-    """The frames of sequences of which all that are picked must have the same number."""
-    lengths = {offsets[i + 1] - offsets[i] for i in picked}
-    if lengths == {0}:
-        raise SpecError(d.no_samples(span, "the sequence has no frames"))
-    if len(lengths) > 1:
-        what = f"these {len(picked)} sequences have from {min(lengths)} to {max(lengths)} frames"
-        raise SpecError(d.shapes_do_not_fit(span, what, "pick one, as in d[3], or sweep over several: sweep input in [d[3], d[7]]"))
-    return lengths.pop()
+def _padded(form: Dataset, arrays: Arrays, wanted: int) -> tuple[int, int, int]:
+    """Of samples that are filled up to one length: how many there are, that length, and the numbers of a frame."""
+    shape, where, lengths = arrays.inputs.shape, arrays.where, arrays.lengths or ()
+    if form.frames is not None:
+        raise SpecError(d.does_not_apply(form.frames.span, "frames", "the file's lengths say how many each sample has"))
+    if len(shape) != 3 or len(lengths) != shape[0] or not all(0 < n <= shape[1] for n in lengths):
+        what = f"lengths do not fit inputs of the shape {list(shape)}"
+        raise SpecError(d.shapes_do_not_fit(where, what, "there is one for each sample [samples, frames, numbers], from 1 to its frames"))
+    if wanted not in (0, shape[2]):
+        raise SpecError(d.network_input(where, shape[2], wanted))
+    return shape[0], shape[1], shape[2]
+
+
+def _by_length(picked: tuple[int, ...], lengths: tuple[int, ...], span: Span) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """The sequences that are picked, those of one length together. Raises SpecError."""
+    found: dict[int, list[int]] = {}
+    for i in picked:
+        found.setdefault(lengths[i], []).append(i)
+    if 0 in found:
+        raise SpecError(d.no_samples(span, f"sequence {found[0][0]} has no frames"))
+    return tuple((frames, tuple(some)) for frames, some in sorted(found.items()))
 
 
 def open_arrays(form: Dataset, folder: Path) -> Arrays:
@@ -229,13 +277,15 @@ def _source(source: Located[str], folder: Path) -> Arrays:
         raise SpecError(d.missing_array(source.span, source.value, "inputs", arrays))
     inputs = _plain(path, x, arrays[x], source.span)
     labels = None if y is None else _labels(path, y, arrays[y], source.span)
+    long = _named(arrays, LENGTH_ARRAYS, source, "lengths")
+    if long is not None and OFFSETS in arrays:
+        raise SpecError(d.several_arrays(source.span, source.value, [long, OFFSETS], "lengths"))
     offsets = files.whole_numbers(path, OFFSETS, source.span) if OFFSETS in arrays else None
-    unused = sorted(arrays.keys() - {x, y, OFFSETS})
+    lengths = None if long is None else files.whole_numbers(path, long, source.span)
+    unused = sorted(arrays.keys() - {x, y, long, OFFSETS})
     if unused:
-        lengths = "padded sequences are not read: store all frames one after the other as inputs, and where each sequence begins as offsets"
-        cure = lengths if any("len" in n.lower() for n in unused) else "leave them out of the file: np.savez(FILE, inputs=x, labels=y)"
-        raise SpecError(d.unused_arrays(source.span, source.value, unused, cure))
-    return Arrays(inputs, labels, source.span, offsets)
+        raise SpecError(d.unused_arrays(source.span, source.value, unused, "leave them out of the file: np.savez(FILE, inputs=x, labels=y)"))
+    return Arrays(inputs, labels, source.span, offsets, lengths)
 
 
 def _named(arrays: Mapping[str, ArrayHeader], names: tuple[str, ...], source: Located[str], role: str) -> str | None:
