@@ -127,6 +127,7 @@ def _paths(plan: Plan) -> list[str]:
     for data in (x for _, x in asked if isinstance(x, DatasetInput)):
         found |= {array.path: None for array in (data.inputs, data.labels) if array is not None}
         found |= {} if data.reference is None else {data.reference.array.path: None}
+    found |= {path: None for q in plan.queries for v in q.variants for path in v.perturbation.paths}
     return list(found)
 
 

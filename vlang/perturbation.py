@@ -79,6 +79,13 @@ class PerturbationPlan:
     alternatives: AlternativesPlan | None = None
 
     @property
+    def paths(self) -> tuple[str, ...]:
+        """The files that say what moves."""
+        array = None if self.directions is None else self.directions.array
+        listed = None if self.alternatives is None else self.alternatives.path
+        return tuple(path for path in (None if array is None else array.path, listed) if path is not None)
+
+    @property
     def norm_value(self) -> float | str:
         """As the report writes it: a number or 'inf'; 'words' where they are counted."""
         if self.alternatives is not None:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vlang.array import ArrayPlan
+from vlang.array import TABLES, ArrayPlan, table
 from vlang.convert import READERS
 from vlang.plan import DataError, DatasetInput, InputPlan, NetworkPlan, Problem, TextInput, TextsInput, ValuesInput
 from vlang.runtime.network.assemble import assemble
@@ -111,6 +111,9 @@ def _looked_up(labels: list[str | bytes], names: tuple[str, ...], plan: DatasetI
 def array(plan: ArrayPlan, rows: list[int] | None = None) -> np.ndarray:
     """An array, or some of its rows; of a compressed one no more is held at once than a block beside them. Raises DataError."""
     try:
+        if Path(plan.path).suffix.lower() in TABLES:
+            held = np.array(table(plan.path))
+            return held if rows is None else held[rows]
         if plan.key is None:
             held = np.load(plan.path, allow_pickle=False, mmap_mode="r")
             return np.asarray(held if rows is None else held[rows])

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from vlang.cost import frames_of, width_of
-from vlang.lower import matrices, networks, samples, sets, texts
+from vlang.lower import matrices, networks, samples, series, sets, texts
 from vlang.lower.networks import LoweredNetwork, class_number
 from vlang.lower.once import Once, refuse
 from vlang.lower.steps import check_single, opened, stepwise
@@ -127,8 +127,11 @@ def _variants(once: Once, point: Point, form: Ask, folder: Path) -> list[Variant
     if asked is not None and said.readout is None and said.layers is None:
         net = replace(net, plan=replace(net.plan, architecture=opened(net.plan.architecture)))
     asked_of = form.input.value
-    if isinstance(asked_of.form, Dataset) and texts.is_text(asked_of.form):
-        inputs: Sequence[InputPlan] = texts.data(once, asked_of.form, asked_of.index, net, folder)
+    if isinstance(asked_of.form, Dataset) and series.is_series(asked_of.form):
+        inputs: Sequence[InputPlan] = series.data(once, asked_of.form, asked_of.index, net, folder)
+        once(samples.fit_frames, asked_of.form.span, net.plan.architecture, frames_of(inputs[0]), width_of(inputs[0]))
+    elif isinstance(asked_of.form, Dataset) and texts.is_text(asked_of.form):
+        inputs = texts.data(once, asked_of.form, asked_of.index, net, folder)
     else:
         inputs = samples.data(once, asked_of, net, folder, asked is not None)
     return [_variant(once, point, form, net, data, folder) for data in inputs]

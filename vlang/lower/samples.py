@@ -54,7 +54,7 @@ def data(once: Once, asked: Data, network: LoweredNetwork, folder: Path, stepwis
     else:
         found = _dataset(once, asked.form, asked.index, network, folder, stepwise)
     for x in found:
-        once(_fit_frames, asked.form.span, network.plan.architecture, frames_of(x), width_of(x))
+        once(fit_frames, asked.form.span, network.plan.architecture, frames_of(x), width_of(x))
     return tuple(found)
 
 
@@ -67,7 +67,7 @@ def one(once: Once, asked: Data, network: LoweredNetwork, folder: Path) -> Input
     return found[0]
 
 
-def _fit_frames(where: Span, network: Architecture, frames: int, numbers: int | None) -> None:
+def fit_frames(where: Span, network: Architecture, frames: int, numbers: int | None) -> None:
     """Refuse samples of so many frames, of so many numbers each, that the network does not read. Raises SpecError."""
     counts = network.frames(frames)
     joined = network.behind_all_frames()

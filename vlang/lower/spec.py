@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from vlang.lower import baselines, queries, reports, samples, texts
+from vlang.lower import baselines, queries, reports, samples, series, texts
 from vlang.lower.once import Once
 from vlang.plan import Plan, ReportPlan, SpectrumQuery
 from vlang.text import diagnostics as d
@@ -77,6 +77,9 @@ def _lowered(source: Source, module: Module, spec: Spec) -> Plan:
     for net in spec.networks:
         once.attempt(partial(queries.network, once, net, net.name, folder))
     for data in spec.data:
+        if isinstance(data, Dataset) and series.is_series(data):
+            once.attempt(partial(once, series.read, data, folder))
+            continue
         if isinstance(data, Dataset) and data.source is not None and texts.is_text(data):
             once.attempt(partial(once, texts.read, data.source, folder))
             continue
@@ -103,6 +106,8 @@ def _named_files(spec: Spec) -> Iterator[str]:
     for asked in (p.form for q in (*spec.queries, *spec.spectra) for p in q.points):
         if isinstance(asked, Ask):
             forms += [asked.network.value, asked.input.value.form]
+            moved = asked.perturbation.value
+            yield from (x.value.file for x in (moved.directions, moved.words) if x is not None and x.value.file is not None)
         else:
             forms += [asked.of.value.network.value, *([] if asked.of.value.input is None else [asked.of.value.input.value.form])]
     for form in forms:

@@ -156,6 +156,8 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
                 "labels": Key(TextType(), "a .npy file of classes"),
                 "source": Key(TextType(), "an .npz file with arrays inputs and labels"),
                 "frames": Key(IntegerType(1), "cuts flat samples into so many frames"),
+                "window": Key(IntegerType(1), "of a series [rows, numbers] (.npy, .csv): so many rows, one after the other, are a sample"),
+                "stride": Key(IntegerType(1), "of a series, by how many rows a window begins after the one before (1)"),
                 "pick": Key(PickType(), "which samples, before `where`"),
                 "where": Key(WordType(("correct",)), "only correctly classified samples"),
                 "reference": Key(TextType(), "a .npy file of the framework's own outputs for the samples, compared before anything is computed"),

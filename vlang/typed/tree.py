@@ -64,6 +64,8 @@ class Dataset(Form):
     labels: Located[str] | None
     source: Located[str] | None
     frames: Located[int] | None
+    window: Located[int] | None
+    stride: Located[int] | None
     pick: Located[Pick] | None
     where: Located[str] | None
     reference: Located[str] | None
