@@ -130,10 +130,11 @@ def safetensors(path: str, span: Span) -> Checkpoint:
 
 @dataclass(frozen=True)
 class ArrayHeader:
-    """dtype: as numpy writes it; of a structured one, what it is in words."""
+    """dtype: as numpy writes it; of a structured one, what it is in words. columns_first: in Fortran's order."""
 
     shape: tuple[int, ...]
     dtype: str
+    columns_first: bool = False
 
     @property
     def integral(self) -> bool:
@@ -192,17 +193,35 @@ def npz(path: str, span: Span) -> dict[str, ArrayHeader]:
 
 def whole_numbers(path: str, name: str, span: Span) -> tuple[int, ...]:
     """The numbers of a one-dimensional integer array in an .npz. Raises SpecError."""
+    found = integers(path, name, span)
+    if found is None or len(found[1]) != 1:
+        raise SpecError(d.damaged(span, path, ".npz file", f"its array '{name}' is no list of at most {MOST_OFFSETS} whole numbers"))
+    return found[0]
+
+
+def integers(path: str, name: str | None, span: Span) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """The numbers of an integer array, row by row, and its shape; None where it is no such array, or too large. Raises SpecError.
+
+    name: of a member of an .npz; None for an .npy.
+    """
     try:
+        if name is None:
+            with open(path, "rb") as held:
+                return _integers(held, npy_header(held, os.path.getsize(path), path, span), path, "its array", span)
         with zipfile.ZipFile(path) as z, z.open(f"{name}.npy") as f:
-            header = npy_header(f, z.getinfo(f"{name}.npy").file_size, path, span)
-            if header.dtype[1:] == "O":
-                raise SpecError(d.unread_array(span, path, name, header.what))
-            if not header.integral or len(header.shape) != 1 or header.shape[0] > MOST_OFFSETS:
-                raise SpecError(d.damaged(span, path, ".npz file", f"its array '{name}' is no list of at most {MOST_OFFSETS} whole numbers"))
-            order = ">" if header.dtype[0] == ">" else "<"
-            return struct.unpack(f"{order}{header.shape[0]}{INTEGER_CODES[header.dtype[1:]]}", f.read(header.shape[0] * int(header.dtype[2:])))
+            return _integers(f, npy_header(f, z.getinfo(f"{name}.npy").file_size, path, span), path, name, span)
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError, struct.error, KeyError) as e:
         raise SpecError(d.damaged(span, path, ".npz file", str(e))) from None
+
+
+def _integers(f: IO[bytes], header: ArrayHeader, path: str, name: str, span: Span) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    if header.dtype[1:] == "O":
+        raise SpecError(d.unread_array(span, path, name, header.what))
+    count = math.prod(header.shape)
+    if header.dtype[1:] not in INTEGER_CODES or count > MOST_OFFSETS or (header.columns_first and len(header.shape) > 1):
+        return None
+    order = ">" if header.dtype[0] == ">" else "<"
+    return struct.unpack(f"{order}{count}{INTEGER_CODES[header.dtype[1:]]}", f.read(count * int(header.dtype[2:]))), header.shape
 
 
 def npy_header(f: IO[bytes], size: int, path: str, span: Span) -> ArrayHeader:
@@ -229,4 +248,4 @@ def npy_header(f: IO[bytes], size: int, path: str, span: Span) -> ArrayHeader:
         raise SpecError(d.damaged(span, path, ".npy file", "its header is not what numpy writes")) from None
     except ValueError as e:
         raise SpecError(d.damaged(span, path, ".npy file", str(e))) from None
-    return ArrayHeader(shape, dtype)
+    return ArrayHeader(shape, dtype, bool(header["fortran_order"]))

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from vlang.cost import frames_of, width_of
-from vlang.lower import matrices, networks, samples, series, sets, texts
+from vlang.lower import matrices, networks, samples, series, sets, texts, tokens
 from vlang.lower.networks import LoweredNetwork, class_number
 from vlang.lower.once import Once, refuse
 from vlang.lower.steps import check_single, opened, stepwise
@@ -132,6 +132,8 @@ def _variants(once: Once, point: Point, form: Ask, folder: Path) -> list[Variant
         once(samples.fit_frames, asked_of.form.span, net.plan.architecture, frames_of(inputs[0]), width_of(inputs[0]))
     elif isinstance(asked_of.form, Dataset) and texts.is_text(asked_of.form):
         inputs = texts.data(once, asked_of.form, asked_of.index, net, folder)
+    elif isinstance(asked_of.form, Dataset) and net.plan.architecture.embedding is not None:
+        inputs = tokens.data(once, asked_of.form, asked_of.index, net, folder)
     else:
         inputs = samples.data(once, asked_of, net, folder, asked is not None)
     return [_variant(once, point, form, net, data, folder) for data in inputs]

@@ -625,7 +625,7 @@ def one_output(span: Span, network: str) -> Diagnostic:
 
 
 def embeds_values(span: Span, network: str) -> Diagnostic:
-    return Diagnostic("R424", f"network '{network}' reads tokens, not values", "give the input as 'text'", span)
+    return Diagnostic("R424", f"network '{network}' reads tokens, not values", "give the input as 'text', or a dataset of whole numbers", span)
 
 
 def target_is_label(span: Span, label: str) -> Diagnostic:

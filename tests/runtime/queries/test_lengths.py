@@ -60,3 +60,47 @@ def test_labels_of_padded_steps_are_those_of_the_frames(tmp_path: Path) -> None:
     asked = "network = net, input = d, perturbation = { frames = all, norm = 2 }, steps = each, engine = { method = interval }"
     found = rows(tmp_path, text + f"radius r {{ {asked} }}\n")
     assert [(r.sample, r.step, r.label) for r in found] == [(i, t, "abc"[labels[i, t]]) for i in range(3) for t in range(lengths[i])]
+
+
+TEXTS = [[0, 3, 5], [1, 1, 2, 7, 8], [4, 6, 2]]
+
+
+def words(folder: Path, dataset: str) -> list[Row]:
+    net(folder, 0, 9)
+    asked = "network = net, input = d, perturbation = { frames = all, norm = 2 }, eps = 0.1"
+    return rows(folder, f"dataset d {{ {dataset} }}\nbounds b {{ {asked} }}\n")
+
+
+def test_token_numbers_are_the_texts_that_they_are_of(tmp_path: Path) -> None:
+    labels, lengths = np.array([0, 1, 2]), np.array([3, 5, 3])
+    (tmp_path / "t.tsv").write_text("".join(f"{'abc'[y]}\t{' '.join(f'w{k}' for k in text)}\n" for y, text in zip(labels, TEXTS, strict=True)))
+    padded = np.array([text + [0] * (5 - len(text)) for text in TEXTS])
+    np.savez(tmp_path / "p.npz", inputs=padded.astype("i4"), lengths=lengths, labels=labels)
+    np.savez(tmp_path / "r.npz", inputs=np.concatenate(TEXTS).astype("u1"), offsets=np.cumsum([0, *lengths]), labels=labels)
+    wanted = words(tmp_path, 'source = "t.tsv"')
+    assert words(tmp_path, 'source = "p.npz"') == wanted
+    assert words(tmp_path, 'source = "r.npz"') == wanted
+    assert [r.tokens for r in wanted][0] == ("w0", "w3", "w5")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"inputs": np.array([[1, 2, 0, 0], [1, 2, 3, 0]])}, "padding, or a part of them?"),
+        ({"inputs": np.array([[1, 2], [1, 9]])}, "a token of text 1"),
+        ({"inputs": np.array([[1, 2], [1, -1]])}, "a token of text 1"),
+        ({"inputs": np.array([[1.0, 2.0]])}, "reads tokens, not values"),
+        ({"inputs": np.array([[[1, 2]]])}, "inputs have the shape"),
+        ({"inputs": np.array([[1, 2]]), "lengths": np.array([3])}, "lengths do not fit"),
+        ({"inputs": np.array([1, 2]), "offsets": np.array([0, 1, 1, 2])}, "text 1 has no tokens"),
+        ({"inputs": np.array([1, 2]), "offsets": np.array([0, 1])}, "offsets do not cut"),
+        ({"inputs": np.array([[1, 2]]), "labels": np.array([3])}, "the label of sample 0"),
+        ({"inputs": np.array([[1, 2]]), "labels": np.array([[1]])}, "labels have the shape"),
+        ({"inputs": np.array([[1, 2]]), "labels": np.array(["a"])}, "labels are texts"),
+    ],
+)
+def test_what_is_no_array_of_tokens_is_refused(arrays: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "t.npz", **arrays)
+    with pytest.raises(SpecError) as e:
+        words(tmp_path, 'source = "t.npz"')
+    assert any(message in x.message for x in e.value.diagnostics), [x.message for x in e.value.diagnostics]

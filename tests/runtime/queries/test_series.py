@@ -64,7 +64,7 @@ def test_what_is_no_series_is_refused(said: str, message: str, folder: Path) -> 
         "times": "time,b\n2020-01-01,1\n",
         "hole": "a,b\n1,\n",
         "nan": "a,b\n1,2\nnan,2\n",
-        "ragged": "1,2\n1,2\n1\n",
+        "ragged": "3,4\n1,2\n1\n",
         "wide": "1,2,3\n",
         "void": "a,b\n",
     }
