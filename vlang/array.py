@@ -17,13 +17,14 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 @dataclass(frozen=True)
 class ArrayPlan:
-    """One array in a file: .npy, a member of an .npz, or a table. texts: names of classes in place of numbers."""
+    """One array in a file: .npy, a member of an .npz, or a table. texts: names of classes in place of numbers. real: not whole ones."""
 
     path: str
     key: str | None
     shape: tuple[int, ...]
     span: Span = field(compare=False)
     texts: bool = False
+    real: bool = False
 
 
 def table(path: str) -> list[list[float]]:

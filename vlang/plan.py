@@ -250,7 +250,7 @@ class DatasetInput:
 
     starts: where each sample's frames begin in an array of the frames of all samples, one after the other; empty where every sample has a row.
     reference: the framework's own outputs for the samples of the file, or for those picked. parts: whether others, of other lengths, belong to them.
-    padded: frames of a sample in the file, of which the first are its own.
+    padded: frames of a sample in the file, of which the first are its own. unused: whether there are labels, of no classes.
     """
 
     inputs: ArrayPlan
@@ -264,6 +264,7 @@ class DatasetInput:
     reference: ReferencePlan | None = None
     parts: bool = False
     padded: int = 0
+    unused: bool = False
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ def _variants(once: Once, point: Point, form: Ask, folder: Path) -> list[Variant
     elif isinstance(asked_of.form, Dataset) and net.plan.architecture.embedding is not None:
         inputs = tokens.data(once, asked_of.form, asked_of.index, net, folder)
     else:
-        inputs = samples.data(once, asked_of, net, folder, asked is not None)
+        inputs = samples.data(once, asked_of, net, folder, asked is not None, form.property is None)
     return [_variant(once, point, form, net, data, folder) for data in inputs]
 
 

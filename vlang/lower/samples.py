@@ -46,13 +46,16 @@ class Arrays:
     lengths: tuple[int, ...] | None = None
 
 
-def data(once: Once, asked: Data, network: LoweredNetwork, folder: Path, stepwise: bool = False) -> tuple[InputPlan, ...]:
-    """Samples of one length each. stepwise: whether a query asks about outputs of several steps, and labels are theirs. Raises SpecError."""
+def data(once: Once, asked: Data, network: LoweredNetwork, folder: Path, stepwise: bool = False, classes: bool = True) -> tuple[InputPlan, ...]:
+    """Samples of one length each. stepwise: whether a query asks about outputs of several steps, and labels are theirs. Raises SpecError.
+
+    classes: whether it asks about classes; if not, labels may be what the network forecasts, and are not looked at.
+    """
     found: Sequence[InputPlan]
     if isinstance(asked.form, Input):
         found = [_input(once, asked.form, network)]
     else:
-        found = _dataset(once, asked.form, asked.index, network, folder, stepwise)
+        found = _dataset(once, asked.form, asked.index, network, folder, stepwise, classes)
     for x in found:
         once(fit_frames, asked.form.span, network.plan.architecture, frames_of(x), width_of(x))
     return tuple(found)
@@ -143,9 +146,24 @@ def tokens_of(text: Located[str], words: Words) -> tuple[tuple[str, ...], tuple[
     return tuple(shown), tuple(ids), tuple(unknown)
 
 
-def _dataset(once: Once, form: Dataset, index: SampleIndex | None, network: LoweredNetwork, folder: Path, stepwise: bool) -> list[DatasetInput]:
-    architecture = network.plan.architecture
+def _dataset(
+    once: Once, form: Dataset, index: SampleIndex | None, network: LoweredNetwork, folder: Path, stepwise: bool, classes: bool
+) -> list[DatasetInput]:
+    """classes: whether a query is about the classes that labels are."""
     arrays = once(open_arrays, form, folder)
+    if arrays.labels is None or classes or not (arrays.labels.real or network.plan.architecture.classes == 1):
+        if arrays.labels is not None:
+            once(_class_labels, arrays.labels)
+        return _cut_up(once, form, arrays, index, network, folder, stepwise)
+    once(refuse, form.where is not None, d.does_not_apply, form.span if form.where is None else form.where.span, "where", "labels are no classes")
+    found = _cut_up(once, form, replace(arrays, labels=None), index, network, folder, stepwise)
+    return [replace(x, unused=True) for x in found]
+
+
+def _cut_up(
+    once: Once, form: Dataset, arrays: Arrays, index: SampleIndex | None, network: LoweredNetwork, folder: Path, stepwise: bool
+) -> list[DatasetInput]:
+    architecture = network.plan.architecture
     once(refuse, arrays.labels is not None and arrays.labels.texts and not network.plan.labels, d.texts_need_labels, arrays.where)
     once(refuse, architecture.embedding is not None, d.embeds_values, form.span, network.plan.name)
     correct, where = form.where is not None, index.span if index is not None else (form.pick.span if form.pick else arrays.where)
@@ -303,14 +321,19 @@ def _plain(path: str, key: str | None, header: ArrayHeader, span: Span) -> Array
 
 
 def _labels(path: str, key: str | None, header: ArrayHeader, span: Span) -> ArrayPlan:
-    """Class numbers, or names."""
-    if not (header.integral or header.texts):
-        if not header.plain:
-            raise SpecError(d.unread_array(span, Path(path).name, key or "labels", header.what))
-        rows = len(header.shape) == 2 and header.shape[1] > 1
+    """Class numbers, or names; real numbers are those that a network forecasts."""
+    if not (header.integral or header.texts or header.plain):
+        raise SpecError(d.unread_array(span, Path(path).name, key or "labels", header.what))
+    return ArrayPlan(path, key, header.shape, span, texts=header.texts, real=not (header.integral or header.texts))
+
+
+def _class_labels(labels: ArrayPlan) -> None:
+    """Raises SpecError where they are no classes."""
+    if labels.real:
+        rows = len(labels.shape) == 2 and labels.shape[1] > 1
         cure = "one-hot rows or scores become class numbers by labels.argmax(1)" if rows else "store class numbers: labels.astype(int)"
-        raise SpecError(d.shapes_do_not_fit(span, f"labels are {header.dtype}, not whole numbers", cure))
-    return ArrayPlan(path, key, header.shape, span, texts=header.texts)
+        cure += "; what a network forecasts is asked about with a property"
+        raise SpecError(d.shapes_do_not_fit(labels.span, "labels are no whole numbers", cure))
 
 
 def _picked(once: Once, form: Dataset, arrays: Arrays, count: int, index: SampleIndex | None, steps: int | None) -> tuple[int, ...]:

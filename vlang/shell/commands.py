@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from vlang import __version__
 from vlang.cost import cost
 from vlang.lower.spec import compile_spec
-from vlang.plan import DataError, Plan, Problem, TextInput, TextsInput
+from vlang.plan import DataError, DatasetInput, Plan, Problem, TextInput, TextsInput
 from vlang.report import JudgedSpectrum, Page, Report
 from vlang.results import EngineInfo, QueryResult, Results
 from vlang.shell import output
@@ -108,7 +108,7 @@ def run(
         print(f"{printable(found.path)}: the spec has no query; nothing was evaluated", file=sys.stderr)
         keep(Report(found.path, found.sha256, found.params, EngineInfo(__version__, "", "", ""), "empty", ()))
         return 5
-    for text in _unknown_words(found):
+    for text in (*_unknown_words(found), *_unused_labels(found)):
         print(printable(f"{found.path}: {text}"), file=sys.stderr)
     _probe(found)
     from vlang.formats.table import console, end
@@ -184,6 +184,11 @@ def _unknown_words(plan: Plan) -> list[str]:
         shown = ", ".join(list(dict.fromkeys(unknown))[:MOST_WORDS]) + (", ..." if len(set(unknown)) > MOST_WORDS else "")
         told += [f"warning: {len(unknown)} of {sum(len(x.ids) for x in held)} words of {Path(path).name} read as unknown: {shown}"] if unknown else []
     return told
+
+
+def _unused_labels(plan: Plan) -> list[str]:
+    paths = dict.fromkeys(v.input.inputs.path for q in plan.queries for v in q.variants if isinstance(v.input, DatasetInput) and v.input.unused)
+    return [f"warning: the labels beside {Path(path).name} are not looked at: a property is about the network's outputs" for path in paths]
 
 
 def _probe(plan: Plan) -> None:

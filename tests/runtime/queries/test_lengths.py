@@ -80,7 +80,7 @@ def test_token_numbers_are_the_texts_that_they_are_of(tmp_path: Path) -> None:
     wanted = words(tmp_path, 'source = "t.tsv"')
     assert words(tmp_path, 'source = "p.npz"') == wanted
     assert words(tmp_path, 'source = "r.npz"') == wanted
-    assert [r.tokens for r in wanted][0] == ("w0", "w3", "w5")
+    assert wanted[0].tokens == ("w0", "w3", "w5")
 
 
 @pytest.mark.parametrize(

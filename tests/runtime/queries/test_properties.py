@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tests.vlang.vcheck.certificates import check, load, refused, seal
+from vlang.cli import main
 from vlang.lower.spec import compile_spec
 from vlang.property import Inequality
 from vlang.results import AttackRow, RadiusRow, Row, VerifyRow
@@ -203,3 +204,19 @@ def test_conditions_are_taken_apart() -> None:
     assert of("output[0] / 3 <= 1")[0].scaled() == Inequality(((0, one),), constant=Fraction(-3))
     text = "-(output[0] - 2) * 3 <= 1 and output[1] <= nominal[1] - (2 - output[0])"
     assert PropertyType().convert("property", parse_expression(text), {}).text == text
+
+
+@pytest.mark.parametrize("labels", [np.zeros((4, 1)), np.zeros(4), np.arange(4)])
+def test_what_a_network_forecasts_is_told_and_not_looked_at(labels: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Labels beside a property, real numbers or of one output; about classes they are an error."""
+    torch.manual_seed(0)
+    state = {f"rnn.{k}": v for k, v in nn.GRU(2, 3).state_dict().items()} | {"out.weight": torch.randn(1, 3)}
+    save_file(state, tmp_path / "net.safetensors")
+    np.savez(tmp_path / "d.npz", inputs=np.zeros((4, 3, 2), "f4"), labels=labels)
+    head = 'rspec 1\nnetwork net { checkpoint = "net.safetensors" }\ndataset d { source = "d.npz", pick = first(1) }\n'
+    asked = "network = net, input = d, perturbation = { frames = all, norm = 2 }, engine = { method = interval }"
+    (tmp_path / "q.rspec").write_text(f"{head}radius r {{ {asked}, property = within(1) }}\n")
+    assert main(["run", str(tmp_path / "q.rspec")]) == 0
+    assert "the labels beside d.npz are not looked at" in capsys.readouterr().err
+    (tmp_path / "q.rspec").write_text(f"{head}radius r {{ {asked} }}\n")
+    assert main(["run", str(tmp_path / "q.rspec")]) == 2
