@@ -22,7 +22,8 @@ from vlang.runtime.queries.attack import replayed
 from vlang.runtime.queries.base import Context, chunks, question_of, unfinished, wrong
 from vlang.runtime.queries.batches import Loaded
 from vlang.runtime.queries.cases import Case
-from vlang.runtime.searches.boxes import MOST_PIECES, MOST_PIECES_BY_NAME, Search
+from vlang.runtime.rounding import reported, tried
+from vlang.runtime.searches.boxes import Search, boxes_of
 from vlang.words.methods import COMPLETE, ladder
 from vlang.words.methods import METHODS as WORDS
 
@@ -34,6 +35,7 @@ GAIN, GAIN_JOINT = 1.35, 1.6
 #: Relative tolerance of a method whose radius another one will improve.
 COARSE = 0.1
 CAPPED = "max_radius reached"
+MORE_BOXES = "the search ended at {:,} boxes, undone: a larger radius may be certified"
 #: Of the attack whose distance a complete search starts from.
 STEPS, RESTARTS = 40, 4
 CUT_SHORT = "the search was cut short: the radius is certified, a larger one may be too"
@@ -98,7 +100,7 @@ def _search(loaded: Loaded[RadiusVariant], cases: tuple[Case, ...], context: Con
         result = Radii(none, none == 0, none != 0)
     else:
         result, methods = _climb(asked, engine, context)
-    searched = _searched(loaded, cases, asked, result, context)
+    searched = _searched(loaded, cases, asked, result, methods, context)
     answers = {}
     for i, case in enumerate(cases):
         if i in searched:
@@ -124,42 +126,42 @@ def _search(loaded: Loaded[RadiusVariant], cases: tuple[Case, ...], context: Con
     return answers
 
 
-def _searched(loaded: Loaded[RadiusVariant], cases: tuple[Case, ...], asked: Asked, known: Radii, context: Context) -> dict[int, dict[str, Any]]:
-    """What a complete search says of the rows that it can take and improves, as keywords of their type: from where the methods before it stopped."""
+def _searched(
+    loaded: Loaded[RadiusVariant], cases: tuple[Case, ...], asked: Asked, known: Radii, methods: list[str | None], context: Context
+) -> dict[int, dict[str, Any]]:
+    """What a complete search says of the rows that it can take, as keywords of their type: from where the methods before it stopped."""
     engine = loaded.variant.engine
-    if not WORDS[engine.method].complete:
+    most_boxes = boxes_of(loaded.variant.engine.method, loaded.directed is not None, asked)
+    if most_boxes == 0:
         return {}
-    by_name = engine.method == COMPLETE
-    searches = {i: Search(asked, i, context.late, MOST_PIECES_BY_NAME if by_name else MOST_PIECES) for i in range(len(cases))}
+    searches = {i: Search(asked, i, context.late, most_boxes) for i in range(len(cases))}
     searches = {i: s for i, s in searches.items() if s.possible and bool(known.complete[i]) and not bool(known.capped[i])}
     if not searches or context.late():
         return {}
     most, tolerance = float(engine.max_radius), float(engine.tolerance)
     chosen = tuple(cases[i] for i in searches)
     delta, far = pgd(loaded.question(chosen, most, context.late), STEPS, RESTARTS, [c.generator(engine.seed) for c in chosen])
-    answers, guess = {}, linear_guess(asked)
+    answers, guess, far = {}, linear_guess(asked), reported(far, 1)
     for k, (i, search) in enumerate(searches.items()):
-        found = search.nearest(float(known.radius[i]), float(far[k]), most, tolerance, float(guess[i]) / LINEAR_SHARE)
+        before = float(known.radius[i])
+        found = search.nearest(before, float(far[k]), most, tolerance, float(guess[i]) / LINEAR_SHARE)
+        radius = max(before, float(tried(asked.nominal.new_tensor(found.radius), tolerance)))
         nearest = [delta[k]] if found.attacked is None else [found.attacked, delta[k]]
         seen = (replayed(loaded, cases[i], loaded.moved((cases[i],), x[None])[0], float(_distance(loaded, cases[i], x))) for x in nearest)
         attacked = next((x for x in seen if x is not None), None)
-        capped = found.complete and found.radius >= most
+        capped = found.complete and attacked is None and found.radius >= most * (1 - tolerance)
         reason = CAPPED if capped else None
         if not found.complete:
-            reason = (
-                CUT_SHORT
-                if context.late()
-                else f"cut into {search.pieces:,} boxes, the most, the search is not done: a larger radius may be certified"
-            )
-        elif found.radius == 0:
+            reason = CUT_SHORT if context.late() else MORE_BOXES.format(search.pieces)
+        elif radius == 0:
             reason = "no eps above 0 could be certified"
         answers[i] = {
-            "verdict": "certified" if found.radius > 0 else "unknown",
-            "radius": found.radius,
+            "verdict": "certified" if radius > 0 else "unknown",
+            "radius": radius,
             "reason": reason,
             "complete": found.complete or not context.late(),
             "capped": capped,
-            "method": COMPLETE,
+            "method": COMPLETE if radius > before else methods[i],
             "pieces": search.pieces,
             "depth": search.depth,
             "attacked": attacked,

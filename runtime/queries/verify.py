@@ -20,7 +20,7 @@ from vlang.runtime.queries.base import Context, chunks, listed, question_of, unf
 from vlang.runtime.queries.batches import Loaded
 from vlang.runtime.queries.cases import Case
 from vlang.runtime.rounding import at_least, reported
-from vlang.runtime.searches.boxes import MOST_PIECES, MOST_PIECES_BY_NAME, Search
+from vlang.runtime.searches.boxes import Search, boxes_of
 from vlang.words.methods import COMPLETE, ladder
 from vlang.words.methods import METHODS as WORDS
 
@@ -82,8 +82,8 @@ def _verify(loaded: Loaded[VerifyVariant], cases: tuple[Case, ...], eps: Fractio
     open_ = [i for i, ok in enumerate((bounds > 0).tolist()) if not ok]
     searched: dict[int, Search] = {}
     witnesses = _attack(loaded, cases, open_, eps, context) if open_ and not late else {}
-    if word.complete and not late and not context.late():
-        most = MOST_PIECES if word.refinement else MOST_PIECES_BY_NAME
+    most = boxes_of(loaded.variant.engine.method, loaded.directed is not None, asked)
+    if most and not late and not context.late():
         for i in (j for j in open_ if j not in witnesses):
             search = Search(asked, i, context.late, most)
             if not search.possible:
@@ -117,6 +117,7 @@ def _verify(loaded: Loaded[VerifyVariant], cases: tuple[Case, ...], eps: Fractio
             answers[case] = _row(loaded, case, **unfinished(context), margin=margin if margin > -math.inf else None)
         else:
             reason = f"{methods[i] or loaded.variant.engine.method} bounds the margin by {margin:.4g} only, and the attack found no counterexample"
+            reason += f"; the search ended at {searched[i].pieces:,} boxes, undone" if i in searched else ""
             instead = asked.instead(loaded.variant.engine.method)
             reason = reason if instead is None else f"{reason}; {instead}"
             answers[case] = _row(loaded, case, verdict="unknown", margin=margin, reason=reason, **effort)

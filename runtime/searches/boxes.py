@@ -19,10 +19,14 @@ from vlang.runtime.graph.concrete import logits, margins
 from vlang.runtime.late import LateError
 from vlang.runtime.methods.questions import PLANES, Asked, Proved
 from vlang.runtime.sets.ball import Ball, p_norm
+from vlang.words.methods import COMPLETE, METHODS
 from vlang.words.sets import MOST_DIMENSIONS
 
 #: Boxes that are bounded at once, and in a search that nobody asked for by name, altogether; and in one that was.
 AT_ONCE, MOST_PIECES, MOST_PIECES_BY_NAME = 256, 2_000, 50_000
+#: Balls of frames, which other methods bound too, are searched by nobody's name on graphs of so many numbers alone with so many; on larger ones,
+#: whose boxes cost by this power more, with fewer.
+LIGHT, DEARER = 1000, 1.4
 #: So few boxes cost hardly less than as many: of graphs of so many numbers, and of larger ones.
 FEW, SMALL, FEW_LARGE = 64, 4000, 16
 #: By how much a search goes farther at once where no counterexample is known.
@@ -151,6 +155,16 @@ class Bounded:
     here: Tensor
     middle: Tensor
     slope: Tensor
+
+
+def boxes_of(method: str, directed: bool, asked: Asked) -> int:
+    """How many boxes a search of a row may bound; 0 where its method does not search. directed: of a set that is made for it."""
+    if method == COMPLETE:
+        return MOST_PIECES_BY_NAME
+    if not METHODS[method].complete:
+        return 0
+    numbers = sum(n.width for n in asked.centre.graph.nodes)
+    return MOST_PIECES if directed or numbers <= LIGHT else int(MOST_PIECES * (LIGHT / numbers) ** DEARER)
 
 
 class Search:
