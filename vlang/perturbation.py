@@ -54,7 +54,11 @@ class AlternativesPlan:
 
     @cached_property
     def by_word(self) -> Mapping[str, tuple[int, ...]]:
-        return dict(self.listed)
+        """By the word as it is written, and in small letters, where several are one, what any of them may become."""
+        found: dict[str, tuple[int, ...]] = {}
+        for word, ids in self.listed:
+            found[word.lower()] = (*found.get(word.lower(), ()), *ids)
+        return {word: tuple(dict.fromkeys(ids)) for word, ids in found.items()} | dict(self.listed)
 
     @property
     def shown(self) -> str:
@@ -87,9 +91,8 @@ class PerturbationPlan:
 
     @property
     def norm_value(self) -> float | str:
-        """As the report writes it: a number or 'inf'; 'words' where they are counted."""
+        """As the report writes it: a number or 'inf', and along which directions; 'words' where they are counted."""
         if self.alternatives is not None:
             return "words"
-        if self.norm is None:
-            return "inf"
-        return int(self.norm) if self.norm.denominator == 1 else float(self.norm)
+        norm: float | str = "inf" if self.norm is None else int(self.norm) if self.norm.denominator == 1 else float(self.norm)
+        return norm if self.directions is None else f"{norm} along {self.directions.words}"

@@ -45,6 +45,15 @@ UNWRITTEN = "certified, but its certificate could not be written: {}"
 UNCONFIRMED = "found, but not confirmed by a second pass: there is no certificate"
 
 
+#: Of words and boxes.
+TOO_MANY = f"found, but a proof that lists all would be too long (over {MOST_PIECES:,} boxes, or {MOST_CHECKED:,} texts): there is no certificate"
+
+
+def steps_back(method: str, radius: bool) -> tuple[float, ...]:
+    """By which shares of its radius a row is tried again. A complete search that does not confirm what one has found has come to its end."""
+    return STEPS_BACK[:1] if not radius else (0.0, *STEPS_BACK[-2:]) if method == COMPLETE else STEPS_BACK
+
+
 @dataclass(frozen=True)
 class Certificates:
     """How certificates are made."""
@@ -62,7 +71,7 @@ class Certificates:
             by_method = {c: held[c].method or loaded.variant.engine.method for c in certified}
             for method in sorted(set(by_method.values())):
                 left = tuple(c for c in certified if by_method[c] == method)
-                for back in STEPS_BACK if asked is None else STEPS_BACK[:1]:
+                for back in steps_back(method, asked is None):
                     if not left or stopped():
                         break
                     tried = {c: Fraction((held[c].size or 0.0) * (1 - back)) if asked is None else asked for c in left}
@@ -73,8 +82,9 @@ class Certificates:
                         held[case] = replace(row, radius=float(tried[case])) if isinstance(row, RadiusRow) else row
                         confirmed.add(case)
                     left = tuple(c for c in left if c not in confirmed)
+                unproved = TOO_MANY if method == COMPLETE else UNCONFIRMED
                 for case in left:
-                    held[case] = replace(held[case], complete=False, reason=STOPPED if stopped() else UNCONFIRMED)
+                    held[case] = replace(held[case], complete=False, reason=STOPPED if stopped() else unproved)
         return [held.get(case, row) for case, row in zip(loaded.cases, rows, strict=True)]
 
 

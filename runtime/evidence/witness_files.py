@@ -157,7 +157,8 @@ def _examined(claim: dict[str, Any], arrays: dict[str, Tensor], tensors: dict[st
     graph = network.unroll(len(centre))
     graph, rows, shown = _of_property(claim["property"], read, graph, centre) if "property" in claim else _of_classes(claim, graph)
     if "alternatives" in p:
-        inside, where = _among(p, claim["input"]["tokens"], tensors[said["embedding"]].to(torch.float64), centre, point), "its words become others"
+        inside = _among(p, claim["input"]["tokens"], tensors[said["embedding"]].to(torch.float64), centre, point)
+        where = f"where at most {p['at_most']} of its words become others that it lists"
     else:
         directed = _directed(p, centre, arrays)
         graph, middle = (graph, centre) if directed is None else (directed.graph(graph, centre), torch.zeros(1, directed.count, dtype=centre.dtype))
@@ -189,6 +190,8 @@ def _directed(p: dict[str, Any], centre: Tensor, arrays: dict[str, Tensor]) -> D
     said = p.get("directions")
     if said is None:
         return None
+    if p["weights"] != ["1"] or p["at_most"] is not None or p["clip"] is not None or "scale" in p:
+        raise ValueError("its perturbation does not fit its directions")
     if isinstance(said, str):
         given = arrays["directions"]
         if given.dtype != centre.dtype or given.dim() != 3 or given.shape[1:] != centre.shape:
@@ -204,6 +207,9 @@ def _directed(p: dict[str, Any], centre: Tensor, arrays: dict[str, Tensor]) -> D
 
 def _among(p: dict[str, Any], tokens: Any, table: Tensor, centre: Tensor, point: Tensor) -> bool:
     """Whether a point is the text with some of its words replaced by listed ones, so many at most."""
+    numbers = [p["at_most"], *tokens, *(i for others in p["alternatives"] for i in others)]
+    if set(p) != {"alternatives", "at_most"} or any(type(i) is not int or i < 0 for i in numbers):
+        raise ValueError("its alternatives are no tokens")
     if len(tokens) != len(centre) or len(p["alternatives"]) != len(centre) or not torch.equal(table[tokens], centre):
         raise ValueError("its alternatives do not fit its words")
     moved = [k for k in range(len(centre)) if not torch.equal(point[k], centre[k])] if point.shape == centre.shape else []

@@ -16,7 +16,7 @@ from vlang.words.methods import COMPLETE
 
 ELSEWHERE = "misclassified, as a class that is not asked about: nothing is claimed"
 TOO_MANY = "{} words changed at once: after {:,} substitutions and sets of them the search is not done"
-FEWER = "no word has an alternative"
+FEWER, EVERY = "no word has an alternative", "all words that have alternatives may change"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def _wrong(loaded: Loaded[Any], case: Case, asked: dict[str, Any], radius: bool)
 
 def _counted(loaded: Loaded[Any], case: Case, context: Context) -> Counted:
     choices = choices_of(loaded, case)
-    most = min(choices.at_most, len(choices.open))
+    most = min(choices.at_most, len(choices.open), int(loaded.variant.engine.max_radius))
     rows, above = (loaded.rows((case,), surely_above=up)[0] for up in (False, True))
     search = Substitutions(loaded.graph, choices, rows, above, loaded.some, context.late)
     margin = float("inf")
@@ -77,7 +77,8 @@ def _verified(loaded: Loaded[Any], case: Case, asked: dict[str, Any], counted: C
     effort: dict[str, Any] = {"pieces": counted.tried, "depth": counted.depth}
     found = counted.found
     if found is None:
-        return _verify(loaded, asked, verdict="certified", margin=counted.margin, method=COMPLETE, **effort)
+        reason = f"{len(choices_of(loaded, case).open)} of {len(case.frames)} words have alternatives"
+        return _verify(loaded, asked, verdict="certified", margin=counted.margin, method=COMPLETE, reason=reason, **effort)
     if found.counterexample is not None:
         point, replaced = listed(choices_of(loaded, case).points([found.counterexample])[0]), _replaced(loaded, case, found.counterexample)
         reason = f"not where {_changed(case, replaced)}"
@@ -93,7 +94,8 @@ def _radius(loaded: Loaded[Any], case: Case, asked: dict[str, Any], counted: Cou
     effort: dict[str, Any] = {"pieces": counted.tried, "depth": counted.depth, "radius": float(words)}
     verdict: Verdict = "certified" if words > 0 else "unknown"
     if found is None:
-        reason = f"so many {'word' if words == 1 else 'words'} were asked about: more may change" if words else FEWER
+        every = words == len(choices_of(loaded, case).open)
+        reason = FEWER if not words else EVERY if every else f"so many {'word' if words == 1 else 'words'} were asked about: more may change"
         return RadiusRow(**asked, verdict=verdict, capped=True, method=COMPLETE, reason=reason, **effort)
     if found.counterexample is not None:
         reason = f"not {words + 1}: where {_changed(case, _replaced(loaded, case, found.counterexample))}"

@@ -29,8 +29,8 @@ def answer(loaded: Loaded[AttackVariant], context: Context) -> list[Row]:
     plan = loaded.variant.attack
     found: dict[Case, AttackRow] = {}
     for case in (c for c in loaded.cases if not c.correct):
-        point = loaded.inputs[case.position]
-        if misclassifies(loaded.graph, point, loaded.rows((case,), surely_above=True)[0], loaded.some):
+        graph, point = loaded.tested(case)
+        if misclassifies(graph, point, loaded.rows((case,), surely_above=True)[0], loaded.some):
             found[case] = AttackRow(**question_of(loaded, case), verdict="falsified", radius=0.0, reason=wrong(case, True), witness=listed(point))
         else:
             found[case] = AttackRow(**question_of(loaded, case), verdict="unknown", reason=ELSEWHERE)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -213,7 +214,7 @@ def _directed(plan: DirectionsPlan | None, like: Tensor) -> Directed | None:
     """Raises DataError."""
     if plan is None or plan.array is None:
         return None if plan is None else Directed(plan.named)
-    given = torch.tensor(array(plan.array), dtype=like.dtype, device=like.device)
+    given = torch.tensor(array(plan.array).astype(np.float64), dtype=like.dtype, device=like.device)
     if not bool(torch.isfinite(given).all()):
         raise DataError(Problem("not_finite", plan.array.span, (plan.array.path,)))
     return Directed(given=given)

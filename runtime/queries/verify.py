@@ -35,8 +35,8 @@ def answer(loaded: Loaded[VerifyVariant], context: Context) -> list[Row]:
     eps = loaded.variant.eps
     found: dict[Case, VerifyRow] = {}
     for case in (c for c in loaded.cases if not c.correct):
-        point = loaded.inputs[case.position]
-        if misclassifies(loaded.graph, point, loaded.rows((case,), surely_above=True)[0], loaded.some):
+        graph, point = loaded.tested(case)
+        if misclassifies(graph, point, loaded.rows((case,), surely_above=True)[0], loaded.some):
             found[case] = _row(loaded, case, verdict="falsified", reason=wrong(case, True), witness=listed(point))
         else:
             found[case] = _row(loaded, case, verdict="unknown", reason=ELSEWHERE)

@@ -119,7 +119,7 @@ def _perturbation(v: Variant) -> str:
         unknown = f" ({len(p.alternatives.unknown)} words in it are not in the vocabulary)" if p.alternatives.unknown else ""
         return f"perturbation {what}, which become {p.alternatives.shown}{unknown}"
     if p.directions is not None:
-        return f"perturbation along directions {p.directions.words}, norm {p.norm_value} of how far along each"
+        return f"perturbation of the sample as a whole, norm {p.norm_value}"
     text = f"perturbation {what}, norm {p.norm_value}, in {p.space} space"
     if p.clip is not None:
         text += f", clipped to [{exactly(p.clip[0])}, {exactly(p.clip[1])}]"

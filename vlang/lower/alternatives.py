@@ -54,6 +54,9 @@ def _read(path: str, span: Span, network: LoweredNetwork) -> tuple[Listed, tuple
     unknown: dict[str, None] = {}
     for word, others in table.items():
         ids: dict[int, None] = {}
+        if len(word.split()) != 1:
+            cure = "a text is looked at word by word: leave it out"
+            errors.append(d.shapes_do_not_fit(span, f"{Path(path).name}: '{word}' is {len(word.split())} words", cure))
         for other in others:
             number = numbers.get(other, numbers.get(other.lower()))
             if number is None:
@@ -80,7 +83,7 @@ def _json(path: str, span: Span) -> dict[str, list[str]]:
     """Raises SpecError."""
     name, text = Path(path).name, files.read_text(path, span)
     try:
-        held = json.loads(text, object_pairs_hook=_once)
+        held = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_once)
         if not isinstance(held, dict) or not held:
             raise TypeError("it is no record of words")
         for word, others in held.items():

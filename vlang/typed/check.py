@@ -103,7 +103,7 @@ class _Checker:
                 except SpecError as e:
                     failed = True
                     wrong.extend(e.diagnostics)
-            elif spec.required and not spec.unless(values):
+            elif spec.required and not spec.unless(values, met):
                 wrong.append(d.missing_key(where, key, kind, spec.doc))
             elif spec.default is not None:
                 values[key] = self.value(kind, key, replace(spec.default, span=where))

@@ -5,7 +5,7 @@ A kind's typed form is a frozen dataclass (vlang/typed/tree.py) whose fields are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import MappingProxyType
@@ -56,7 +56,8 @@ ATTRIBUTES = ("network", "sample", "step", "label", "target", "frames", "norm", 
 class Key:
     """default: the expression that stands for a key left out; None makes the field None. required: an error if left out.
 
-    unless: of the record's other values, whether it is not required. raw: whether the expression is over rows, with nothing to work out yet.
+    unless: of the record's other values, and of the keys that are written or swept in it, whether it is not required.
+    raw: whether the expression is over rows, with nothing to work out yet.
     """
 
     type: Type[Any]
@@ -64,7 +65,7 @@ class Key:
     default: s.Expr | None = None
     required: bool = False
     raw: bool = False
-    unless: Callable[[Mapping[str, Any]], bool] = lambda _: False
+    unless: Callable[[Mapping[str, Any], Collection[str]], bool] = lambda _values, _written: False
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,13 @@ def _number(value: Fraction | int) -> s.Expr:
     return s.Number(_HERE, Fraction(value), "", Fraction(value).denominator == 1)
 
 
-def _given(key: str) -> Callable[[Mapping[str, Any]], bool]:
-    return lambda values: values[key] is not None
+def _given(key: str) -> Callable[[Mapping[str, Any], Collection[str]], bool]:
+    return lambda _, written: key in written
 
 
-def _counted(values: Mapping[str, Any]) -> bool:
-    """Whether words are counted, which needs no eps; where the set is wrong or swept, that is looked at later."""
-    return values["perturbation"] is None or values["perturbation"].value.words is not None
+def _counted(values: Mapping[str, Any], _: Collection[str]) -> bool:
+    """Whether words may be counted, which needs no eps; where the set is wrong, or a part of it swept, that is looked at later."""
+    return values["perturbation"] is None or values["perturbation"].value.norm is None
 
 
 _ASK = {

@@ -25,6 +25,8 @@ from .vectors import Array, Vector, matrix, vector
 
 #: Bits of planes' stationary points, which are ill-conditioned where two of them meet.
 FINE_BITS = 192
+#: The same where a slope is so small that 1 minus it is 1 to those: the smallest float64 is 2 ** -1074.
+FINEST_BITS = 2400
 
 
 class Proof:
@@ -61,13 +63,17 @@ class Proof:
     def _check_planes(self, i: int, node: Node) -> None:
         if i not in self.stated.planes:
             return
-        bits, ctx.prec = ctx.prec, max(FINE_BITS, ctx.prec)
+        before = ctx.prec
         for sign, name in ((1, "upper"), (-1, "lower")):
             for u, (box, column) in enumerate(zip(self.stated.arguments(node), self.stated.arrays[f"{i}.{name}"].T, strict=True)):
                 *slopes, offset = vector(column)
-                if not is_below(node.op, box, slopes, sign * offset, sign):
+                for bits in (FINE_BITS, FINEST_BITS):
+                    ctx.prec = max(bits, before)
+                    if is_below(node.op, box, slopes, sign * offset, sign):
+                        break
+                else:
                     raise InvalidError(f"{node.name}, unit {u}: the {name} plane does not hold on its box")
-        ctx.prec = bits
+        ctx.prec = before
 
     def _check_parabolas(self, i: int, node: Node) -> None:
         if i not in self.forms.parabolas:

@@ -20,7 +20,7 @@ from vlang.text.diagnostics import SpecError
 TEXT = 'input q { text = "w0 w3 w5 w3 w1" }\n'
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(30))
 def test_answers_are_those_of_trying_every_substitution(seed: int, tmp_path: Path) -> None:
     substitutions(tmp_path, seed)
 
@@ -113,7 +113,8 @@ def test_counterexamples_are_replayed_among_the_alternatives(tmp_path: Path) -> 
     assert "its words become others" in examine(str(tmp_path / "w.witness"), there)
     header = int.from_bytes(content[:8], "little")
     text = content[8 : 8 + header]
-    for lie in (text.replace(b'at_most\\": 2', b'at_most\\": 0'), _without_alternatives(text)):
+    at_most = b'at_most\\": 2'
+    for lie in (*(text.replace(at_most, b'at_most\\": ' + new) for new in (b"0", b"true", b"-1", b"Infinity")), _without_alternatives(text)):
         assert lie != text
         (tmp_path / "m.witness").write_bytes(len(lie).to_bytes(8, "little") + lie + content[8 + header :])
         with pytest.raises((RefutedError, UnreadableError)):
@@ -136,6 +137,18 @@ def test_the_nearest_words_are_those_of_the_embedding() -> None:
     assert nearest(table, 0, words, 99) == (1, 2, 3)
 
 
+def test_words_are_found_however_they_are_written(tmp_path: Path) -> None:
+    """As written, then in small letters; a row says how many have alternatives, so that none at all is seen."""
+    for table, words in (({"W0": ["w1"]}, 1), ({"w0": ["w1"], "W3": ["w2"]}, 3), ({"w8": ["w1"]}, 0), ({"w0": ["w0"], "w3": []}, 0)):
+        (tmp_path / "s.json").write_text("\ufeff" + json.dumps(table), encoding="utf-8")
+        row = ask(tmp_path, 'verify v { network = net, input = q, perturbation = { words = "s.json", frames = all } }\n')
+        assert row.verdict == "falsified" or row.reason == f"{words} of 5 words have alternatives"
+        count = ask(tmp_path, 'radius r { network = net, input = q, perturbation = { words = "s.json", frames = all } }\n')
+        assert words or count.reason == "no word has an alternative"
+    row = ask(tmp_path, "radius r { network = net, input = q, perturbation = { words = nearest(1), frames = all }, engine = { max_radius = 1 } }\n")
+    assert (row.size or 0.0) <= 1
+
+
 def test_a_count_of_words_ends_at_those_asked_about(tmp_path: Path) -> None:
     row = ask(tmp_path, "radius r { network = net, input = q, perturbation = { words = nearest(1), frames = [4] } }\n", seed=0)
     assert isinstance(row, RadiusRow)
@@ -155,6 +168,7 @@ def test_a_count_of_words_ends_at_those_asked_about(tmp_path: Path) -> None:
         ('{"w0": ["w1 w2"]}', "radius r { network = net, input = q, perturbation = p }", "is 2 words"),
         ('{"w0": "w1"}', "radius r { network = net, input = q, perturbation = p }", "no list of words"),
         ('{"w0": ["w1"], "w0": ["w2"]}', "radius r { network = net, input = q, perturbation = p }", "stands in it twice"),
+        ('{"new york": ["w1"]}', "radius r { network = net, input = q, perturbation = p }", "'new york' is 2 words"),
         ("[]", "radius r { network = net, input = q, perturbation = p }", "no record of words"),
         ("{", "radius r { network = net, input = q, perturbation = p }", "file of alternatives"),
     ],

@@ -144,6 +144,8 @@ def test_given_directions_are_bound_to_their_hash(tmp_path: Path) -> None:
     other = arrays | {"directions": 2 * arrays["directions"]}
     seal(tmp_path, claim, other)
     assert refused(tmp_path)
+    seal(tmp_path, claim, arrays | {"directions": 0.5 * arrays["directions"]})  # of which all that is said may hold, but not what it is of
+    assert refused(tmp_path)
     said = hashlib.sha256(other["directions"].tobytes()).hexdigest()
     seal(tmp_path, claim | {"perturbation": claim["perturbation"] | {"directions": said}, "eps": "1"}, other)
     assert refused(tmp_path)
@@ -160,7 +162,7 @@ def test_counterexamples_are_replayed_along_their_directions(tmp_path: Path) -> 
     (content,) = shown.values()
     (tmp_path / "w.witness").write_bytes(content)
     assert "along its directions" in examine(str(tmp_path / "w.witness"), [str(tmp_path / "net.safetensors")])
-    for old, new in ((b'"shift", null', b'"drift", null'), (b'"gain", null', b'"gain", 1'), (b'"weights": ["1"]', b'"weights": ["0"]')):
+    for old, new in ((b'"shift", null', b'"drift", null'), (b'"gain", null', b'"gain", 1'), (b'"weights": ["1"]', b'"weights": ["9"]')):
         text = content.replace(old.replace(b'"', b'\\"'), new.replace(b'"', b'\\"'))
         assert text != content
         (tmp_path / "m.witness").write_bytes(_resized(text, content))
@@ -172,6 +174,33 @@ def _resized(text: bytes, before: bytes) -> bytes:
     """A safetensors file whose header has grown or shrunk."""
     length = int.from_bytes(before[:8], "little") + len(text) - len(before)
     return length.to_bytes(8, "little") + text[8:]
+
+
+def test_a_sample_that_is_wrong_itself_is_its_own_witness(tmp_path: Path) -> None:
+    """theta = 0, which replay knows for one."""
+    net(_data(tmp_path, np.zeros((4, 2), dtype=np.float32)), 3)
+    np.save(tmp_path / "y.npy", np.array([0]))
+    for label in range(3):
+        np.save(tmp_path / "y.npy", np.array([label]))
+        for query in ("attack a {{ {} }}", "verify v {{ {}, eps = 0.1 }}"):
+            shown: dict[str, bytes] = {}
+            data = 'dataset d { inputs = "x.npy", labels = "y.npy" }\n'
+            asked = "network = net, input = d, perturbation = { directions = [offset, shift], norm = 2 }"
+            (row,) = rows(tmp_path, data + query.format(asked) + "\n", None, shown)
+            if row.label != row.predicted:
+                assert isinstance(row, AttackRow | VerifyRow)
+                assert row.witness == ((0.0, 0.0),)
+                (tmp_path / "w.witness").write_bytes(*shown.values())
+                examine(str(tmp_path / "w.witness"), [str(tmp_path / "net.safetensors")])
+
+
+def test_sets_of_directions_are_swept_and_told_apart(tmp_path: Path) -> None:
+    net(_data(tmp_path, np.random.default_rng(4).normal(size=(4, 2)).astype(np.float32)), 3)
+    np.save(tmp_path / "d.npy", np.ones((1, 4, 2), dtype=">f4"))
+    said = "network = net, input = d, perturbation = { directions = [gain], norm = 2 }"
+    found = rows(tmp_path, DATA + f'bounds b {{ {said}, eps = 0.1, sweep perturbation.directions in [[gain], [shift], "d.npy"] }}\n')
+    assert [r.norm for r in found] == ["2 along [gain]", "2 along [shift]", f"2 along the 1 of {tmp_path / 'd.npy'}"]
+    assert len({r.question for r in found}) == 3
 
 
 def test_verify_decides_on_both_sides_of_the_boundary(tmp_path: Path) -> None:
