@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from vlang.lower import files
@@ -83,7 +82,7 @@ def _json(path: str, span: Span) -> dict[str, list[str]]:
     """Raises SpecError."""
     name, text = Path(path).name, files.read_text(path, span)
     try:
-        held = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_once)
+        held = files.strictly(text)
         if not isinstance(held, dict) or not held:
             raise TypeError("it is no record of words")
         for word, others in held.items():
@@ -91,11 +90,4 @@ def _json(path: str, span: Span) -> dict[str, list[str]]:
                 raise TypeError(f'what stands for {word!r} is no list of words such as ["movie", "picture"]')
     except (ValueError, TypeError, RecursionError) as e:
         raise SpecError(d.damaged(span, name, "file of alternatives", str(e))) from None
-    return held
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    held = dict(pairs)
-    if len(held) < len(pairs):
-        raise ValueError("a word stands in it twice")
     return held

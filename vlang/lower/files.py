@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError, nearest
@@ -91,6 +91,18 @@ def read_text(path: str, span: Span) -> str:
         raise SpecError(d.damaged(span, path, "text file", f"not UTF-8 at byte {e.start}")) from None
     except OSError as e:
         raise SpecError(d.unreadable(span, path, reason(e))) from None
+
+
+def strictly(text: str) -> Any:
+    """JSON in which no key of a record stands twice: which of them is meant is not guessed. Raises ValueError."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        held = dict(pairs)
+        if len(held) < len(pairs):
+            raise ValueError("a key stands in it twice")
+        return held
+
+    return json.loads(text.removeprefix("\ufeff"), object_pairs_hook=once)
 
 
 def safetensors(path: str, span: Span) -> Checkpoint:

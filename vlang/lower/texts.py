@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,7 +101,7 @@ def _records(content: str, source: Located[str]) -> list[Line]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line, object_pairs_hook=_once)
+            record = files.strictly(line)
             texts, labels = ([record[k] for k in names if k in record] for names in (TEXT_NAMES, LABEL_NAMES))
             plain = isinstance((labels or [""])[0], str | int) and not isinstance((labels or [""])[0], bool)
             if len(texts) != 1 or len(labels) > 1 or not isinstance(texts[0], str) or not plain:
@@ -113,14 +112,6 @@ def _records(content: str, source: Located[str]) -> list[Line]:
             raise SpecError(d.damaged(source.span, source.value, "file of texts", f"line {number}: half of a surrogate pair is no character"))
         found.append(Line(number, texts[0].strip(), labels[0] if labels else None))
     return found
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A record in which no key stands twice: which of them is meant is not guessed."""
-    held = dict(pairs)
-    if len(held) < len(pairs):
-        raise ValueError("a key stands in it twice")
-    return held
 
 
 def data(once: Once, form: Dataset, index: SampleIndex | None, network: LoweredNetwork, folder: Path) -> tuple[TextsInput, ...]:
