@@ -236,6 +236,18 @@ def _integers(f: IO[bytes], header: ArrayHeader, path: str, name: str, span: Spa
     return struct.unpack(f"{order}{count}{INTEGER_CODES[header.dtype[1:]]}", f.read(count * int(header.dtype[2:]))), header.shape
 
 
+def reals(path: str, span: Span) -> tuple[tuple[float, ...], tuple[int, ...]] | None:
+    """The numbers of an .npy of floats, row by row, and its shape; None where it is no such array, or too large. Raises SpecError."""
+    npy(path, span)  # which says what else it is
+    with open(path, "rb") as f:
+        header = npy_header(f, os.path.getsize(path), path, span)
+        count, codes = math.prod(header.shape), {"f4": "f", "f8": "d"}
+        if header.dtype[1:] not in codes or count > MOST_OFFSETS or (header.columns_first and len(header.shape) > 1):
+            return None
+        order = ">" if header.dtype[0] == ">" else "<"
+        return struct.unpack(f"{order}{count}{codes[header.dtype[1:]]}", f.read(count * int(header.dtype[2:]))), header.shape
+
+
 def npy_header(f: IO[bytes], size: int, path: str, span: Span) -> ArrayHeader:
     """The header of the .npy format, versions 1 to 3 (numpy/lib/format.py documents it)."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,7 @@ from vlang.lower.once import Once, refuse
 from vlang.perturbation import DirectionsPlan, FrameSet, PerturbationPlan
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
+from vlang.text.source import Span
 from vlang.typed.sets import Alternatives, Directions
 from vlang.typed.tree import Perturbation
 from vlang.typed.types import Frames, Located
@@ -38,7 +40,7 @@ def perturbation(once: Once, form: Perturbation, frames: int, numbers: int | Non
     if form.weights is not None:
         once(_weights, form.weights, frames)
     frame_set = once(frame_rows, form.frames, frames)
-    scale = _units(once, form, frames, numbers)
+    scale = _units(once, form, frames, numbers, folder)
     weights = None if form.weights is None else form.weights.value
     if weights is not None or scale is not None:  # frames that these fix have no row
         moved = (tuple(k for k in row if (weights is None or weights[k]) and (scale is None or any(scale[k]))) for row in frame_set.rows)
@@ -89,23 +91,41 @@ def _array(given: Located[Directions], frames: int, numbers: int, folder: Path) 
     return ArrayPlan(path, None, header.shape, given.span)
 
 
-def _units(once: Once, form: Perturbation, frames: int, numbers: int | None) -> tuple[tuple[Fraction, ...], ...] | None:
+#: Of the numbers of every frame, their units.
+Units = tuple[tuple[Fraction, ...], ...]
+
+
+def _units(once: Once, form: Perturbation, frames: int, numbers: int | None, folder: Path) -> Units | None:
     """Of the numbers of every frame, where they are said. Raises SpecError."""
     if form.scale is None:
         return None
     once(refuse, numbers is None, d.does_not_apply, form.scale.span, "scale", "the numbers of an embedding have no units")
     once(refuse, form.clip is not None, d.does_not_apply, form.scale.span, "scale", "a clip is not known in other units yet")
-    return once(_scale, form.scale, frames, numbers or 0)
+    said = form.scale.value
+    return once(_scale, once(_read_scale, said, form.scale.span, folder) if isinstance(said, str) else said, form.scale.span, frames, numbers or 0)
 
 
-def _scale(scale: Located[tuple[tuple[Fraction, ...], ...]], frames: int, numbers: int) -> tuple[tuple[Fraction, ...], ...]:
+def _read_scale(file: str, span: Span, folder: Path) -> Units:
+    """Of a file [numbers] or [frames, numbers]. Raises SpecError."""
+    path = files.locate(folder, file, span)
+    found = files.reals(path, span)
+    if found is None or not 1 <= len(found[1]) <= 2 or 0 in found[1]:
+        what = f"{file} is no array [numbers] or [frames, numbers]"
+        raise SpecError(d.shapes_do_not_fit(span, what, "store it as a .npy file of float32 or float64"))
+    flat, shape = found
+    if not all(math.isfinite(x) and x >= 0 for x in flat):
+        raise SpecError(d.out_of_range(span, "a unit", str(next(x for x in flat if not (math.isfinite(x) and x >= 0))), "at least 0"))
+    return tuple(tuple(map(Fraction, flat[k : k + shape[-1]])) for k in range(0, len(flat), shape[-1]))
+
+
+def _scale(scale: Units, span: Span, frames: int, numbers: int) -> Units:
     """Of every frame."""
-    found = scale.value * frames if len(scale.value) == 1 else scale.value
+    found = scale * frames if len(scale) == 1 else scale
     if len(found) != frames or len(found[0]) != numbers:
-        what = f"scale has the shape {[len(scale.value), len(found[0])]}, the samples [{frames}, {numbers}]"
-        raise SpecError(d.shapes_do_not_fit(scale.span, what, "write one number for each of a frame's, or a list of those for each frame"))
+        what = f"scale has the shape {[len(scale), len(found[0])]}, the samples [{frames}, {numbers}]"
+        raise SpecError(d.shapes_do_not_fit(span, what, "write one number for each of a frame's, or a list of those for each frame"))
     if not any(map(any, found)):
-        raise SpecError(d.no_frames(scale.span))
+        raise SpecError(d.no_frames(span))
     return found
 
 

@@ -108,6 +108,7 @@ def _named_files(spec: Spec) -> Iterator[str]:
             forms += [asked.network.value, asked.input.value.form]
             moved = asked.perturbation.value
             yield from (x.value.file for x in (moved.directions, moved.words) if x is not None and x.value.file is not None)
+            yield from (x.value for x in (moved.scale,) if x is not None and isinstance(x.value, str))
         else:
             forms += [asked.of.value.network.value, *([] if asked.of.value.input is None else [asked.of.value.input.value.form])]
     for form in forms:

@@ -98,7 +98,7 @@ class Perturbation(Form):
     space: Located[str] | None
     clip: Located[tuple[Fraction, Fraction]] | None
     weights: Located[tuple[Fraction, ...]] | None
-    scale: Located[tuple[tuple[Fraction, ...], ...]] | None
+    scale: Located[tuple[tuple[Fraction, ...], ...] | str] | None
     directions: Located[Directions] | None
     words: Located[Alternatives] | None
 

@@ -372,12 +372,14 @@ class TableType(Type[tuple[tuple[float, ...], ...]]):
 
 
 @dataclass(frozen=True)
-class ScaleType(Type[tuple[tuple[Fraction, ...], ...]]):
-    """Numbers >= 0: one a number of every frame, or a list of them a frame."""
+class ScaleType(Type[tuple[tuple[Fraction, ...], ...] | str]):
+    """Numbers >= 0: one a number of every frame, or a list of them a frame; or a file of either."""
 
-    wanted: str = "a list of numbers >= 0, one a number of a frame, or such a list for each frame"
+    wanted: str = "a list of numbers >= 0, one a number of a frame, or such a list for each frame; or a .npy file of them"
 
-    def convert(self, key: str, expr: s.Expr, params: Params) -> tuple[tuple[Fraction, ...], ...]:
+    def convert(self, key: str, expr: s.Expr, params: Params) -> tuple[tuple[Fraction, ...], ...] | str:
+        if isinstance(expr, s.Text):
+            return expr.value
         if not isinstance(expr, s.Items) or not expr.items:
             raise self.fail(key, expr)
         lists = [x for x in expr.items if isinstance(x, s.Items)]

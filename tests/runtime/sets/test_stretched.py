@@ -62,6 +62,25 @@ def test_frames_without_units_have_no_rows(folder: Path) -> None:
     assert {r.frames for r in rows} == {(0,), (2,)}
 
 
+@pytest.mark.parametrize("scale", [SCALE, [SCALE, [0.0, 1.0, 1.0], SCALE]])
+def test_units_may_stand_in_a_file(scale: list[float], folder: Path) -> None:
+    np.save(folder / "s.npy", np.array(scale, dtype=np.float32))
+    for said in ("frames = all, norm = 2", "frames = each, norm = inf"):
+        assert ask(folder, "bounds , eps = 0.1", f'{said}, scale = "s.npy"') == ask(folder, "bounds , eps = 0.1", f"{said}, scale = {scale}")
+    for wrong in (
+        np.zeros(3),
+        np.array([1.0, -1.0, 1.0]),
+        np.array([np.nan, 1.0, 1.0]),
+        np.ones((2, 3)),
+        np.ones((1, 1, 3)),
+        np.ones(3, int),
+        np.ones(()),
+    ):
+        np.save(folder / "s.npy", wrong)
+        with pytest.raises(SpecError):
+            ask(folder, "bounds , eps = 0.1", 'frames = all, norm = 2, scale = "s.npy"')
+
+
 def test_what_has_no_unit_does_not_move(folder: Path) -> None:
     (row, *_) = ask(folder, "attack", "frames = all, norm = 2, scale = [1, 0, 1]")
     assert row.size is not None
