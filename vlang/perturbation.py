@@ -67,15 +67,16 @@ class AlternativesPlan:
 
 @dataclass(frozen=True)
 class PerturbationPlan:
-    """norm: p, or None for infinity. clip: the valid range. weights: one a frame. scale: units of every frame's numbers. shape: scale [m][n].
+    """norm: p, or None for infinity. clip: the valid range of all numbers of a frame, or of each. weights: one a frame.
 
+    scale: units of every frame's numbers. shape: scale [m][n].
     directions: in which a sample moves as a whole, in place of frames. alternatives: what words become, in place of balls, whose norm means nothing.
     """
 
     frames: FrameSet
     norm: Fraction | None
     space: Literal["input", "embedding"]
-    clip: tuple[Fraction, Fraction] | None
+    clip: tuple[tuple[Fraction, Fraction], ...] | None
     weights: tuple[Fraction, ...] | None
     span: Span = field(compare=False)
     scale: tuple[tuple[Fraction, ...], ...] | None = None

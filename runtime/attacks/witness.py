@@ -16,12 +16,15 @@ MOST_ULPS = 2**20
 
 @dataclass(frozen=True)
 class Limits:
-    """A perturbation set at eps = 1, exactly. weights: one a frame, 0 for a frame that is fixed. norm: None for infinity. scale: [m][n], if any."""
+    """A perturbation set at eps = 1, exactly. weights: one a frame, 0 for a frame that is fixed. norm: None for infinity. scale: [m][n], if any.
+
+    clip: of all numbers of a frame, or of each.
+    """
 
     weights: tuple[Fraction, ...]
     norm: Fraction | None
     at_most: int | None
-    clip: tuple[Fraction, Fraction] | None
+    clip: tuple[tuple[Fraction, Fraction], ...] | None
     scale: tuple[tuple[Fraction, ...], ...] | None = None
 
 
@@ -73,7 +76,8 @@ def contains(limits: Limits, centre: Tensor, point: Tensor, eps: Fraction) -> bo
     if limits.at_most is not None and moved > limits.at_most:
         return False
     still, clip = (point == centre).flatten().tolist(), limits.clip
-    return clip is None or all(same or clip[0] <= Fraction(v) <= clip[1] for v, same in zip(point.flatten().tolist(), still, strict=True))
+    ranges = [] if clip is None else clip * (point.numel() // len(clip))  # frame by frame
+    return clip is None or all(same or lo <= Fraction(v) <= hi for v, same, (lo, hi) in zip(point.flatten().tolist(), still, ranges, strict=True))
 
 
 def _within(delta: list[Fraction], radius: Fraction, norm: Fraction | None) -> bool:

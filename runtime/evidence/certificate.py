@@ -23,7 +23,7 @@ from vlang.runtime.evidence.statement import Producer, named_network, statement
 from vlang.runtime.late import LateError
 from vlang.runtime.methods.questions import Asked, Proved, supersets
 from vlang.runtime.methods.table import METHODS
-from vlang.runtime.queries.base import chunks
+from vlang.runtime.queries.base import chunks, clip_in_words
 from vlang.runtime.queries.batches import Loaded
 from vlang.runtime.queries.cases import Case
 from vlang.runtime.queries.choices import choices_of
@@ -192,10 +192,11 @@ def _own(part: Proved, owner: int) -> list[int]:
 
 def _claim(by: Producer, loaded: Loaded[Any], case: Case, query: str, method: str, eps: Fraction, network: dict[str, str]) -> dict[str, Any]:
     said = statement(loaded, case, eps, network["sha256"])
-    clip, x = said["perturbation"].get("clip"), loaded.inputs[case.position]
+    clip, x = loaded.variant.perturbation.clip, loaded.inputs[case.position]
     if clip is not None:  # an input may be outside by its rounding (`prepare`): the statement is about a range that holds it
-        ends = min(Fraction(clip[0]), Fraction(float(x.min()))), max(Fraction(clip[1]), Fraction(float(x.max())))
-        said["perturbation"]["clip"] = [str(end) for end in ends]
+        met = [x] if len(clip) == 1 else x.unbind(-1)
+        ends = [(min(lo, Fraction(float(v.min()))), max(hi, Fraction(float(v.max())))) for (lo, hi), v in zip(clip, met, strict=True)]
+        said["perturbation"]["clip"] = clip_in_words(tuple(ends))
     return {
         **by.stated(FORMAT, query),
         "statement": "real-arithmetic network with exactly these weights",

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from vlang.runtime.network.assemble import named
-from vlang.runtime.queries.base import directions_in_words, stated
+from vlang.runtime.queries.base import clip_in_words, directions_in_words, stated
 from vlang.runtime.queries.batches import Loaded, text_of
 from vlang.runtime.queries.cases import Case
 from vlang.runtime.queries.choices import choices_of
@@ -112,7 +112,7 @@ def statement(loaded: Loaded[Any], case: Case, eps: Fraction, checkpoint: str) -
             "norm": "inf" if limits.norm is None else str(limits.norm),
             "weights": [str(w) for w in limits.weights],
             "at_most": limits.at_most,
-            "clip": None if limits.clip is None else [str(c) for c in limits.clip],
+            "clip": clip_in_words(limits.clip),
             **({} if loaded.directed is None else {"directions": directions_in_words(loaded.directed)}),
             **({} if limits.scale is None else {"scale": [[str(c) for c in row] for row in limits.scale]}),
         },

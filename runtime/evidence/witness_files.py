@@ -174,7 +174,7 @@ def _examined(claim: dict[str, Any], arrays: dict[str, Tensor], tensors: dict[st
 
 
 def _limits(p: dict[str, Any], centre: Tensor, eps: Fraction) -> Limits:
-    clip = None if p["clip"] is None else (_rational(p["clip"][0]), _rational(p["clip"][1]))
+    clip = None if p["clip"] is None else _clip(p["clip"], centre)
     norm = None if p["norm"] == "inf" else _rational(p["norm"])
     scale = None if "scale" not in p else tuple(tuple(map(_rational, row)) for row in p["scale"])
     if scale is not None and ([len(row) for row in scale] != [centre.shape[1]] * len(centre) or min(map(min, scale)) < 0):
@@ -183,6 +183,14 @@ def _limits(p: dict[str, Any], centre: Tensor, eps: Fraction) -> Limits:
     if len(limits.weights) != len(centre) or min(limits.weights) < 0 or eps < 0 or (norm is not None and norm < 1):
         raise ValueError("its perturbation does not fit its input")
     return limits
+
+
+def _clip(said: Any, centre: Tensor) -> tuple[tuple[Fraction, Fraction], ...]:
+    """One range, or one for each number of a frame."""
+    ranges = [said] if isinstance(said[0], str) else said
+    if len(ranges) not in (1, centre.shape[1]) or any(len(ends) != 2 for ends in ranges):
+        raise ValueError("its clip does not fit its input")
+    return tuple((_rational(lo), _rational(hi)) for lo, hi in ranges)
 
 
 def _directed(p: dict[str, Any], centre: Tensor, arrays: dict[str, Tensor]) -> Directed | None:

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 from torch import Tensor
@@ -93,12 +94,18 @@ def key(loaded: Loaded[Any], case: Case) -> str:
         **({} if variant.perturbation.alternatives is None else {"alternatives": alternatives_in_words(loaded, case)}),
         "weights": [str(w) for w in limits.weights],
         "at_most": limits.at_most,
-        "clip": None if limits.clip is None else [str(c) for c in limits.clip],
+        "clip": clip_in_words(limits.clip),
         **({} if limits.scale is None else {"scale": [[str(c) for c in row] for row in limits.scale]}),
         **({"property": stated(case.wanted), "some": loaded.some} if case.wanted else {"label": case.label, "against": list(case.classes)}),
         "eps": str(getattr(variant, "eps", None)),
     }
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode("utf-8", "backslashreplace")).hexdigest()[:KEY_DIGITS]
+
+
+def clip_in_words(clip: tuple[tuple[Fraction, Fraction], ...] | None) -> Any:
+    """As certificates, witnesses and keys of questions say it: the ends of one range, or of one for each number."""
+    ends = [[str(lo), str(hi)] for lo, hi in clip or ()]
+    return None if clip is None else ends[0] if len(ends) == 1 else ends
 
 
 def alternatives_in_words(loaded: Loaded[Any], case: Case) -> list[list[str]]:

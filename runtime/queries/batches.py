@@ -143,8 +143,7 @@ class Loaded(Generic[V]):
         clip = None
         if p.clip is not None:
             at = x[[c.position for c in cases]]
-            lo, hi = float(p.clip[0]), float(p.clip[1])
-            spread = spacing(lo, hi, x.dtype)  # the ends' own rounding is in it
+            lo, hi, spread = _ranges(p.clip, x)  # the ends' own rounding is in it
             clip = ((at - lo).clamp(min=0) + spread, (hi - at).clamp(min=0) + spread)
         return Ball(radii, p.norm, p.frames.at_most, clip)
 
@@ -161,7 +160,8 @@ class Loaded(Generic[V]):
         clip = self.variant.perturbation.clip
         if clip is None:
             return points
-        return torch.where(points == centre, points, points.clamp(at_least(clip[0]), at_most(clip[1])))
+        ends = [[at_least(lo), at_most(hi)] for lo, hi in clip]
+        return torch.where(points == centre, points, points.clamp(*points.new_tensor(ends).unbind(1)))
 
     def question(self, cases: tuple[Case, ...], most: float, late: Callable[[], bool] = never) -> Question:
         """What an attack is asked: counterexamples no further than `most`. late: once it is true, what was found by then is the answer."""
@@ -231,11 +231,19 @@ def _check_clip(variant: Variant, inputs: Tensor, numbers: tuple[int, ...]) -> N
     clip = variant.perturbation.clip
     if clip is None:
         return
-    lo, hi = float(clip[0]), float(clip[1])
-    slack = spacing(lo, hi, inputs.dtype) / 2  # the literals are exact, the data rounded
-    outside = ((inputs < lo - slack) | (inputs > hi + slack)).flatten(1).any(1).nonzero().flatten().tolist()
-    if outside:
-        raise DataError(Problem("outside_clip", variant.perturbation.span, (numbers[outside[0]], f"{lo:g}", f"{hi:g}")))
+    lo, hi, spread = _ranges(clip, inputs)
+    outside = ((inputs < lo - spread / 2) | (inputs > hi + spread / 2)).nonzero()  # the literals are exact, the data rounded
+    if len(outside):
+        sample, _, channel = outside[0].tolist()
+        least, most = clip[channel if len(clip) > 1 else 0]
+        raise DataError(Problem("outside_clip", variant.perturbation.span, (numbers[sample], f"{float(least):g}", f"{float(most):g}")))
+
+
+def _ranges(clip: tuple[tuple[Fraction, Fraction], ...], like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The ends of a clip, and what their roundings and those of numbers in it are less than. shape: each [1] or [n]."""
+    ends = [(float(lo), float(hi)) for lo, hi in clip]
+    lo, hi, spread = like.new_tensor([[lo, hi, spacing(lo, hi, like.dtype)] for lo, hi in ends]).unbind(1)
+    return lo, hi, spread
 
 
 def text_of(variant: Variant, case: Case) -> TextInput | None:

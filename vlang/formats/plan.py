@@ -122,7 +122,7 @@ def _perturbation(v: Variant) -> str:
         return f"perturbation of the sample as a whole, norm {p.norm_value}"
     text = f"perturbation {what}, norm {p.norm_value}, in {p.space} space"
     if p.clip is not None:
-        text += f", clipped to [{exactly(p.clip[0])}, {exactly(p.clip[1])}]"
+        text += f", clipped to {', '.join(f'[{exactly(lo)}, {exactly(hi)}]' for lo, hi in p.clip)}"
     if p.weights is not None:
         text += f", weights {', '.join(exactly(w) for w in p.weights)}"
     if p.scale is not None:

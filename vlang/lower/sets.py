@@ -47,6 +47,9 @@ def perturbation(once: Once, form: Perturbation, frames: int, numbers: int | Non
         frame_set = FrameSet(tuple(row for row in moved if row), frame_set.at_most)
         once(refuse, not frame_set.rows, d.no_frames, form.frames.span)
     clip = None if form.clip is None else form.clip.value
+    if clip is not None and form.clip is not None and numbers is not None:
+        channels = f"{len(clip)} ranges, for {numbers} numbers of a frame"
+        once(refuse, len(clip) not in (1, numbers), d.shapes_do_not_fit, form.clip.span, channels, "write one range for all of them, or one for each")
     return PerturbationPlan(frame_set, form.norm.value, space, clip, weights, (form.clip or form.frames).span, scale)
 
 

@@ -15,7 +15,7 @@ from vlang.property import Property
 from vlang.text.source import Span
 from vlang.typed.layers import Listed
 from vlang.typed.sets import Alternatives, Directions
-from vlang.typed.types import Frames, Located, Pick, Target
+from vlang.typed.types import Frames, Located, Pick, Range, Target
 
 Swept = tuple[tuple[str, str], ...]
 
@@ -96,7 +96,7 @@ class Perturbation(Form):
     frames: Located[Frames] | None
     norm: Located[Fraction | None] | None
     space: Located[str] | None
-    clip: Located[tuple[Fraction, Fraction]] | None
+    clip: Located[tuple[Range, ...]] | None
     weights: Located[tuple[Fraction, ...]] | None
     scale: Located[tuple[tuple[Fraction, ...], ...] | str] | None
     directions: Located[Directions] | None

@@ -276,11 +276,22 @@ class AttackStepsType(Type[Frames | int]):
         return StepsType().convert(key, expr, params)
 
 
-@dataclass(frozen=True)
-class ClipType(Type[tuple[Fraction, Fraction]]):
-    wanted: str = "a range [lo, hi]"
+#: The least and the largest of a number.
+Range = tuple[Fraction, Fraction]
 
-    def convert(self, key: str, expr: s.Expr, params: Params) -> tuple[Fraction, Fraction]:
+
+@dataclass(frozen=True)
+class ClipType(Type[tuple[Range, ...]]):
+    """One for all numbers of a frame, or one each."""
+
+    wanted: str = "a range [lo, hi], or one for each number of a frame, [[lo, hi], ...]"
+
+    def convert(self, key: str, expr: s.Expr, params: Params) -> tuple[Range, ...]:
+        if isinstance(expr, s.Items) and expr.items and all(isinstance(x, s.Items) for x in expr.items):
+            return tuple(each(expr.items, lambda x: self._range(key, x, params)))
+        return (self._range(key, expr, params),)
+
+    def _range(self, key: str, expr: s.Expr, params: Params) -> Range:
         if not isinstance(expr, s.Items) or len(expr.items) != 2:
             raise self.fail(key, expr)
         lo, hi = (NumberType().convert("an end of clip", fold(x, params), params) for x in expr.items)

@@ -27,7 +27,7 @@ from .proof import Proof
 from .property import Demands, of_classes, of_property
 from .rationals import rational
 from .reading import against_metadata, layers_in_words, of_version_2
-from .region import Region
+from .region import Clip, Region
 from .spec import comes_from
 from .statement import BITS
 from .substitutions import Alternatives, prove
@@ -209,11 +209,9 @@ def region_of(claim: dict[str, Any], arrays: dict[str, Array], x: Array, stretch
     """The whole set. stretched: whether it is seen in units of its own, from the input's own frames, which rest."""
     p, eps = claim["perturbation"], rational(claim["eps"])
     norm, weights = None if p["norm"] == "inf" else rational(p["norm"], Fraction(1)), [rational(w) for w in p["weights"]]
-    at_most, clip = len(x) if p["at_most"] is None else p["at_most"], None if p["clip"] is None else [rational(c, None) for c in p["clip"]]
+    at_most, clip = len(x) if p["at_most"] is None else p["at_most"], clip_of(p["clip"], x)
     if type(at_most) is not int or at_most < 1 or len(weights) != len(x):
         raise ValueError("its perturbation does not fit its input")
-    if clip is not None and not clip[0] <= Fraction(float(x.min())) <= Fraction(float(x.max())) <= clip[1]:
-        raise InvalidError("its input is outside its clip")
     chart = (arrays["chart.basis"], arrays["chart.scale"]) if "chart.basis" in arrays else None
     if chart is not None and not (
         chart[0].ndim == 2 and 1 <= chart[0].shape[1] <= x.shape[1] == len(chart[0]) and chart[1].shape == x.shape[1:] and (chart[1] > 0).all()
@@ -223,7 +221,21 @@ def region_of(claim: dict[str, Any], arrays: dict[str, Array], x: Array, stretch
         raise ValueError("it has both a scale and a clip")
     radii = {k + len(x) * stretched: exact(w * eps) for k, w in enumerate(weights) if w * eps > 0}
     x = np.concatenate([x, 0 * x]) if stretched else x
-    return Region(x, radii, norm, at_most, None if clip is None else (exact(clip[0]), exact(clip[1])), chart, None, 0 * x, (0.0, 0.0))
+    return Region(x, radii, norm, at_most, clip, chart, None, 0 * x, (0.0, 0.0))
+
+
+def clip_of(stated: Any, x: Array) -> Clip | None:
+    """The ends between which all numbers of a frame are, or each one is. Raises InvalidError where the input is not."""
+    if stated is None:
+        return None
+    said = [stated] * x.shape[1] if isinstance(stated[0], str) else stated
+    ends = [(rational(lo, None), rational(hi, None)) for lo, hi in said]
+    if len(ends) != x.shape[1]:
+        raise ValueError("its clip does not fit its input")
+    for (lo, hi), numbers in zip(ends, x.T, strict=True):
+        if not lo <= Fraction(float(numbers.min())) <= Fraction(float(numbers.max())) <= hi:
+            raise InvalidError("its input is outside its clip")
+    return [exact(lo) for lo, _ in ends], [exact(hi) for _, hi in ends]
 
 
 def theta_of(claim: dict[str, Any], directions: Directions) -> Region:
@@ -281,12 +293,17 @@ def in_words(
     moved = ", ".join(f"{k} ({down(w)})" for k, w in enumerate(weights) if w > 0)
     at_once = "" if whole.at_most >= len(whole.radii) else f", {whole.at_most} at once"
     units = "" if "scale" not in p else f", in units of {p['scale']}"
-    inside = units if p["clip"] is None else ", all numbers in [{:g}, {:g}]".format(*(float(rational(c, None)) for c in p["clip"]))
+    inside = units if p["clip"] is None else f", all numbers in {ranges(p['clip'])}"
     differs = otherwise(said, metadata)
     if directions is not None:
         moves = f"while the input moves along {directions.words}, by a {p['norm']}-norm of at most {down(eps)}"
         return f"{demands.words} {moves}; read as {layers_in_words(said)}{differs}"
     return f"{demands.words} while frames move by a {p['norm']}-norm of at most: {moved}{at_once}{inside}; read as {layers_in_words(said)}{differs}"
+
+
+def ranges(clip: Any) -> str:
+    said = [clip] if isinstance(clip[0], str) else clip
+    return ", ".join("[{:g}, {:g}]".format(*(float(rational(c, None)) for c in ends)) for ends in said)
 
 
 def down(value: Fraction) -> str:

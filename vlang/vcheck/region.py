@@ -17,6 +17,10 @@ from .vectors import NEVER, ZERO, Array, Interval, Vector, dot, exact, largest, 
 MOST_COORDINATES, MOST_VERTICES = 2048, 1024
 
 
+#: The least and the largest value of every number of a frame.
+Clip = tuple[Vector, Vector]
+
+
 @dataclass(frozen=True)
 class Room:
     """|z_g + shift_g| <= radius_g for every group of coordinates, |normal . z - middle| <= half for every slab; |z| <= reach."""
@@ -39,7 +43,7 @@ class Region:
     radii: dict[int, arb]
     norm: Fraction | None
     at_most: int
-    clip: tuple[arb, arb] | None
+    clip: Clip | None
     chart: tuple[Array, Array] | None
     direction: Array | None
     offset: Array
@@ -70,8 +74,10 @@ class Region:
         """How far the numbers of a frame may move, down and up."""
         if self.box is not None:
             return self.box[k]
-        r, clip = self.radii[k], self.clip
-        return [(-r, r) if clip is None else ((clip[0] - x).max(-r), (clip[1] - x).min(r)) for x in vector(self.x[k])]
+        r, x = self.radii[k], vector(self.x[k])
+        if self.clip is None:
+            return [(-r, r)] * len(x)
+        return [((low - v).max(-r), (high - v).min(r)) for v, low, high in zip(x, *self.clip, strict=True)]
 
     def middle(self, k: int) -> Array:
         """Of the frame's balls: x, or of whole sets that are bounded number by number the offset. shape: [n]."""
@@ -89,7 +95,7 @@ class Region:
             return total((c * low).max(c * high) for c, (low, high) in zip(a, self.box[k], strict=True))
         if self.clip is None:
             return r * self.dual(a)
-        ways = ((c, self.clip[1] - v, v - self.clip[0]) for c, v in zip(a, vector(self.x[k]), strict=True))
+        ways = ((c, high - v, v - low) for c, v, low, high in zip(a, vector(self.x[k]), *self.clip, strict=True))
         bound = [(up if c > 0 else down if c < 0 else up.max(down)).min(r) for c, up, down in ways]
         size = list(map(abs, a))
         most = dot(size, bound)
