@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from vlang.results import RadiusRow, Row, Verdict, VerifyRow
@@ -40,7 +41,7 @@ def answer(loaded: Loaded[Any], context: Context, radius: bool) -> list[Row]:
         elif not case.correct:
             rows.append(_wrong(loaded, case, asked, radius))
         else:
-            counted = _counted(loaded, case, context)
+            counted = _counted(loaded, case, context, loaded.variant.engine.max_radius if radius else None)
             rows.append(_radius(loaded, case, asked, counted, context) if radius else _verified(loaded, case, asked, counted, context))
         context.finished(1)
     return rows
@@ -55,9 +56,11 @@ def _wrong(loaded: Loaded[Any], case: Case, asked: dict[str, Any], radius: bool)
     return _verify(loaded, asked, verdict="unknown", reason=ELSEWHERE)
 
 
-def _counted(loaded: Loaded[Any], case: Case, context: Context) -> Counted:
+def _counted(loaded: Loaded[Any], case: Case, context: Context, largest: Fraction | None) -> Counted:
+    """largest: where a radius ends; what is to be verified ends nowhere before all of it is."""
     choices = choices_of(loaded, case)
-    most = min(choices.at_most, len(choices.open), int(loaded.variant.engine.max_radius))
+    most = min(choices.at_most, len(choices.open))
+    most = most if largest is None else min(most, int(largest))
     rows, above = (loaded.rows((case,), surely_above=up)[0] for up in (False, True))
     search = Substitutions(loaded.graph, choices, rows, above, loaded.some, context.late)
     margin = float("inf")

@@ -137,6 +137,18 @@ def test_the_nearest_words_are_those_of_the_embedding() -> None:
     assert nearest(table, 0, words, 99) == (1, 2, 3)
 
 
+def test_where_a_radius_ends_is_no_end_of_what_is_verified(tmp_path: Path) -> None:
+    """max_radius is of searches: a verify looks at every substitution all the same."""
+    met = set()
+    for seed in range(8):
+        plain = ask(tmp_path, f"verify v {{ {NEAREST} }}\n", seed=seed)
+        for most in ("1/2", "1"):
+            limited = ask(tmp_path, f"verify v {{ {NEAREST}, engine = {{ max_radius = {most} }} }}\n", seed=seed)
+            assert (limited.verdict, limited.size) == (plain.verdict, plain.size)
+        met.add(plain.verdict)
+    assert "falsified" in met
+
+
 def test_words_are_found_however_they_are_written(tmp_path: Path) -> None:
     """As written, then in small letters; a row says how many have alternatives, so that none at all is seen."""
     for table, words in (({"W0": ["w1"]}, 1), ({"w0": ["w1"], "W3": ["w2"]}, 3), ({"w8": ["w1"]}, 0), ({"w0": ["w0"], "w3": []}, 0)):
