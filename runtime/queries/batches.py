@@ -145,6 +145,8 @@ class Loaded(Generic[V]):
             at = x[[c.position for c in cases]]
             lo, hi, spread = _ranges(p.clip, x)  # the ends' own rounding is in it
             clip = ((at - lo).clamp(min=0) + spread, (hi - at).clamp(min=0) + spread)
+            stretched = stretch(p, x, up=True)
+            clip = clip if stretched is None else stretched.room(clip)
         return Ball(radii, p.norm, p.frames.at_most, clip)
 
     def limits(self, case: Case) -> Limits:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vlang.runtime import rounding
 from vlang.runtime.graph.nodes import Graph, GraphBuilder
 
 
@@ -30,6 +31,14 @@ class Stretched:
     def inputs(self, x: Tensor) -> Tensor:
         """With u = 0. shape: [B, m, n] -> [B, 2 m, n]."""
         return torch.cat([x, torch.zeros_like(x)], 1)
+
+    def room(self, ends: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """How far u may go where x may go so far down and up, rounded up; what has no unit stays. shape: each [B, m, n] -> [B, 2 m, n]."""
+        moves = self.scale > 0
+        unit = torch.where(moves, self.scale, 1.0)
+        found = [torch.where(moves, rounding.product_up(end / unit, 1 + rounding.LITTLE_ROOM), 0.0) for end in ends]
+        down, up = (torch.cat([torch.zeros_like(end), end], 1) for end in found)
+        return down, up
 
     def points(self, x: Tensor, delta: Tensor) -> Tensor:
         """Where u has moved. shape: x [B, m, n], delta [B, 2 m, n] -> [B, m, n]."""

@@ -103,7 +103,6 @@ def _units(once: Once, form: Perturbation, frames: int, numbers: int | None, fol
     if form.scale is None:
         return None
     once(refuse, numbers is None, d.does_not_apply, form.scale.span, "scale", "the numbers of an embedding have no units")
-    once(refuse, form.clip is not None, d.does_not_apply, form.scale.span, "scale", "a clip is not known in other units yet")
     said = form.scale.value
     return once(_scale, once(_read_scale, said, form.scale.span, folder) if isinstance(said, str) else said, form.scale.span, frames, numbers or 0)
 

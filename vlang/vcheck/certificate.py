@@ -27,11 +27,11 @@ from .proof import Proof
 from .property import Demands, of_classes, of_property
 from .rationals import rational
 from .reading import against_metadata, layers_in_words, of_version_2
-from .region import Clip, Region
+from .region import Region
 from .spec import comes_from
 from .statement import BITS
 from .substitutions import Alternatives, prove
-from .vectors import Array, exact, vector
+from .vectors import ZERO, Array, Vector, exact, vector
 
 FORMAT = "rspec-certificate/3"
 #: That of older releases, whose networks were all of one shape.
@@ -41,6 +41,8 @@ CUSHIONS = 0.45, 1e-30
 LONGEST_HEADER = 100 * 2**20
 #: A tensor of batch normalisations that only counts: whatever it holds, it is no part of what the network computes.
 IDLE = "num_batches_tracked"
+#: The least and the largest value of each number of a frame.
+Ends = tuple[Vector, Vector]
 #: A checkpoint's tensors and metadata.
 Network = tuple[dict[str, Array], dict[str, str]]
 
@@ -135,7 +137,7 @@ def _check(claim: dict[str, Any], arrays: dict[str, Array], networks: dict[str, 
         directions = directions_of(claim["perturbation"]["directions"], x, arrays)
         whole, frames = theta_of(claim, directions), directions.frames
     else:
-        whole, frames = region_of(claim, arrays, x, scale is not None), plain(*x.shape) if scale is None else stretched(scale)
+        whole, frames = region_of(claim, arrays, x, scale), plain(*x.shape) if scale is None else stretched(scale)
     nodes = unroll(tensors, said, frames, x.shape[1])
     demands = demands_of(claim, said, nodes, whole)
     share, least = claim.get("cushions", CUSHIONS)
@@ -205,8 +207,8 @@ def above(value: Fraction) -> float:
     return near if Fraction(near) >= value else float(np.nextafter(near, np.inf))
 
 
-def region_of(claim: dict[str, Any], arrays: dict[str, Array], x: Array, stretched: bool) -> Region:
-    """The whole set. stretched: whether it is seen in units of its own, from the input's own frames, which rest."""
+def region_of(claim: dict[str, Any], arrays: dict[str, Array], x: Array, scale: Array | None) -> Region:
+    """The whole set. scale: of a set that is seen in units of its own, from the input's own frames, which rest."""
     p, eps = claim["perturbation"], rational(claim["eps"])
     norm, weights = None if p["norm"] == "inf" else rational(p["norm"], Fraction(1)), [rational(w) for w in p["weights"]]
     at_most, clip = len(x) if p["at_most"] is None else p["at_most"], clip_of(p["clip"], x)
@@ -217,14 +219,22 @@ def region_of(claim: dict[str, Any], arrays: dict[str, Array], x: Array, stretch
         chart[0].ndim == 2 and 1 <= chart[0].shape[1] <= x.shape[1] == len(chart[0]) and chart[1].shape == x.shape[1:] and (chart[1] > 0).all()
     ):
         raise ValueError("its chart does not fit its input")
-    if stretched and clip is not None:
-        raise ValueError("it has both a scale and a clip")
-    radii = {k + len(x) * stretched: exact(w * eps) for k, w in enumerate(weights) if w * eps > 0}
-    x = np.concatenate([x, 0 * x]) if stretched else x
-    return Region(x, radii, norm, at_most, clip, chart, None, 0 * x, (0.0, 0.0))
+    radii = {k: exact(w * eps) for k, w in enumerate(weights) if w * eps > 0}
+    inside = None if clip is None else dict.fromkeys(radii, clip)
+    if scale is not None:
+        inside = None if clip is None else {len(x) + k: in_units(clip, x[k], scale[k]) for k in radii}
+        radii, x = {len(x) + k: r for k, r in radii.items()}, np.concatenate([x, 0 * x])
+    return Region(x, radii, norm, at_most, inside, chart, None, 0 * x, (0.0, 0.0))
 
 
-def clip_of(stated: Any, x: Array) -> Clip | None:
+def in_units(clip: Ends, x: Array, scale: Array) -> Ends:
+    """How far u of x + scale u may go down and up; what has no unit does not move, and may be said to stay. Units rounded up leave u less room, and
+    the set that is looked at still holds the one that is claimed."""
+    low, high = ([(end - v) / s if s > 0 else ZERO for end, v, s in zip(ends, vector(x), vector(scale), strict=True)] for ends in clip)
+    return low, high
+
+
+def clip_of(stated: Any, x: Array) -> Ends | None:
     """The ends between which all numbers of a frame are, or each one is. Raises InvalidError where the input is not."""
     if stated is None:
         return None
@@ -293,7 +303,7 @@ def in_words(
     moved = ", ".join(f"{k} ({down(w)})" for k, w in enumerate(weights) if w > 0)
     at_once = "" if whole.at_most >= len(whole.radii) else f", {whole.at_most} at once"
     units = "" if "scale" not in p else f", in units of {p['scale']}"
-    inside = units if p["clip"] is None else f", all numbers in {ranges(p['clip'])}"
+    inside = units if p["clip"] is None else f"{units}, all numbers in {ranges(p['clip'])}"
     differs = otherwise(said, metadata)
     if directions is not None:
         moves = f"while the input moves along {directions.words}, by a {p['norm']}-norm of at most {down(eps)}"

@@ -17,8 +17,8 @@ from .vectors import NEVER, ZERO, Array, Interval, Vector, dot, exact, largest, 
 MOST_COORDINATES, MOST_VERTICES = 2048, 1024
 
 
-#: The least and the largest value of every number of a frame.
-Clip = tuple[Vector, Vector]
+#: By frame that moves, the least and the largest value of each of its numbers.
+Clip = dict[int, tuple[Vector, Vector]]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Region:
         r, x = self.radii[k], vector(self.x[k])
         if self.clip is None:
             return [(-r, r)] * len(x)
-        return [((low - v).max(-r), (high - v).min(r)) for v, low, high in zip(x, *self.clip, strict=True)]
+        return [((low - v).max(-r), (high - v).min(r)) for v, low, high in zip(x, *self.clip[k], strict=True)]
 
     def middle(self, k: int) -> Array:
         """Of the frame's balls: x, or of whole sets that are bounded number by number the offset. shape: [n]."""
@@ -95,7 +95,7 @@ class Region:
             return total((c * low).max(c * high) for c, (low, high) in zip(a, self.box[k], strict=True))
         if self.clip is None:
             return r * self.dual(a)
-        ways = ((c, high - v, v - low) for c, v, low, high in zip(a, vector(self.x[k]), *self.clip, strict=True))
+        ways = ((c, high - v, v - low) for c, v, low, high in zip(a, vector(self.x[k]), *self.clip[k], strict=True))
         bound = [(up if c > 0 else down if c < 0 else up.max(down)).min(r) for c, up, down in ways]
         size = list(map(abs, a))
         most = dot(size, bound)

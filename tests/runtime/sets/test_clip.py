@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,3 +110,46 @@ def test_ranges_that_do_not_fit_are_refused(folder: Path) -> None:
             ask(folder / "unit", "bounds , eps = 0.1", f"frames = all, norm = 2, clip = {said}")
     with pytest.raises(DataError):
         ask(folder, "bounds , eps = 0.1", "frames = all, norm = 2, clip = [[0, 1], [-2, 5]]")
+
+
+@pytest.mark.parametrize("norm", ["1", "2", "3", "inf"])
+def test_a_range_in_units_is_the_range_of_a_network_in_those_units(norm: str, folder: Path) -> None:
+    """Units that are the channels' widths: as the same network on both in [0, 1]."""
+    for query in ("radius , engine = { method = quadratic, tolerance = 0.01 }", "radius , engine = { method = planes, tolerance = 0.01 }"):
+        one = ask(folder / "unit", query, f"frames = [1:4], norm = {norm}, clip = [0, 1]")
+        each = ask(folder, query, f"frames = [1:4], norm = {norm}, clip = [[0, 1], [-2, 6]], scale = [1, 8]")
+        free = ask(folder, query, f"frames = [1:4], norm = {norm}, scale = [1, 8]")
+        for a, b, c in zip(one, each, free, strict=True):
+            assert a.verdict == b.verdict
+            assert b.size == pytest.approx(a.size, rel=0.05)  # a graph of another shape: other forms, and steps of the search
+            assert (b.size or 0) >= (c.size or 0) * (1 - 0.02)
+    attacked = ask(folder, "attack , restarts = 3, steps = 40", f"frames = [1:4], norm = {norm}, clip = [[0, 1], [-2, 6]], scale = [1, 8]")
+    low, high = (np.array(ends) for ends in zip(*RANGES, strict=True))
+    for attack, b in zip(attacked, each, strict=True):
+        assert isinstance(attack, AttackRow)
+        if attack.witness is not None:
+            assert (np.array(attack.witness) >= low).all()
+            assert (np.array(attack.witness) <= high).all()
+            assert (b.size or 0) <= (attack.radius or 0)
+
+
+@pytest.mark.parametrize("norm", ["2", "inf"])
+def test_certificates_of_ranges_in_units(norm: str, folder: Path) -> None:
+    """Valid; refused with larger units, a wider range, and one that the input is outside of."""
+    said, saved = f"frames = all, norm = {norm}, clip = [[0, 1], [-2, 6]], scale = [1, 8]", dict[str, bytes]()
+    ask(folder, "radius , engine = { method = quadratic, tolerance = 0.01 }", said, saved)
+    bound = 0
+    for content in saved.values():
+        (folder / "c.cert").write_bytes(content)
+        assert "in units of" in check(folder)
+        claim, arrays = load(folder)
+        lies: list[dict[str, Any]] = [{"scale": [["4", "32"]] * 4}, {"scale": [["1", "8"]] * 3}, {"scale": [["1", "-8"]] * 4}]
+        if claim["perturbation"]["clip"] is not None:
+            bound += 1
+            lies += [{"clip": x} for x in ([["-9", "9"], ["-99", "99"]], [["1/2", "1/2"], ["-2", "6"]], [["0", "1"]], [["0", "1"], ["3", "2"]])]
+        for lie in lies:
+            changed = copy.deepcopy(claim)
+            changed["perturbation"].update(lie)
+            seal(folder, changed, arrays)
+            assert refused(folder), lie
+    assert bound

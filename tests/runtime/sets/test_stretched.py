@@ -128,7 +128,6 @@ def test_certificates_and_witnesses_state_it(norm: str, folder: Path) -> None:
         ("scale = [0, 0, 0]", "no frame"),
         ("scale = [1, -2, 3]", "scale"),
         ("scale = 3", "scale"),
-        ("scale = [1, 2, 3], clip = [-9, 9]", "a clip is not known"),
     ],
 )
 def test_scales_that_do_not_fit_are_refused(perturbation: str, why: str, folder: Path) -> None:
