@@ -20,7 +20,7 @@ def test_what_a_clip_leaves_of_a_ball_is_bounded(p: float) -> None:
     for radius in (0.05, 0.3, 1.0, 5.0) * 5:
         x, a = rng.random((1, 4)), rng.normal(size=4) * rng.integers(0, 3, 4)
         x[0, 0] = rng.integers(0, 2)  # a number at an end of the clip moves one way only
-        whole = Region(x, {0: arb(radius)}, Fraction(p), 1, ([ZERO] * x.shape[1], [ONE] * x.shape[1]), None, None, 0 * x, (0.0, 0.0))
+        whole = Region(x, {0: arb(radius)}, Fraction(p), 1, {0: ([ZERO] * x.shape[1], [ONE] * x.shape[1])}, None, None, 0 * x, (0.0, 0.0))
         found = float(whole.gain(0, vector(a)))
         most = np.where(a > 0, 1 - x[0], np.where(a < 0, x[0], 0.0)).clip(max=radius)
         points = [np.minimum((np.abs(a) / lam) ** (1 / (p - 1)), most) for lam in np.geomspace(1e-6, 1e9, 8000)] if p > 1 else []
@@ -43,7 +43,7 @@ def test_the_checker_splits_clipped_balls_as_well_as_the_runtime(p: Fraction) ->
         x, a = rng.random((1, 6)).round(1), rng.normal(size=6) * 10.0 ** rng.integers(-5, 1, 6)
         room = (torch.tensor(x[None]), torch.tensor(1 - x[None]))
         ours = float(Ball(torch.full((1, 1), radius, dtype=torch.float64), p, None, room).gain(0, torch.tensor(a[None, None])))
-        whole = Region(x, {0: arb(radius)}, p, 1, ([ZERO] * x.shape[1], [ONE] * x.shape[1]), None, None, 0 * x, (0.0, 0.0))
+        whole = Region(x, {0: arb(radius)}, p, 1, {0: ([ZERO] * x.shape[1], [ONE] * x.shape[1])}, None, None, 0 * x, (0.0, 0.0))
         assert float(whole.gain(0, vector(a))) == pytest.approx(ours, rel=1e-9)
 
 
@@ -93,7 +93,17 @@ def test_forms_of_clipped_sets_are_bounded_wherever_they_are_seen_from(norm: Fra
         x, radius, chart = rng.random((2, 3)), rng.random() * 0.6, (basis, scale) if charted else None
         low, high = np.maximum(-x, -radius), np.minimum(1 - x, radius)
         offset = (low + high) / 2 if i % 2 else rng.normal(size=(2, 3)) * 0.3
-        region = Region(x, dict.fromkeys(range(2), arb(radius)), norm, 2, ([ZERO] * x.shape[1], [ONE] * x.shape[1]), chart, None, offset, (0.0, 0.0))
+        region = Region(
+            x,
+            dict.fromkeys(range(2), arb(radius)),
+            norm,
+            2,
+            dict.fromkeys(range(2), ([ZERO] * x.shape[1], [ONE] * x.shape[1])),
+            chart,
+            None,
+            offset,
+            (0.0, 0.0),
+        )
         d, groups = 4 if charted else 6, 2 if charted or norm == 2 else 6
         form, linear = rng.normal(size=(d, d)), rng.normal(size=d) if region.joint or norm == 2 else np.zeros(d)
         form = form + form.T
