@@ -15,6 +15,8 @@ from vlang.lower import files, vocabulary
 from vlang.lower.architecture import read as read_architecture
 from vlang.lower.checkpoints import checkpoint as read_checkpoint
 from vlang.lower.files import Checkpoint
+from vlang.lower.tokenizer import Tokenizer
+from vlang.lower.tokenizer import read as read_tokenizer
 from vlang.plan import NetworkPlan, ReferencePlan
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
@@ -31,10 +33,14 @@ REFERENCE_TOLERANCE = Fraction(1, 10_000)
 
 @dataclass(frozen=True)
 class Words:
-    """A vocabulary: every token's text, in the order of the embedding's rows. unknown: what stands for words that it has not."""
+    """A vocabulary: every token's text, in the order of the embedding's rows. unknown: what stands for words that it has not.
+
+    tokenizer: what makes tokens of a text; without one they are its words.
+    """
 
     tokens: tuple[str, ...]
     unknown: str = UNKNOWN
+    tokenizer: Tokenizer | None = None
 
     @cached_property
     def numbers(self) -> dict[str, int]:
@@ -55,8 +61,8 @@ def derive(form: Network, name: str, base: LoweredNetwork) -> LoweredNetwork:
     """A network with another's weights, its recurrent matrices scaled. Raises SpecError."""
     if form.normalize is None:
         raise SpecError(d.missing_key(form.span, "normalize", "a derived network", "what its recurrent matrices are scaled to"))
-    others = ("checkpoint", "cell", "activation", "readout", "head", "layers", "reference", "reference_tolerance", "vocabulary", "unknown", "labels")
-    given = [(key, getattr(form, key)) for key in others]
+    others = ("checkpoint", "cell", "activation", "readout", "head", "layers", "reference", "reference_tolerance", "vocabulary", "unknown")
+    given = [(key, getattr(form, key)) for key in (*others, "special_tokens", "labels")]
     wrong = [d.does_not_apply(value.span, key, "a derived network is like the one it comes from") for key, value in given if value is not None]
     if wrong:
         raise SpecError(*wrong)
@@ -91,7 +97,8 @@ def read(form: Network, name: str, folder: Path) -> LoweredNetwork:
     fixed = [x.word for x in architecture.recurrent if CELLS[x.word].activation is None]
     if form.activation is not None and fixed:
         raise SpecError(d.does_not_apply(form.activation.span, "activation", f"the activations of {fixed[0]} are fixed"))
-    words = vocabulary.read(form, checkpoint, folder)
+    tokenizer = read_tokenizer(form, folder)
+    words = vocabulary.read(form, checkpoint, folder) if tokenizer is None else tokenizer.tokens
     if form.vocabulary is not None and architecture.embedding is None:
         raise SpecError(d.does_not_apply(form.vocabulary.span, "vocabulary", "the checkpoint has no embedding table"))
     span = form.vocabulary.span if form.vocabulary else form.source.span
@@ -103,6 +110,8 @@ def read(form: Network, name: str, folder: Path) -> LoweredNetwork:
     strict, token = (False, UNKNOWN) if form.unknown is None else (form.unknown.value is None, form.unknown.value or UNKNOWN)
     if form.unknown is not None and token != UNKNOWN and words is not None and token not in words:
         raise SpecError(d.unknown_token(form.unknown.span, token, None, d.nearest(token, words)))
+    if tokenizer is not None:
+        return LoweredNetwork(plan, Words(tokenizer.tokens, tokenizer.unknown or "", tokenizer), strict)
     return LoweredNetwork(plan, None if words is None else Words(words, token), strict)
 
 

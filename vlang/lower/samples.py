@@ -122,6 +122,8 @@ def tokens_of(text: Located[str], words: Words) -> tuple[tuple[str, ...], tuple[
 
     A token is looked up as written, then lower-cased; then it is the unknown one, where the vocabulary has that, and shown as such.
     """
+    if words.tokenizer is not None:
+        return words.tokenizer.split(text)
     written = tuple(text.value.split())
     if not written:
         raise SpecError(d.empty_text(text.span))

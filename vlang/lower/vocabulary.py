@@ -57,9 +57,6 @@ def tokens(text: str, span: Span) -> tuple[str, ...]:
 def _json(held: Any, span: Span) -> tuple[str, ...]:
     if isinstance(held, list) and all(isinstance(x, str) for x in held):
         return tokens("\n".join(held) + "\n", span)
-    if isinstance(held, dict) and isinstance(held.get("model"), dict) and "vocab" in held["model"]:
-        what = "is a tokenizer's file, whose rules are not read"
-        raise SpecError(d.vocabulary_format(span, what, "write its tokens one a line, and texts as the tokens that it makes of them"))
     if isinstance(held, dict) and all(type(v) is int for v in held.values()) and sorted(held.values()) == list(range(len(held))):
         return tokens("\n".join(sorted(held, key=held.__getitem__)) + "\n", span)
     if isinstance(held, dict) and all(isinstance(v, str) for v in held.values()) and sorted(held) == sorted(map(str, range(len(held)))):

@@ -135,10 +135,11 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
                 ),
                 "reference": Key(TextType(), "a .npy file of the framework's own outputs for the samples, compared before anything is computed"),
                 "reference_tolerance": _APART,
-                "vocabulary": Key(TextType(), "a text file, one token a line"),
+                "vocabulary": Key(TextType(), "a text file, one token a line; JSON; or a tokenizer.json of Hugging Face"),
                 "unknown": Key(
                     UnknownType(), "words that the vocabulary has not: read as its '<unk>' (allow, the default) or as a token, or an error"
                 ),
+                "special_tokens": Key(WordType(("add", "none")), "whether a tokenizer.json adds its special tokens to a text"),
                 "labels": Key(ListType(LabelType(), "a list of class names"), "class names in order"),
             },
         ),

@@ -42,6 +42,7 @@ class Network(Form):
     reference_tolerance: Located[Fraction] | None
     vocabulary: Located[str] | None
     unknown: Located[str | None] | None
+    special_tokens: Located[str] | None
     labels: Located[tuple[str | int, ...]] | None
 
     @property
