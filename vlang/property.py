@@ -44,7 +44,7 @@ class Inequality:
 class Property:
     """text: as written. inequalities: of a condition. apart: how far every output may be from its value at the centre; share: as a share of that.
 
-    side: what every output stays on its side of.
+    side: what every output stays on its side of. logit: whether that is about the outputs' sigmoid.
     """
 
     text: str
@@ -52,6 +52,7 @@ class Property:
     apart: Fraction | None = None
     share: bool = False
     side: Fraction | None = None
+    logit: bool = False
 
     @property
     def largest(self) -> int:

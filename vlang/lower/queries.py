@@ -191,6 +191,10 @@ def _target(once: Once, form: Ask, net: LoweredNetwork, steps: StepsPlan | None)
         softmax = any(x.word == "softmax" for x in architecture.layers)
         cure = "name the layers without it, and ask about what it reads"
         once(refuse, softmax, d.not_a_property, asked.span, "the network's softmax is read as nothing, because it keeps their order", cure)
+        own, side = architecture.layers[-1].word == "sigmoid", asked.value.text
+        vacuous = own and (asked.value.logit or side == "same_sign")
+        cure = f"ask {side.replace('threshold', 'same_side') if asked.value.logit else 'same_side(0.5)'}"
+        once(refuse, vacuous, d.not_a_property, asked.span, f"the outputs are sigmoids already: {side} says nothing of them", cure)
         outputs, largest = architecture.classes, asked.value.largest
         once(
             refuse, largest >= outputs, d.not_a_property, asked.span, f"there is no output[{largest}]", f"the network has outputs 0 to {outputs - 1}"

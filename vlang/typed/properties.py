@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -12,7 +13,7 @@ from vlang.text import syntax as s
 from vlang.text.constants import Params, describe, fold
 from vlang.text.diagnostics import SpecError
 from vlang.typed.types import IntegerType, NumberType, Type
-from vlang.words.properties import ABSOLUTE, NAMED, NOMINAL, OUTPUT, USAGE
+from vlang.words.properties import ABSOLUTE, LOGIT_DIGITS, NAMED, NOMINAL, OUTPUT, USAGE
 
 #: Which way a comparison makes its left side small.
 SIGNS = {"<=": 1, "<": 1, ">=": -1, ">": -1}
@@ -77,9 +78,23 @@ def _named(call: s.Call, params: Params) -> Property:
     least = Fraction(0) if call.name == "within" else None
     value = NumberType(least, strict=True).convert(f"a number in {usage}", number, params)
     share = isinstance(number, s.Number) and number.unit == "%"
+    if call.name == "threshold":
+        if not 0 < value < 1:
+            raise SpecError(d.out_of_range(call.args[0].span, "the threshold of a sigmoid", exactly(value), "above 0 and below 1"))
+        return Property(f"threshold({exactly(value)})", side=_logit(value), logit=True)
     if call.name == "same_side":
         return Property(f"same_side({exactly(value)})", side=value)
     return Property(f"within({exactly(value * 100)}%)" if share else f"within({exactly(value)})", apart=value, share=share)
+
+
+def _logit(share: Fraction) -> Fraction:
+    """Where the sigmoid is a share, ln(share / (1 - share)), to so many digits: 0 for a half."""
+    odds = share / (1 - share)
+    with decimal.localcontext() as context:
+        context.prec = 2 * LOGIT_DIGITS
+        found = (decimal.Decimal(odds.numerator) / odds.denominator).ln()
+        context.prec = LOGIT_DIGITS
+        return Fraction(+found)
 
 
 def _conjuncts(expr: s.Expr) -> list[s.Expr]:

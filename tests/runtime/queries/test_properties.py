@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sympy
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -22,6 +23,7 @@ from vlang.results import AttackRow, RadiusRow, Row, VerifyRow
 from vlang.runtime.evidence.witness_files import RefutedError, UnreadableError, examine
 from vlang.runtime.execute import execute
 from vlang.text import syntax as s
+from vlang.text.diagnostics import SpecError
 from vlang.text.parser import parse_expression
 from vlang.text.source import Source
 from vlang.typed.properties import PropertyType
@@ -30,6 +32,7 @@ PROPERTIES = [
     "within(0.3)",
     "within(40%)",
     "same_side(-3/2)",
+    "threshold(0.3)",
     "output[0] <= nominal[0] + 0.2 and output[1] - output[0] > nominal[1] - nominal[0] - 1/3",
     "abs(3 * output[0] - output[1]) < 1",
     "nominal[0] + abs(nominal[0]) / 2 - output[0] >= 0",
@@ -220,3 +223,25 @@ def test_what_a_network_forecasts_is_told_and_not_looked_at(labels: np.ndarray, 
     assert "the labels beside d.npz are not looked at" in capsys.readouterr().err
     (tmp_path / "q.rspec").write_text(f"{head}radius r {{ {asked} }}\n")
     assert main(["run", str(tmp_path / "q.rspec")]) == 2
+
+
+@pytest.mark.parametrize("share", ["1/2", "0.999", "3/10", "1e-9"])
+def test_a_threshold_is_the_side_of_its_logit(share: str) -> None:
+    """To more digits than float64 has; of a half it is the sign."""
+    found = PropertyType().convert("property", parse_expression(f"threshold({share})"), {})
+    assert found.side is not None
+    p = Fraction(share)
+    wanted = sympy.log(sympy.Rational(p.numerator, p.denominator - p.numerator)).evalf(60)
+    assert abs(sympy.Rational(found.side.numerator, found.side.denominator) - wanted) < sympy.Rational(1, 10**38)
+    for output in (float(found.side) - 1e-3, float(found.side) + 1e-3):
+        (inequality,) = found.of([output])
+        assert (output < float(found.side)) == (1 / (1 + np.exp(-output)) < float(p)) == (inequality.outputs[0][1] > 0)
+
+
+def test_sigmoids_have_no_threshold_of_their_logits(folder: Path) -> None:
+    tensors = load_file(folder / "net.safetensors")
+    save_file(tensors, folder / "behind.safetensors", {"layers": "[gru, last, linear, sigmoid]"})
+    for wanted in ("threshold(0.3)", "same_sign"):
+        with pytest.raises(SpecError, match="sigmoids already"):
+            ask(folder, f"radius property = {wanted}", network="behind")
+    assert ask(folder, "radius property = same_side(0.3)", network="behind")
