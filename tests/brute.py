@@ -172,7 +172,23 @@ def substitutions(folder: Path, seed: int) -> tuple[str, ...]:
             truth = count
     assert radius.radius == truth, f"case {seed}: {radius}, and the truth is {truth}"
     assert verify.verdict == ("certified" if truth == most else "falsified"), f"case {seed}: {verify}, of {truth} of {most} words"
+    _as_numbers(folder, seed, model.embedding.weight.detach().numpy(), text, others, k, label, (radius, verify))
     return verify.verdict, f"{truth} of {most}"
+
+
+def _as_numbers(
+    folder: Path, seed: int, table: np.ndarray, text: list[int], others: list[list[int]], k: int, label: int, wanted: tuple[RadiusRow, VerifyRow]
+) -> None:
+    """The same question about the same network on the embeddings, whose alternatives are an array, short rows filled up with the own frame."""
+    net(folder, seed)
+    full = [[*row, *[i] * 4][:4] for i, row in zip(text, others, strict=True)]
+    given = np.stack([np.stack([table[j] for j in row]) for row in full])
+    np.save(folder / "x.npy", table[text][None])
+    np.save(folder / "a.npy", given if seed % 2 else given[None])
+    head = f'dataset d {{ inputs = "x.npy" }}\nperturbation p {{ alternatives = "a.npy", frames = any({k}) }}\n'
+    for query, words in zip(("radius", "verify"), wanted, strict=True):
+        (found,) = rows(folder, head + f"{query} q {{ network = net, input = d, perturbation = p }}\n")
+        assert (found.verdict, found.size) == (words.verdict, words.size), f"case {seed}: {found}, and of words {words}"
 
 
 def main() -> None:

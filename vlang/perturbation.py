@@ -44,6 +44,7 @@ class AlternativesPlan:
     """What words may become. listed: numbers of tokens, by the word as a text has it; or nearest: so many, by the distance of their embeddings.
 
     path: of the file that lists them; unknown: words in it that the vocabulary has not, which are read as any unknown word. words: of every token.
+    array: of inputs that are no texts, what each frame may become, [frames, k, numbers], the same for all samples or for each [samples, ..].
     """
 
     listed: tuple[tuple[str, tuple[int, ...]], ...] = ()
@@ -51,6 +52,7 @@ class AlternativesPlan:
     path: str | None = None
     words: tuple[str, ...] = field(default=(), repr=False)
     unknown: tuple[str, ...] = ()
+    array: ArrayPlan | None = None
 
     @cached_property
     def by_word(self) -> Mapping[str, tuple[int, ...]]:
@@ -62,6 +64,8 @@ class AlternativesPlan:
 
     @property
     def shown(self) -> str:
+        if self.array is not None:
+            return f"one of {self.array.shape[-2]} others of {self.array.path}"
         return f"the nearest {self.nearest} words" if self.path is None else f"those of {self.path}"
 
 
@@ -86,14 +90,15 @@ class PerturbationPlan:
     @property
     def paths(self) -> tuple[str, ...]:
         """The files that say what moves."""
-        array = None if self.directions is None else self.directions.array
+        made_of = self.directions or self.alternatives
+        array = None if made_of is None else made_of.array
         listed = None if self.alternatives is None else self.alternatives.path
         return tuple(path for path in (None if array is None else array.path, listed) if path is not None)
 
     @property
     def norm_value(self) -> float | str:
-        """As the report writes it: a number or 'inf', and along which directions; 'words' where they are counted."""
+        """As the report writes it: a number or 'inf', and along which directions; 'words' or 'alternatives' where they are counted."""
         if self.alternatives is not None:
-            return "words"
+            return "words" if self.alternatives.array is None else "alternatives"
         norm: float | str = "inf" if self.norm is None else int(self.norm) if self.norm.denominator == 1 else float(self.norm)
         return norm if self.directions is None else f"{norm} along {self.directions.words}"

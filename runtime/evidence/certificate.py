@@ -19,7 +19,7 @@ from vlang.runtime.bounds.cushions import LEAST, TYPICAL
 from vlang.runtime.bounds.joint import Joint
 from vlang.runtime.bounds.quadratic import Quadratic
 from vlang.runtime.bounds.walk import Walk
-from vlang.runtime.evidence.statement import Producer, named_network, statement
+from vlang.runtime.evidence.statement import Producer, made_of, named_network, statement
 from vlang.runtime.late import LateError
 from vlang.runtime.methods.questions import Asked, Proved, supersets
 from vlang.runtime.methods.table import METHODS
@@ -181,8 +181,7 @@ def _substituted(
 
 def _given(loaded: Loaded[Any], case: Case) -> dict[str, Tensor]:
     """What a set is made of, by name."""
-    given = None if loaded.directed is None else loaded.directed.given
-    return {"input": loaded.inputs[case.position]} | ({} if given is None else {"directions": given})
+    return {"input": loaded.inputs[case.position], **made_of(loaded, case)}
 
 
 def _own(part: Proved, owner: int) -> list[int]:

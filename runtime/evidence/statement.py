@@ -12,9 +12,10 @@ from typing import Any
 
 from safetensors import safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from vlang.runtime.network.assemble import named
-from vlang.runtime.queries.base import clip_in_words, directions_in_words, stated
+from vlang.runtime.queries.base import clip_in_words, digest, directions_in_words, stated
 from vlang.runtime.queries.batches import Loaded, text_of
 from vlang.runtime.queries.cases import Case
 from vlang.runtime.queries.choices import choices_of
@@ -106,7 +107,7 @@ def statement(loaded: Loaded[Any], case: Case, eps: Fraction, checkpoint: str) -
             "sha256": hashlib.sha256(loaded.inputs[case.position].cpu().numpy().tobytes()).hexdigest(),
             "tokens": None if (text := text_of(v, case)) is None else list(text.ids),
         },
-        "perturbation": {"alternatives": [list(x) for x in choices_of(loaded, case).others], "at_most": int(eps)}
+        "perturbation": _listed(loaded, case, int(eps))
         if v.perturbation.alternatives is not None
         else {
             "norm": "inf" if limits.norm is None else str(limits.norm),
@@ -119,3 +120,22 @@ def statement(loaded: Loaded[Any], case: Case, eps: Fraction, checkpoint: str) -
         "eps": str(eps),
         **({"property": stated(case.wanted), "some": loaded.some} if case.wanted else {"label": case.label, "against": list(case.classes)}),
     }
+
+
+def made_of(loaded: Loaded[Any], case: Case) -> dict[str, Tensor]:
+    """The arrays that a set is made of, by name."""
+    if loaded.directed is not None:
+        return {} if loaded.directed.given is None else {"directions": loaded.directed.given}
+    listed = loaded.variant.perturbation.alternatives
+    if listed is None or listed.array is None:
+        return {}
+    return {"alternatives": choices_of(loaded, case).embedding[loaded.inputs.shape[1] :]}
+
+
+def _listed(loaded: Loaded[Any], case: Case, at_most: int) -> dict[str, Any]:
+    """What words become, by number of a token; or frames, by the row of an array, whose digest stands beside."""
+    others, made = choices_of(loaded, case).others, made_of(loaded, case)
+    if not made:
+        return {"alternatives": [list(x) for x in others], "at_most": at_most}
+    first = loaded.inputs.shape[1]
+    return {"alternatives": [[k - first for k in x] for x in others], "at_most": at_most, "table": digest(made["alternatives"])}

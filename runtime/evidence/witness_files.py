@@ -25,7 +25,7 @@ from vlang.plan import Architecture, VerifyVariant
 from vlang.property import Inequality, Terms
 from vlang.results import FalsifiableRow, Row
 from vlang.runtime.attacks.witness import Limits, contains, misclassifies
-from vlang.runtime.evidence.statement import Producer, named_network, statement
+from vlang.runtime.evidence.statement import Producer, made_of, named_network, statement
 from vlang.runtime.graph.concrete import logits
 from vlang.runtime.graph.nodes import Graph
 from vlang.runtime.network.assemble import assemble
@@ -72,12 +72,8 @@ class Witnesses:
             **said,
             "network": named_network(said["network"], file),
         }
-        arrays = {
-            "input": loaded.inputs[case.position].cpu().contiguous().clone(),
-            "witness": torch.tensor(row.witness, dtype=torch.float64),
-        }
-        if loaded.directed is not None and loaded.directed.given is not None:
-            arrays["directions"] = loaded.directed.given.cpu().contiguous().clone()
+        made = {"input": loaded.inputs[case.position], **made_of(loaded, case)}
+        arrays = {name: x.cpu().contiguous().clone() for name, x in made.items()} | {"witness": torch.tensor(row.witness, dtype=torch.float64)}
         name = self.by.name_of(query, claim, loaded, "witness")
         problem = lost or self.by.save(name, save(arrays, {"witness": json.dumps(claim)}))
         return replace(row, witness_file=name) if problem is None else replace(row, reason=f"its witness could not be written: {problem}")
@@ -157,8 +153,9 @@ def _examined(claim: dict[str, Any], arrays: dict[str, Tensor], tensors: dict[st
     graph = network.unroll(len(centre))
     graph, rows, shown = _of_property(claim["property"], read, graph, centre) if "property" in claim else _of_classes(claim, graph)
     if "alternatives" in p:
-        inside = _among(p, claim["input"]["tokens"], tensors[said["embedding"]].to(torch.float64), centre, point)
-        where = f"where at most {p['at_most']} of its words become others that it lists"
+        inside = _among(p, claim["input"]["tokens"], arrays.get("alternatives"), tensors.get(str(said["embedding"])), centre, point)
+        what = "words" if "table" not in p else "frames"
+        where = f"where at most {p['at_most']} of its {what} become others that it lists"
     else:
         directed = _directed(p, centre, arrays)
         graph, middle = (graph, centre) if directed is None else (directed.graph(graph, centre), torch.zeros(1, directed.count, dtype=centre.dtype))
@@ -213,12 +210,22 @@ def _directed(p: dict[str, Any], centre: Tensor, arrays: dict[str, Tensor]) -> D
     return Directed(named)
 
 
-def _among(p: dict[str, Any], tokens: Any, table: Tensor, centre: Tensor, point: Tensor) -> bool:
-    """Whether a point is the text with some of its words replaced by listed ones, so many at most."""
+def _among(p: dict[str, Any], tokens: Any, given: Tensor | None, embedding: Tensor | None, centre: Tensor, point: Tensor) -> bool:
+    """Whether a point is the text with some of its words replaced by listed ones, so many at most; or frames by rows of a given array."""
+    table = given if "table" in p else embedding
+    if table is None or set(p) - {"table"} != {"alternatives", "at_most"} or len(p["alternatives"]) != len(centre):
+        raise ValueError("its alternatives do not fit its words")
+    if "table" in p:
+        if tokens is not None or table.dtype != centre.dtype or table.dim() != 2:
+            raise ValueError("its alternatives do not fit its frames")
+        if hashlib.sha256(table.numpy().tobytes()).hexdigest() != p["table"]:
+            raise UnreadableError("its alternatives are not those that their hash is of")
+        tokens = []
+    table = table.to(torch.float64)
     numbers = [p["at_most"], *tokens, *(i for others in p["alternatives"] for i in others)]
-    if set(p) != {"alternatives", "at_most"} or any(type(i) is not int or i < 0 for i in numbers):
+    if any(type(i) is not int or i < 0 for i in numbers):
         raise ValueError("its alternatives are no tokens")
-    if len(tokens) != len(centre) or len(p["alternatives"]) != len(centre) or not torch.equal(table[tokens], centre):
+    if "table" not in p and (len(tokens) != len(centre) or not torch.equal(table[tokens], centre)):
         raise ValueError("its alternatives do not fit its words")
     moved = [k for k in range(len(centre)) if not torch.equal(point[k], centre[k])] if point.shape == centre.shape else []
     listed = all(any(torch.equal(point[k], table[i]) for i in p["alternatives"][k]) for k in moved)

@@ -16,8 +16,8 @@ from vlang.runtime.searches.substitutions import Found, Substitutions, Tokens
 from vlang.words.methods import COMPLETE
 
 ELSEWHERE = "misclassified, as a class that is not asked about: nothing is claimed"
-TOO_MANY = "{} words changed at once: after {:,} substitutions and sets of them the search is not done"
-FEWER, EVERY = "no word has an alternative", "all words that have alternatives may change"
+TOO_MANY = "{} {}s changed at once: after {:,} substitutions and sets of them the search is not done"
+FEWER, EVERY = "no {} has an alternative", "all {}s that have alternatives may change"
 
 
 @dataclass(frozen=True)
@@ -80,38 +80,47 @@ def _verified(loaded: Loaded[Any], case: Case, asked: dict[str, Any], counted: C
     effort: dict[str, Any] = {"pieces": counted.tried, "depth": counted.depth}
     found = counted.found
     if found is None:
-        reason = f"{len(choices_of(loaded, case).open)} of {len(case.frames)} words have alternatives"
+        reason = f"{len(choices_of(loaded, case).open)} of {len(case.frames)} {_thing(loaded)}s have alternatives"
         return _verify(loaded, asked, verdict="certified", margin=counted.margin, method=COMPLETE, reason=reason, **effort)
     if found.counterexample is not None:
         point, replaced = listed(choices_of(loaded, case).points([found.counterexample])[0]), _replaced(loaded, case, found.counterexample)
-        reason = f"not where {_changed(case, replaced)}"
+        reason = f"not where {_changed(loaded, case, replaced)}"
         return _verify(loaded, asked, verdict="falsified", reason=reason, witness=point, replaced=replaced, **effort)
     if found.late:
         return _verify(loaded, asked, **unfinished(context), **effort)
-    return _verify(loaded, asked, verdict="unknown", reason=TOO_MANY.format(counted.words + 1, counted.tried), **effort)
+    return _verify(loaded, asked, verdict="unknown", reason=TOO_MANY.format(counted.words + 1, _thing(loaded), counted.tried), **effort)
 
 
 def _radius(loaded: Loaded[Any], case: Case, asked: dict[str, Any], counted: Counted, context: Context) -> RadiusRow:
     """Of how many words that may change."""
-    found, words = counted.found, max(0, counted.words)
+    found, words, thing = counted.found, max(0, counted.words), _thing(loaded)
     effort: dict[str, Any] = {"pieces": counted.tried, "depth": counted.depth, "radius": float(words)}
     verdict: Verdict = "certified" if words > 0 else "unknown"
     if found is None:
         every = words == len(choices_of(loaded, case).open)
-        reason = FEWER if not words else EVERY if every else f"so many {'word' if words == 1 else 'words'} were asked about: more may change"
+        asked_about = f"so many {thing}{'' if words == 1 else 's'} were asked about: more may change"
+        reason = FEWER.format(thing) if not words else EVERY.format(thing) if every else asked_about
         return RadiusRow(**asked, verdict=verdict, capped=True, method=COMPLETE, reason=reason, **effort)
     if found.counterexample is not None:
-        reason = f"not {words + 1}: where {_changed(case, _replaced(loaded, case, found.counterexample))}"
+        reason = f"not {words + 1}: where {_changed(loaded, case, _replaced(loaded, case, found.counterexample))}"
         return RadiusRow(**asked, verdict=verdict, method=COMPLETE, attacked=float(words + 1), reason=reason, **effort)
-    reason = context.reason if found.late else TOO_MANY.format(counted.words + 1, counted.tried)
+    reason = context.reason if found.late else TOO_MANY.format(counted.words + 1, thing, counted.tried)
     return RadiusRow(**asked, verdict=verdict, method=COMPLETE, complete=not found.late, reason=reason, **effort)
 
 
-def _changed(case: Case, replaced: tuple[str, ...]) -> str:
-    return ", ".join(f"word {k} is '{w}'" for k, w in zip(case.frames, replaced, strict=True) if w)
+def _thing(loaded: Loaded[Any]) -> str:
+    """What becomes others."""
+    return "word" if loaded.variant.perturbation.alternatives.array is None else "frame"
+
+
+def _changed(loaded: Loaded[Any], case: Case, replaced: tuple[str, ...]) -> str:
+    word = loaded.variant.perturbation.alternatives.array is None
+    return ", ".join(f"word {k} is '{w}'" if word else f"frame {k} is its {w}" for k, w in zip(case.frames, replaced, strict=True) if w)
 
 
 def _replaced(loaded: Loaded[Any], case: Case, text: Tokens) -> tuple[str, ...]:
     """The words that stand in, by frame; empty where the own one stays."""
-    own, plan = choices_of(loaded, case).own, loaded.variant.perturbation.alternatives
+    own, plan, m = choices_of(loaded, case).own, loaded.variant.perturbation.alternatives, loaded.inputs.shape[1]
+    if plan.array is not None:
+        return tuple(f"alternative {(text[k] - m) % plan.array.shape[-2]}" if text[k] != own[k] else "" for k in case.frames)
     return tuple(plan.words[text[k]] if text[k] != own[k] else "" for k in case.frames)

@@ -87,7 +87,7 @@ def key(loaded: Loaded[Any], case: Case) -> str:
     variant, limits = loaded.variant, loaded.limits(case)
     text = text_of(variant, case)
     asked = {
-        "input": list(text.tokens) if text is not None else _digest(loaded.inputs[case.position]),
+        "input": list(text.tokens) if text is not None else digest(loaded.inputs[case.position]),
         "space": "input" if text is None else "embedding",
         "norm": "inf" if limits.norm is None else str(limits.norm),
         **({} if loaded.directed is None else {"directions": directions_in_words(loaded.directed)}),
@@ -109,16 +109,18 @@ def clip_in_words(clip: tuple[tuple[Fraction, Fraction], ...] | None) -> Any:
 
 
 def alternatives_in_words(loaded: Loaded[Any], case: Case) -> list[list[str]]:
-    words = loaded.variant.perturbation.alternatives.words
-    return [sorted(words[k] for k in others) for others in choices_of(loaded, case).others]
+    words, made = loaded.variant.perturbation.alternatives.words, choices_of(loaded, case)
+    if loaded.variant.perturbation.alternatives.array is not None:
+        return [sorted(digest(made.embedding[k]) for k in others) for others in made.others]
+    return [sorted(words[k] for k in others) for others in made.others]
 
 
 def directions_in_words(directed: Directed) -> Any:
     """Words with their channels, or of an array its digest."""
-    return [list(named) for named in directed.named] if directed.given is None else _digest(directed.given)
+    return [list(named) for named in directed.named] if directed.given is None else digest(directed.given)
 
 
-def _digest(sample: Tensor) -> str:
+def digest(sample: Tensor) -> str:
     return hashlib.sha256(sample.double().cpu().contiguous().numpy().tobytes()).hexdigest()
 
 

@@ -19,6 +19,7 @@ from vlang.plan import (
     AttackVariant,
     BaselinePlan,
     BoundsVariant,
+    DatasetInput,
     EnginePlan,
     EstimatePlan,
     EstimateVariant,
@@ -162,14 +163,32 @@ def _variant(once: Once, point: Point, form: Ask, net: LoweredNetwork, data: Inp
 def _check_set(once: Once, form: Ask, perturbation: PerturbationPlan, data: InputPlan, net: LoweredNetwork) -> None:
     """Whether a set that is no ball of frames, or that is searched completely, can be asked about so. Raises SpecError."""
     engine, method, semantics = form.engine.value, form.engine.value.method, form.engine.value.semantics
-    counted, moved = perturbation.alternatives is not None, perturbation.directions is not None
+    listed, moved = perturbation.alternatives, perturbation.directions is not None
     why = "float32 forward passes of points that are computed are not modelled" if moved else "every substitution is looked at in real arithmetic"
-    once(refuse, (counted or moved) and engine.semantics.value == "deployed32", d.does_not_apply, semantics.span, "semantics = deployed32", why)
-    if counted:
+    once(
+        refuse,
+        (listed is not None or moved) and engine.semantics.value == "deployed32",
+        d.does_not_apply,
+        semantics.span,
+        "semantics = deployed32",
+        why,
+    )
+    if listed is not None:
         kind = type(form).__name__.lower()
-        why = "there is no such answer of words that become others: verify and radius answer completely, with counterexamples"
-        once(refuse, kind not in ("radius", "verify"), d.does_not_apply, form.perturbation.span, f"a set of words in {kind}", why)
-        why = "what words become is finite, and searched completely"
+        why = "there is no such answer of what becomes others: verify and radius answer completely, with counterexamples"
+        once(
+            refuse,
+            kind not in ("radius", "verify"),
+            d.does_not_apply,
+            form.perturbation.span,
+            f"a set of {'words' if listed.array is None else 'alternatives'} in {kind}",
+            why,
+        )
+        array, of = listed.array, data.of if isinstance(data, DatasetInput) else 1
+        wrong = array is not None and len(array.shape) == 4 and array.shape[0] != of
+        what = f"alternatives of {0 if array is None else array.shape[0]} samples, where there are {of}"
+        once(refuse, wrong, d.shapes_do_not_fit, perturbation.span, what, "store those of every sample of the data, in its order")
+        why = "what they become is finite, and searched completely"
         once(refuse, method.value not in ("auto", COMPLETE), d.does_not_apply, method.span, f"method = {method.value}", why)
     elif method.value == COMPLETE:
         width = width_of(data) or net.plan.architecture.input_size

@@ -11,7 +11,7 @@ from vlang.array import ArrayPlan
 from vlang.lower import alternatives, files
 from vlang.lower.networks import LoweredNetwork
 from vlang.lower.once import Once, refuse
-from vlang.perturbation import DirectionsPlan, FrameSet, PerturbationPlan
+from vlang.perturbation import AlternativesPlan, DirectionsPlan, FrameSet, PerturbationPlan
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
 from vlang.text.source import Span
@@ -27,6 +27,8 @@ def perturbation(once: Once, form: Perturbation, frames: int, numbers: int | Non
     """The set on sequences of so many frames, of so many numbers each; None for those of a text. Raises SpecError."""
     if form.words is not None:
         return _words(once, form, form.words, frames, numbers, network, folder)
+    if form.alternatives is not None:
+        return _alternatives(once, form, form.alternatives, frames, numbers, folder)
     if form.directions is not None:
         return _directions(once, form, form.directions, frames, numbers, folder)
     assert form.frames is not None
@@ -57,13 +59,30 @@ def _words(
     once: Once, form: Perturbation, words: Located[Alternatives], frames: int, numbers: int | None, network: LoweredNetwork, folder: Path
 ) -> PerturbationPlan:
     """Raises SpecError."""
-    for key in (*OF_BALLS, "directions"):
+    for key in (*OF_BALLS, "directions", "alternatives"):
         given: Located[object] | None = getattr(form, key)
         once(refuse, given is not None, d.does_not_apply, words.span if given is None else given.span, key, "words become others, by no distance")
     assert form.frames is not None
     once(refuse, numbers is not None, d.does_not_apply, words.span, "words", "the input is not a text")
     found = once(frame_rows, form.frames, frames)
     return PerturbationPlan(found, None, "embedding", None, None, form.frames.span, alternatives=alternatives.plan(once, words, network, folder))
+
+
+def _alternatives(once: Once, form: Perturbation, given: Located[str], frames: int, numbers: int | None, folder: Path) -> PerturbationPlan:
+    """Raises SpecError."""
+    for key in (*OF_BALLS, "directions"):
+        other: Located[object] | None = getattr(form, key)
+        once(refuse, other is not None, d.does_not_apply, given.span if other is None else other.span, key, "frames become others, by no distance")
+    assert form.frames is not None
+    if numbers is None:
+        raise SpecError(d.does_not_apply(given.span, "alternatives", "what words of a text become is said by words"))
+    found = once(frame_rows, form.frames, frames)
+    array = once(_array, given.value, given.span, "alternatives", folder)
+    if not 3 <= len(array.shape) <= 4 or 0 in array.shape or (array.shape[-3], array.shape[-1]) != (frames, numbers):
+        what = f"alternatives have the shape {list(array.shape)}"
+        cure = f"store an array [{frames}, k, {numbers}], k others for every frame, or one of those for each sample"
+        raise SpecError(d.shapes_do_not_fit(given.span, what, cure))
+    return PerturbationPlan(found, None, "input", None, None, given.span, alternatives=AlternativesPlan(array=array))
 
 
 def _directions(once: Once, form: Perturbation, given: Located[Directions], frames: int, numbers: int | None, folder: Path) -> PerturbationPlan:
@@ -74,7 +93,10 @@ def _directions(once: Once, form: Perturbation, given: Located[Directions], fram
         once(refuse, other is not None, d.does_not_apply, given.span if other is None else other.span, key, "directions move a sample as a whole")
     if numbers is None:
         raise SpecError(d.does_not_apply(given.span, "directions", "a text has no numbers that could drift"))
-    array = None if given.value.file is None else once(_array, given, frames, numbers, folder)
+    array = None if given.value.file is None else once(_array, given.value.file, given.span, "directions", folder)
+    if array is not None and (len(array.shape) != 3 or array.shape[1:] != (frames, numbers) or not array.shape[0]):
+        what, cure = f"directions have the shape {list(array.shape)}", f"store an array of [directions, {frames}, {numbers}], as the samples are"
+        raise SpecError(d.shapes_do_not_fit(given.span, what, cure))
     for word, channel in given.value.named:
         channels = f"below {numbers}, the numbers of a frame"
         once(refuse, channel is not None and channel >= numbers, d.out_of_range, given.span, f"the channel of {word}", str(channel), channels)
@@ -82,16 +104,13 @@ def _directions(once: Once, form: Perturbation, given: Located[Directions], fram
     return PerturbationPlan(everything, form.norm.value, "input", None, None, given.span, directions=DirectionsPlan(given.value.named, array))
 
 
-def _array(given: Located[Directions], frames: int, numbers: int, folder: Path) -> ArrayPlan:
-    """A file of directions. Raises SpecError."""
-    path = files.locate(folder, given.value.file or "", given.span)
-    header = files.npy(path, given.span)
+def _array(file: str, span: Span, what: str, folder: Path) -> ArrayPlan:
+    """A file that a set is made of. Raises SpecError."""
+    path = files.locate(folder, file, span)
+    header = files.npy(path, span)
     if not header.plain:
-        raise SpecError(d.unread_array(given.span, Path(path).name, "directions", header.what))
-    if len(header.shape) != 3 or header.shape[1:] != (frames, numbers) or not header.shape[0]:
-        what, cure = f"directions have the shape {list(header.shape)}", f"store an array of [directions, {frames}, {numbers}], as the samples are"
-        raise SpecError(d.shapes_do_not_fit(given.span, what, cure))
-    return ArrayPlan(path, None, header.shape, given.span)
+        raise SpecError(d.unread_array(span, Path(path).name, what, header.what))
+    return ArrayPlan(path, None, header.shape, span)
 
 
 #: Of the numbers of every frame, their units.

@@ -93,8 +93,8 @@ def _number(value: Fraction | int) -> s.Expr:
     return s.Number(_HERE, Fraction(value), "", Fraction(value).denominator == 1)
 
 
-def _given(key: str) -> Callable[[Mapping[str, Any], Collection[str]], bool]:
-    return lambda _, written: key in written
+def _given(*keys: str) -> Callable[[Mapping[str, Any], Collection[str]], bool]:
+    return lambda _, written: any(key in written for key in keys)
 
 
 def _counted(values: Mapping[str, Any], _: Collection[str]) -> bool:
@@ -173,13 +173,17 @@ KINDS: Mapping[str, Signature] = MappingProxyType(
             tree.Perturbation,
             {
                 "frames": Key(FramesType(), "which frames move", required=True, unless=_given("directions")),
-                "norm": Key(NormType(), "1, 2, inf or any p >= 1", required=True, unless=_given("words")),
+                "norm": Key(NormType(), "1, 2, inf or any p >= 1", required=True, unless=_given("words", "alternatives")),
                 "space": Key(WordType(SPACES), "what moves"),
                 "clip": Key(ClipType(), "the valid range of every number"),
                 "weights": Key(ListType(NumberType(Fraction(0)), "a list of weights >= 0"), "frame k moves by weight_k eps"),
                 "scale": Key(ScaleType(), "units of a frame's numbers: |delta / scale| is what the norm is of; 0 for one that does not move"),
                 "directions": Key(DirectionsType(), f"what a sample moves along as a whole, in place of frames: {DirectionsType.wanted}"),
                 "words": Key(AlternativesType(), f"what words of a text become, in place of a norm: {AlternativesType.wanted}"),
+                "alternatives": Key(
+                    TextType(),
+                    "a .npy file of what each frame may become, in place of a norm: [frames, k, numbers], or [samples, frames, k, numbers]",
+                ),
             },
         ),
         "engine": Signature(

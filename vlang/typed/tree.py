@@ -92,7 +92,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Perturbation(Form):
-    """frames, norm: None where they are not asked for: with directions, and with words."""
+    """frames, norm: None where they are not asked for: with directions, and with words and alternatives."""
 
     frames: Located[Frames] | None
     norm: Located[Fraction | None] | None
@@ -102,6 +102,7 @@ class Perturbation(Form):
     scale: Located[tuple[tuple[Fraction, ...], ...] | str] | None
     directions: Located[Directions] | None
     words: Located[Alternatives] | None
+    alternatives: Located[str] | None
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from .reading import against_metadata, layers_in_words, of_version_2
 from .region import Region
 from .spec import comes_from
 from .statement import BITS
-from .substitutions import Alternatives, prove
+from .substitutions import Alternatives, of_frames, prove
 from .vectors import ZERO, Array, Vector, exact, vector
 
 FORMAT = "rspec-certificate/3"
@@ -132,7 +132,7 @@ def _check(claim: dict[str, Any], arrays: dict[str, Array], networks: dict[str, 
     scale, directions = scale_of(claim["perturbation"], x), None
     frames: Frames
     if "alternatives" in claim["perturbation"]:
-        return _substituted(claim, said, x, tensors, metadata)
+        return _substituted(claim, said, x, arrays.get("alternatives"), tensors, metadata)
     if "directions" in claim["perturbation"]:
         directions = directions_of(claim["perturbation"]["directions"], x, arrays)
         whole, frames = theta_of(claim, directions), directions.frames
@@ -150,11 +150,16 @@ def _check(claim: dict[str, Any], arrays: dict[str, Array], networks: dict[str, 
     return in_words(claim, said, metadata, whole, demands, directions)
 
 
-def _substituted(claim: dict[str, Any], said: dict[str, Any], x: Array, tensors: dict[str, Array], metadata: dict[str, str]) -> str:
-    """A claim of words that become others, which says nothing that would prove it: every substitution is looked at."""
-    if said["embedding"] is None:
+def _substituted(
+    claim: dict[str, Any], said: dict[str, Any], x: Array, given: Array | None, tensors: dict[str, Array], metadata: dict[str, str]
+) -> str:
+    """A claim of words or frames that become others, which says nothing that would prove it: every substitution is looked at."""
+    if given is not None:
+        alternatives = of_frames(claim["perturbation"], x, given)
+    elif said["embedding"] is None:
         raise ValueError("its network reads no words")
-    alternatives = Alternatives(claim["perturbation"], claim["input"]["tokens"], tensors[said["embedding"]])
+    else:
+        alternatives = Alternatives(claim["perturbation"], claim["input"]["tokens"], tensors[said["embedding"]])
     nodes = unroll(tensors, said, plain(*x.shape), x.shape[1])
     still = Region(x, {}, None, len(x), None, None, None, 0 * x, (0.0, 0.0))
     demands = demands_of(claim, said, nodes, still)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from flint import arb, arb_mat, ctx
 
 from .errors import InvalidError
@@ -21,7 +23,9 @@ Tokens = tuple[int, ...]
 
 
 class Alternatives:
-    """others: of every word, the numbers of tokens that it may become; so many at once. table: of all embeddings."""
+    """others: of every word, the numbers of tokens that it may become; so many at once. table: of all embeddings. what: of which these are."""
+
+    what = "words"
 
     def __init__(self, stated: dict[str, Any], tokens: Any, table: Array) -> None:
         self.others, self.at_most, self.table = stated["alternatives"], stated["at_most"], table
@@ -46,7 +50,20 @@ class Alternatives:
     def words(self) -> str:
         frames = [k for k, others in enumerate(self.others) if others]
         moved = ", ".join(f"{k} ({len(self.others[k])})" for k in frames)
-        return f"while at most {self.at_most} of its words become others that it lists: {moved or 'none'}"
+        return f"while at most {self.at_most} of its {self.what} become others that it lists: {moved or 'none'}"
+
+
+def of_frames(stated: dict[str, Any], x: Array, given: Array) -> Alternatives:
+    """Frames of numbers that become rows of a given array: as tokens of a table that is the input's own frames, and those rows behind them."""
+    stated = dict(stated)
+    if given.ndim != 2 or given.shape[1:] != x.shape[1:] or hashlib.sha256(given.astype("<f8").tobytes()).hexdigest() != stated.pop("table", None):
+        raise InvalidError("its alternatives are not those that their hash is of")
+    found = Alternatives(stated, list(range(len(x))), np.concatenate([x, given]))
+    found.others = [[len(x) + i for i in row] for row in found.others]
+    if any(i >= len(found.table) for row in found.others for i in row):
+        raise ValueError("its alternatives are no rows")
+    found.what = "frames"
+    return found
 
 
 def prove(nodes: list[Node], alternatives: Alternatives, demands: Demands) -> int:

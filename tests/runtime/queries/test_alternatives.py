@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from tests.brute import net, rows, substitutions
+from tests.brute import M, N, net, rows, substitutions
 from tests.vlang.vcheck.certificates import check, load, refused, seal
+from vlang.plan import DataError
 from vlang.results import RadiusRow, VerifyRow
 from vlang.runtime.evidence.witness_files import RefutedError, UnreadableError, examine
 from vlang.runtime.queries.choices import nearest
@@ -209,3 +214,130 @@ def test_what_is_not_said_of_words_is_refused(said: str, message: str, tmp_path:
     with pytest.raises(SpecError) as e:
         ask(tmp_path, f"radius r {{ network = net, input = q, perturbation = {{ {said} }} }}\n")
     assert any(message in str(x.message) for x in e.value.diagnostics), [x.message for x in e.value.diagnostics]
+
+
+# -- frames of numbers ------------------------------------------------------------------------------------------------------
+
+
+def numbers(folder: Path, seed: int, query: str = "verify", frames: str = "any(2)", **held: Saved) -> RadiusRow | VerifyRow:
+    """Two samples of 4 frames, each of which may become one of 3; the second is asked about."""
+    net(folder, seed)
+    g = np.random.default_rng(seed)
+    np.save(folder / "x.npy", g.normal(size=(2, M, N)).astype(np.float32))
+    np.save(folder / "a.npy", g.normal(size=(2, M, 3, N)).astype(np.float32) / 2)
+    said = f'perturbation = {{ alternatives = "a.npy", frames = {frames} }}'
+    row, *_ = rows(folder, f'dataset d {{ inputs = "x.npy" }}\n{query} q {{ network = net, input = d[1], {said} }}\n', **held)
+    assert isinstance(row, RadiusRow | VerifyRow)
+    return row
+
+
+def test_certificates_of_frames_that_become_others(tmp_path: Path) -> None:
+    """Every substitution is looked at; other rows, other arrays, and rows that are none are refused."""
+    for seed in range(20):
+        saved: dict[str, bytes] = {}
+        if numbers(tmp_path, seed, saved=saved).verdict == "certified":
+            break
+    (tmp_path / "c.cert").write_bytes(*saved.values())
+    said = check(tmp_path)
+    assert "67 texts" in said  # 1 + 4 3 + 6 9
+    assert "of its frames become others" in said
+    claim, arrays = load(tmp_path)
+    p, given = claim["perturbation"], arrays["alternatives"]
+    assert np.array_equal(given.reshape(M, 3, N), np.load(tmp_path / "a.npy")[1])
+    far = 40 * given
+    lies: list[tuple[dict[str, Any], np.ndarray[Any, Any]]] = [
+        (p | {"alternatives": [[*range(3 * M)]] * M, "at_most": M, "table": hashlib.sha256(far.tobytes()).hexdigest()}, far),
+        (p, far),
+        (p | {"table": None}, given),
+        ({k: v for k, v in p.items() if k != "table"}, given),
+        (p | {"alternatives": [[3 * M], [], [], []]}, given),
+        (p | {"alternatives": [[-1], [], [], []]}, given),
+        (p | {"alternatives": p["alternatives"][1:]}, given),
+    ]
+    for changed, array in lies:
+        seal(tmp_path, claim | {"perturbation": changed}, arrays | {"alternatives": array})
+        assert refused(tmp_path), changed
+    seal(tmp_path, claim, {k: v for k, v in arrays.items() if k != "alternatives"})
+    assert refused(tmp_path)
+
+
+def test_counterexamples_of_frames_that_become_others(tmp_path: Path) -> None:
+    for seed in range(20):
+        shown: dict[str, bytes] = {}
+        row = numbers(tmp_path, seed, shown=shown)
+        if row.verdict == "falsified":
+            break
+    assert isinstance(row, VerifyRow)
+    assert row.reason is not None
+    assert "is its alternative" in row.reason
+    assert row.witness is not None
+    x, a = np.load(tmp_path / "x.npy")[1], np.load(tmp_path / "a.npy")[1]
+    changed = [k for k in range(M) if not np.array_equal(row.witness[k], x[k])]
+    assert 1 <= len(changed) <= 2
+    assert all(any(np.array_equal(row.witness[k], other) for other in a[k]) for k in changed)
+    (content,) = shown.values()
+    (tmp_path / "w.witness").write_bytes(content)
+    there = [str(tmp_path / "net.safetensors")]
+    assert "its frames become others" in examine(str(tmp_path / "w.witness"), there)
+    tensors, claim = load_file(tmp_path / "w.witness"), json.loads(_text(content))
+    p = claim["perturbation"]
+    for changed_, moved in (
+        (p | {"alternatives": [[]] * M}, {}),
+        (p | {"at_most": 0}, {}),
+        (p, {"alternatives": tensors["alternatives"] * 2}),
+        (p | {"table": "0"}, {}),
+        ({k: v for k, v in p.items() if k != "table"}, {}),
+        (p, {"witness": tensors["witness"] + 1}),
+    ):
+        save_file(tensors | moved, tmp_path / "m.witness", {"witness": json.dumps(claim | {"perturbation": changed_})})
+        with pytest.raises((RefutedError, UnreadableError)):
+            examine(str(tmp_path / "m.witness"), there)
+
+
+def _text(content: bytes) -> str:
+    held = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return str(held["__metadata__"]["witness"])
+
+
+def test_each_frame_alone_is_a_row(tmp_path: Path) -> None:
+    net(tmp_path, 1)
+    np.save(tmp_path / "x.npy", np.ones((1, M, N)))
+    np.save(tmp_path / "a.npy", np.zeros((M, 1, N)))
+    text = 'dataset d {{ inputs = "x.npy" }}\nradius q {{ network = net, input = d, perturbation = {{ alternatives = "a.npy", frames = {} }} }}\n'
+    assert [r.frames for r in rows(tmp_path, text.format("each"))] == [(k,) for k in range(M)]
+    assert [r.frames for r in rows(tmp_path, text.format("[1:3]"))] == [(1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "said", "message"),
+    [
+        ((M, 3), "frames = all", "have the shape"),
+        ((M + 1, 3, N), "frames = all", "have the shape"),
+        ((M, 3, N + 1), "frames = all", "have the shape"),
+        ((M, 0, N), "frames = all", "have the shape"),
+        ((2, M, 3, N), "frames = all", "alternatives of 2 samples"),
+        ((M, 3, N), "frames = all, norm = 2", "'norm' does not apply"),
+        ((M, 3, N), "frames = all, clip = [0, 1]", "'clip' does not apply"),
+        ((M, 3, N), "frames = all, words = nearest(2)", "does not apply"),
+        ((M, 3, N), "directions = [gain], norm = 2, frames = all", "does not apply"),
+    ],
+)
+def test_alternatives_that_do_not_fit_are_refused(shape: tuple[int, ...], said: str, message: str, tmp_path: Path) -> None:
+    net(tmp_path, 1)
+    np.save(tmp_path / "x.npy", np.ones((1, M, N)))
+    np.save(tmp_path / "a.npy", np.zeros(shape))
+    text = f'dataset d {{ inputs = "x.npy" }}\nradius q {{ network = net, input = d, perturbation = {{ alternatives = "a.npy", {said} }} }}\n'
+    with pytest.raises(SpecError) as caught:
+        rows(tmp_path, text)
+    assert any(message in x.message for x in caught.value.diagnostics)
+
+
+def test_alternatives_are_finite(tmp_path: Path) -> None:
+    net(tmp_path, 1)
+    np.save(tmp_path / "x.npy", np.ones((1, M, N)))
+    np.save(tmp_path / "a.npy", np.full((M, 1, N), np.nan))
+    with pytest.raises(DataError):
+        rows(
+            tmp_path,
+            'dataset d { inputs = "x.npy" }\nradius q { network = net, input = d, perturbation = { alternatives = "a.npy", frames = all } }\n',
+        )
