@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vlang.plan import DataError, DatasetInput, InputPlan, NetworkPlan, Plan, Problem, QueryPlan, SpectrumPlan, SpectrumQuery, TextsInput
-from vlang.results import Coverage, EngineInfo, QueryResult, Results, Row, SpectrumResult
+from vlang.results import Coverage, EngineInfo, QueryResult, Results, Row, Saved, SpectrumResult
 from vlang.runtime import device
 from vlang.runtime.evidence.certificate import Certificates, refuse
 from vlang.runtime.evidence.statement import Producer
@@ -24,10 +24,10 @@ from vlang.runtime.queries import QUERIES, Context
 from vlang.runtime.queries.base import question_of
 from vlang.runtime.queries.batches import Loaded, prepare
 from vlang.runtime.queries.samples import Samples
+from vlang.runtime.resume import Progress, Run
+from vlang.runtime.tasks import Asked, Kept, Solver, here
 from vlang.words.queries import QUERIES as WORDS
 
-#: Called with a query's name, rows decided and rows in all.
-Progress = Callable[[str, int, int], None]
 DTYPE = torch.float64
 
 
@@ -40,20 +40,33 @@ def execute(
     save: Callable[[str, bytes], str | None] | None = None,
     save_witness: Callable[[str, bytes], str | None] | None = None,
     answered: Callable[[QueryResult], None] = lambda _: None,
+    kept: Kept | None = None,
+    solver: Solver | None = None,
+    shard: tuple[int, int] | None = None,
 ) -> Results:
     """Answer every query of a plan. Raises DataError with every problem of the data.
 
     stopped: asked inside passes; once it is true every row is left at what has been certified, marked incomplete. save: where certificates go,
     by name; every row is then confirmed once more; it returns why a file could not be written. save_witness: where counterexamples go.
-    answered: told every query's answer as soon as it is there.
+    answered: told every query's answer as soon as it is there. kept: answers of earlier runs, and where those of this one go, row by row. solver: who
+    answers tasks, if not this process, one after the other. shard: the only part that is computed, from 0, of so many (by rows' keys); others' rows
+    are answered where they are known. Raises MissingError where nothing may be computed.
     """
     hash_of = cache(_sha256)
     by = None if save is None else Certificates(Producer(save, version, plan.path, plan.sha256, plan.words, hash_of))
     witnesses = None if save_witness is None else Witnesses(Producer(save_witness, version, plan.path, plan.sha256, plan.words, hash_of))
     data = _loaded(plan, asked_device, by is not None)
     info = EngineInfo(version, torch.__version__, ", ".join(data.devices), str(DTYPE).removeprefix("torch."))
-    files = tuple((path, hash_of(path)) for path in _paths(plan))
+    files = tuple((path, hash_of(path)) for path in plan.paths)
     answers = []
+    if kept is not None or solver is not None:
+        asked_ = Asked(plan, version, Saved(save is not None, save_witness is not None), data.queries, hash_of)
+        run = Run(asked_, kept, shard, progress, stopped)
+        found = run.answers(solver or here, {"certificate": save, "witness_file": save_witness})
+        for (query, variants), answer in zip(data.queries, found, strict=True):
+            answers.append(_result(query, variants, answer.rows, answer.seconds))
+            answered(answers[-1])
+        return Results(info, tuple(answers), _spectra(plan.spectra, data.matrices, stopped), files)
     for query, variants in data.queries:
         answers.append(_answer(query, variants, progress, stopped, by if WORDS[query.kind].certified else None, witnesses))
         answered(answers[-1])
@@ -116,21 +129,6 @@ def _loaded(plan: Plan, asked_device: str | None, certified: bool = False) -> _D
     return _Data(loaded, matrices, tuple(devices))
 
 
-def _paths(plan: Plan) -> list[str]:
-    """The files that a plan reads, each once."""
-    asked: list[tuple[NetworkPlan, InputPlan | None]] = [(v.network, v.input) for q in plan.queries for v in q.variants]
-    asked += [(v.network, v.input) for q in plan.spectra for v in q.variants]
-    found: dict[str, None] = {network.checkpoint: None for network, _ in asked}
-    found |= {path: None for network, _ in asked for path in network.beside}
-    found |= {network.reference.array.path: None for network, _ in asked if network.reference is not None}
-    found |= {x.path: None for _, x in asked if isinstance(x, TextsInput)}
-    for data in (x for _, x in asked if isinstance(x, DatasetInput)):
-        found |= {array.path: None for array in (data.inputs, data.labels) if array is not None}
-        found |= {} if data.reference is None else {data.reference.array.path: None}
-    found |= {path: None for q in plan.queries for v in q.variants for path in v.perturbation.paths}
-    return list(found)
-
-
 def _sha256(path: str) -> str:
     """Of a file, read piece by piece."""
     with open(path, "rb") as f:
@@ -177,10 +175,14 @@ def _answer(
             answered = QUERIES[query.kind](v, Context(finished, deadline, stopped))
             answered = answered if by is None else by.confirm(v, query.name, answered, stopped)
             rows += answered if witnesses is None else witnesses.keep(v, query.name, answered)
+    return _result(query, variants, rows, time.perf_counter() - start)
+
+
+def _result(query: QueryPlan, variants: Sequence[Loaded[Any]], rows: list[Row], seconds: float) -> QueryResult:
     if any(_whole(v.variant.input) is not None for v in variants):  # whose parts come by their lengths
         place = {swept: i for i, swept in enumerate(dict.fromkeys(v.variant.swept for v in variants))}
         rows.sort(key=lambda row: (place[row.swept], row.sample))
-    return QueryResult(query.name, query.kind, time.perf_counter() - start, tuple(rows), _coverage(variants))
+    return QueryResult(query.name, query.kind, seconds, tuple(rows), _coverage(variants))
 
 
 def _whole(data: InputPlan) -> str | None:
@@ -190,7 +192,7 @@ def _whole(data: InputPlan) -> str | None:
     return data.path if isinstance(data, TextsInput) else None
 
 
-def _coverage(variants: list[Loaded[Any]]) -> tuple[Coverage, ...]:
+def _coverage(variants: Sequence[Loaded[Any]]) -> tuple[Coverage, ...]:
     """Of every network at every point; texts of several lengths are one dataset."""
     found: dict[object, Coverage] = {}
     for v in variants:

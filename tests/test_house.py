@@ -34,6 +34,7 @@ LANGUAGE = (
     "report",
     "judge",
     "formats",
+    "store",
     "shell",
     "editor",
     "cli",
@@ -60,6 +61,9 @@ RUNTIME = (
     "spectra",
     "queries",
     "evidence",
+    "tasks",
+    "resume",
+    "workers",
     "execute",
 )
 #: The only modules of the language that the runtime may import: values, and words.

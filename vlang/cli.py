@@ -91,6 +91,12 @@ def _main(argv: list[str]) -> int:
         module, name = OTHERS[command]
         handle: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(module), name)
         return handle(args)
+    args.merge = []
+    if command == "merge":
+        command, args.merge, args.files = "run", args.files, [args.spec]
+        for folder in args.merge:
+            if not (Path(folder) / "rows.jsonl").is_file():
+                raise CallError(f"there is no journal in {folder}")
     _check_files(args.files)
     args.files = [x for path in args.files for x in _specs(path)]
     if command == "fmt":
@@ -157,8 +163,6 @@ def _folders(args: argparse.Namespace) -> None:
             if len(args.files) > 1:  # queries of two specs may have one name
                 raise CallError(f"--{option} takes one spec at a time, so that no file overwrites another")
             output.folder(folder)
-    if args.journal is not None:
-        output.folder(args.journal)
 
 
 def _told(outcomes: Sequence[Outcome], whole: Mapping[str, str], several: bool) -> None:

@@ -520,3 +520,18 @@ class Plan:
     reports: tuple[ReportPlan, ...] = ()
     spectra: tuple[SpectrumQuery, ...] = ()
     reads: frozenset[str] = frozenset()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files that answers depend on, each once."""
+        asked: list[tuple[NetworkPlan, InputPlan | None, tuple[str, ...]]]
+        asked = [(v.network, v.input, v.perturbation.paths) for q in self.queries for v in q.variants]
+        asked += [(v.network, v.input, ()) for q in self.spectra for v in q.variants]
+        found: dict[str, None] = {network.checkpoint: None for network, _, _ in asked}
+        found |= {path: None for network, _, _ in asked for path in network.beside}
+        found |= {network.reference.array.path: None for network, _, _ in asked if network.reference is not None}
+        found |= {x.path: None for _, x, _ in asked if isinstance(x, TextsInput)}
+        for data in (x for _, x, _ in asked if isinstance(x, DatasetInput)):
+            found |= {array.path: None for array in (data.inputs, data.labels) if array is not None}
+            found |= {} if data.reference is None else {data.reference.array.path: None}
+        return tuple(found | {path: None for _, _, moved in asked for path in moved})

@@ -162,6 +162,28 @@ ROWS: Mapping[str, type[Row]] = MappingProxyType(
 
 
 @dataclass(frozen=True)
+class Saved:
+    """Which files of evidence a run saves."""
+
+    certificates: bool = False
+    witnesses: bool = False
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A row, and the files of evidence that it needs, by name: its own not numbered."""
+
+    row: Row
+    files: Mapping[str, bytes]
+
+
+def named(row: Row) -> dict[str, str]:
+    """The files of evidence that a row names, by its field."""
+    found = {"certificate": row.certificate} if isinstance(row, CertifiableRow) and row.certificate else {}
+    return found | ({"witness_file": row.witness_file} if isinstance(row, FalsifiableRow) and row.witness_file else {})
+
+
+@dataclass(frozen=True)
 class Coverage:
     """How many of the samples asked about a network classifies as labelled, at one point of a query's sweeps.
 

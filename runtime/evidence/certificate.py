@@ -10,7 +10,6 @@ from fractions import Fraction
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from vlang.plan import DataError, Problem, Variant, VerifyVariant
@@ -19,7 +18,7 @@ from vlang.runtime.bounds.cushions import LEAST, TYPICAL
 from vlang.runtime.bounds.joint import Joint
 from vlang.runtime.bounds.quadratic import Quadratic
 from vlang.runtime.bounds.walk import Walk
-from vlang.runtime.evidence.statement import Producer, made_of, named_network, statement
+from vlang.runtime.evidence.statement import Producer, made_of, named_network, statement, written
 from vlang.runtime.late import LateError
 from vlang.runtime.methods.questions import Asked, Proved, supersets
 from vlang.runtime.methods.table import METHODS
@@ -252,7 +251,7 @@ def _file(claim: dict[str, Any], arrays: dict[str, Tensor]) -> bytes | None:
     if not all(bool(torch.isfinite(value).all()) for value in arrays.values()):
         return None
     text = json.dumps(claim)
-    return save(arrays, {"certificate": text, "digest": _digest(text, arrays)})
+    return written(arrays, {"certificate": text, "digest": _digest(text, arrays)})
 
 
 def _digest(text: str, arrays: dict[str, Tensor]) -> str:

@@ -139,3 +139,13 @@ def _listed(loaded: Loaded[Any], case: Case, at_most: int) -> dict[str, Any]:
         return {"alternatives": [list(x) for x in others], "at_most": at_most}
     first = loaded.inputs.shape[1]
     return {"alternatives": [[k - first for k in x] for x in others], "at_most": at_most, "table": digest(made["alternatives"])}
+
+
+def written(arrays: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
+    """A safetensors file, its metadata in one order: the library keeps them in another one at each call."""
+    content = save(arrays, metadata)
+    size = int.from_bytes(content[:8], "little")
+    held = json.loads(content[8 : 8 + size])
+    head = json.dumps({"__metadata__": dict(sorted(held.pop("__metadata__").items())), **held}, separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)
+    return len(head).to_bytes(8, "little") + head + content[8 + size :]

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from vlang.convert.described import architecture
@@ -25,7 +24,7 @@ from vlang.plan import Architecture, VerifyVariant
 from vlang.property import Inequality, Terms
 from vlang.results import FalsifiableRow, Row
 from vlang.runtime.attacks.witness import Limits, contains, misclassifies
-from vlang.runtime.evidence.statement import Producer, made_of, named_network, statement
+from vlang.runtime.evidence.statement import Producer, made_of, named_network, statement, written
 from vlang.runtime.graph.concrete import logits
 from vlang.runtime.graph.nodes import Graph
 from vlang.runtime.network.assemble import assemble
@@ -75,7 +74,7 @@ class Witnesses:
         made = {"input": loaded.inputs[case.position], **made_of(loaded, case)}
         arrays = {name: x.cpu().contiguous().clone() for name, x in made.items()} | {"witness": torch.tensor(row.witness, dtype=torch.float64)}
         name = self.by.name_of(query, claim, loaded, "witness")
-        problem = lost or self.by.save(name, save(arrays, {"witness": json.dumps(claim)}))
+        problem = lost or self.by.save(name, written(arrays, {"witness": json.dumps(claim)}))
         return replace(row, witness_file=name) if problem is None else replace(row, reason=f"its witness could not be written: {problem}")
 
 

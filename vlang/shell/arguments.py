@@ -13,6 +13,7 @@ from vlang.text import syntax as s
 from vlang.text.parser import parse_expression
 from vlang.text.source import Span
 from vlang.words.formats import RUNS
+from vlang.words.modes import MODES
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,21 @@ def _run(top: argparse.ArgumentParser) -> None:
         top.add_argument(f"--{word}", metavar="FILE", help=run.doc)
     top.add_argument("--certificates", metavar="DIR", help="also write a certificate of every certified row, for vcheck")
     top.add_argument("--witnesses", metavar="DIR", help="also write every counterexample, for vrun replay")
-    top.add_argument("--journal", metavar="DIR", help="also append every query's rows to a file of JSON lines there, as soon as it is answered")
+    top.add_argument(
+        "--journal", metavar="DIR", help="keep every finished row there, and take those that are: a run that was killed goes on (.rspec)"
+    )
+    top.add_argument("--no-journal", action="store_true", help="keep nothing (runs of more than a minute, about, have a journal by themselves)")
+    top.add_argument("--cache", choices=tuple(MODES), help="; ".join(f"{word}: {doc}" for word, doc in MODES.items()))
+    top.add_argument("--cache-verify", action="store_true", help="take only rows whose certificates vcheck accepts, now (with --certificates)")
+    top.add_argument("--jobs", type=_count, metavar="N", help="so many processes with a thread each (one; of long runs of many rows, the cores)")
+    top.add_argument("--shard", type=_part, metavar="K/N", help="compute only part K of N of all rows, into the journal; vrun merge judges them all")
     top.add_argument("--device", metavar="DEVICE", choices=("auto", "cpu", "cuda"), help="where to compute: auto, cpu or cuda")
     top.add_argument("--no-progress", action="store_true", help="no live progress")
+
+
+def _merge(top: argparse.ArgumentParser) -> None:
+    _run(top)
+    top.add_argument("--spec", metavar="FILE", required=True, help="the spec whose parts these are")
 
 
 def _plan(top: argparse.ArgumentParser) -> None:
@@ -109,6 +122,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         ),
         "explain": Command("what the code of an error means, with an example and its cure (--all; --json)", _explain, "CODE", "*"),
         "fmt": Command("write specs back in their one layout (--check, --diff; '-' from standard input to standard output)", _fmt),
+        "merge": Command("judge a run whose parts (--shard) lie in these journals: all of its rows have to be there", _merge, "JOURNAL"),
         "plan": Command("print what would be computed, and what it costs", _plan),
         "watch": Command("run again whenever the spec changes, or a file that it reads (options of run)", _run),
         "replay": Command("test counterexamples that a run has saved once more", _replay, "WITNESS"),
@@ -153,6 +167,14 @@ def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 10**6:
         raise argparse.ArgumentTypeError("a whole number from 1")
     return int(text)
+
+
+def _part(text: str) -> tuple[int, int]:
+    """'2/8' as (1, 8): which part, from 0, of how many. Raises ArgumentTypeError."""
+    which, _, of = text.partition("/")
+    if not (which.isdecimal() and of.isdecimal() and 1 <= int(which) <= int(of)):
+        raise argparse.ArgumentTypeError("a part of so many, such as 2/8")
+    return int(which) - 1, int(of)
 
 
 def reports(args: argparse.Namespace) -> dict[str, str]:

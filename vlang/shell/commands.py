@@ -115,9 +115,12 @@ def run(
     from vlang.judge.verdict import EXIT_CODES, judge
     from vlang.shell.interrupt import interruptible
 
-    screen, saver = None if "-" in whole or args.quiet else console(args.color), Saver()
+    quiet = "-" in whole or args.quiet or args.shard is not None
+    screen, saver = None if quiet else console(args.color), Saver()
     with interruptible() as stopped:  # until everything is written
         results = _executed(found, args, saver, screen, stopped)
+        if args.shard is not None:
+            return _part(found, results, args, saver)
         report = judge(found, results)
         if screen is not None:
             end(report, screen)
@@ -131,6 +134,18 @@ def run(
     for problem in saver.problems:
         say(problem, source if problem.span is not None else None)
     return 2 if saver.problems else EXIT_CODES[report.verdict]
+
+
+def _part(found: Plan, results: Results, args: argparse.Namespace, saver: Saver) -> int:
+    """A part of a run is kept, and not judged."""
+    rows = [row for query in results.queries for row in query.rows]
+    undone, (which, of) = sum(not row.complete for row in rows), args.shard
+    print(
+        printable(f"{found.path}: part {which + 1} of {of}: {len(rows) - undone} rows are kept" + (f", {undone} are not finished" if undone else ""))
+    )
+    for problem in saver.problems:
+        say(problem, None)
+    return 2 if saver.problems else 4 if undone else 0
 
 
 @dataclass
@@ -207,20 +222,17 @@ def _executed(plan: Plan, args: argparse.Namespace, saver: Saver, screen: Consol
     """Every query's table is shown as soon as the query is answered."""
     from vlang.formats.table import begin, show_query
     from vlang.judge.verdict import judge_query
-    from vlang.shell.journal import Journal
     from vlang.shell.progress import live
+    from vlang.shell.remembered import answers, store_of
 
     plans = {q.name: q for q in plan.queries}
     networks = [*(v.network for q in plan.queries for v in q.variants), *(v.network for q in plan.spectra for v in q.variants)]
+    store = store_of(args, plan)
     with live(enabled=sys.stderr.isatty() and not args.no_progress) as (progress, between):
-        from vlang.runtime.execute import execute
-
-        first, journal = True, None if args.journal is None else Journal.of(args.journal, plan)
+        first = True
 
         def answered(result: QueryResult) -> None:
             nonlocal first
-            if journal is not None:
-                saver.attempt(partial(journal.append, result))
             if screen is None:
                 return
             if first:
@@ -228,9 +240,8 @@ def _executed(plan: Plan, args: argparse.Namespace, saver: Saver, screen: Consol
             first = False
             between(lambda: show_query(judge_query(plans[result.name], result), screen))
 
-        saves = saver.into(args.certificates), saver.into(args.witnesses)
         try:
-            results = execute(plan, __version__, args.device, progress, stopped, *saves, answered=answered)
+            results = answers(plan, args, store, saver, progress, stopped, answered)
         except DataError as e:
             raise SpecError(*(data_problem(p) for p in e.problems)) from None
     if first and screen is not None:

@@ -416,6 +416,15 @@ def no_answers(span: Span | None, path: str, reason: str) -> Diagnostic:
     )
 
 
+def cannot_replay(what: str) -> Diagnostic:
+    return Diagnostic("R318", f"{what}, and --cache replay computes nothing", "leave out --cache, or write --cache update", None)
+
+
+def journals_disagree(one: str, other: str, query: str) -> Diagnostic:
+    cure = "one of them was changed, or made by a machine that computes otherwise: compute that part again (--cache rebuild)"
+    return Diagnostic("R319", f"{one} and {other} answer a row of {query} differently", cure, None)
+
+
 def missing_array(span: Span | None, path: str, key: str, known: Iterable[str]) -> Diagnostic:
     return Diagnostic("R309", f"{path} holds no array '{key}'", _suggest(key, known), span)
 

@@ -1,0 +1,139 @@
+"""What of a run is remembered: in the journal that was asked for, or that a long run gets by itself; said before anything is computed."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vlang import __version__
+from vlang.cost import Pace, cost, in_words, seconds
+from vlang.plan import Plan, QueryPlan
+from vlang.results import QueryResult, Results, Saved
+from vlang.shell.arguments import CallError
+from vlang.store.journal import Journal, Journals
+from vlang.store.store import Store
+from vlang.text import diagnostics as d
+from vlang.text.diagnostics import SpecError
+from vlang.text.printable import printable
+
+if TYPE_CHECKING:
+    from vlang.runtime.tasks import Solver
+    from vlang.shell.commands import Saver
+
+#: Where a journal lies that nobody named, beside the spec; and from how many seconds on a run gets one.
+HERE, LONG = ".rspec", 60.0
+#: Rows for each core from which on a long run has a process for each.
+MANY = 8
+#: A core, as far as that can be said without measuring one.
+CORE = Pace(flop=1e10, launch=5e-6)
+
+
+def store_of(args: argparse.Namespace, plan: Plan) -> Store | None:
+    """None where nothing is remembered. Raises SpecError where the journal cannot be written, if it was asked for; CallError."""
+    if args.merge:
+        return Store(Journals([Journal(Path(x)) for x in args.merge]), plan, "replay")
+    wanted = args.journal is not None or args.cache is not None or args.shard is not None or args.cache_verify
+    if args.no_journal:
+        if wanted:
+            raise CallError("--no-journal does not go with --journal, --cache, --cache-verify or --shard")
+        return None
+    if args.cache_verify and args.certificates is None:
+        raise CallError("--cache-verify checks the certificates of answers that are taken: name a folder for them with --certificates")
+    predicted = sum(seconds(q, CORE) for q in plan.queries)
+    if not wanted and predicted < LONG:
+        return None
+    folder = Path(args.journal) if args.journal is not None else Path(plan.path).parent / HERE
+    try:
+        journal = Journal(folder)
+    except SpecError:
+        if wanted:
+            raise
+        return None
+    found = Store(journal, plan, args.cache or "update")
+    if not wanted:
+        print(printable(f"{plan.path}: finished rows are kept in {folder} (--no-journal leaves it out)"), file=sys.stderr)
+    found.told = lambda queries: _told(plan, folder, queries)
+    if args.cache_verify:
+        from vlang.store.trust import examined
+
+        found.trusted = examined
+    return found
+
+
+def solver_of(args: argparse.Namespace, plan: Plan) -> Solver | None:
+    """Who computes, if not this process alone. Raises CallError."""
+    jobs, cores = args.jobs, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    rows = sum(cost(q).rows for q in plan.queries)
+    devices = {args.device or v.engine.device for q in plan.queries for v in q.variants}
+    if jobs is None:
+        long_ = rows >= MANY * cores and sum(seconds(q, CORE) for q in plan.queries) >= LONG
+        jobs = cores if long_ and devices <= {"cpu"} else 1
+    if jobs == 1:
+        return None
+    if "fork" not in multiprocessing.get_all_start_methods():
+        raise CallError("--jobs needs a system whose processes can be forked")
+    if "cuda" in devices:
+        raise CallError("--jobs shares the cores of this machine, not an accelerator: leave it out, or write --device cpu")
+    import torch
+
+    from vlang.runtime.workers import Pooled
+
+    torch.set_num_threads(1)  # before anything is computed: threads do not survive a fork
+    return Pooled(jobs)
+
+
+def _told(plan: Plan, folder: Path, queries: Sequence[tuple[QueryPlan, int, int]]) -> None:
+    known, of = sum(found for _, found, _ in queries), sum(rows for _, _, rows in queries)
+    left = sum(seconds(query, CORE) * (rows - found) / max(1, rows) for query, found, rows in queries)
+    rest = f"{of - known} to compute, about {in_words(left)}" if known < of else "nothing to compute"
+    print(printable(f"{plan.path}: {of} row{'' if of == 1 else 's'}, {known} from {folder}, {rest}"), file=sys.stderr)
+
+
+def lacking(store: Store, rows: int, of: int) -> SpecError:
+    """What a run says that may compute nothing."""
+    return SpecError(d.cannot_replay(f"{rows} of {of} rows are not in {store.journal.name}"))
+
+
+def answers(
+    plan: Plan,
+    args: argparse.Namespace,
+    store: Store | None,
+    saver: Saver,
+    progress: Callable[[str, int, int], None] | None,
+    stopped: Callable[[], bool],
+    answered: Callable[[QueryResult], None],
+) -> Results:
+    """What is remembered of a plan, and what has to be computed. Raises SpecError and DataError."""
+    saves = saver.into(args.certificates), saver.into(args.witnesses)
+    saved = Saved(*(save is not None for save in saves))
+    whole = None if store is None or args.shard is not None else store.whole(saved, args.device)
+    if store is not None and whole is not None:
+        store.planned([(q, len(r.rows), len(r.rows)) for q, r in zip(plan.queries, whole[0].queries, strict=True)])
+        for name, content in whole[1].items():
+            of = [saves[name.endswith(".witness")]] if not name.endswith(".safetensors") else saves
+            for save in of:
+                if save is not None:
+                    save(name, content)
+        for result in whole[0].queries:
+            answered(result)
+        return whole[0]
+    from vlang.runtime.execute import execute
+    from vlang.runtime.resume import MissingError
+
+    solver = solver_of(args, plan)
+    try:
+        found = execute(plan, __version__, args.device, progress, stopped, *saves, answered, store, solver, args.shard)
+    except MissingError as e:
+        assert store is not None
+        raise lacking(store, e.rows, e.of) from None
+    if store is not None and args.shard is None:
+        evidence = {path.name: path.read_bytes() for path in saver.saved}
+        store.remember(found, evidence, saved, args.device)
+    if store is not None and store.mode == "cleanup" and isinstance(store.journal, Journal):
+        store.journal.forget(store.asked)
+    return found
