@@ -100,12 +100,6 @@ def digest(text: str, arrays: dict[str, Array]) -> str:
     return seal.hexdigest()
 
 
-def claim_of(path: str) -> dict[str, Any]:
-    """What a certificate says, whether it is true or not. Raises UnreadableError, KeyError or ValueError."""
-    found: dict[str, Any] = strictly(read(path)[1]["certificate"])
-    return found
-
-
 def check(path: str, networks: dict[str, Network], spec: str | None = None, processes: int = 1) -> str:
     """What the certificate proves, in words; networks by sha256. Raises UnreadableError or InvalidError."""
     ctx.prec = BITS

@@ -80,12 +80,13 @@ def test_a_journal_has_every_row_that_was_answered(spec: Path, monkeypatch: pyte
     code = "import os, sys, vlang.runtime.queries.attack as a; a._attack = lambda *_: os._exit(9); from vlang.cli import main; main(sys.argv[1:])"
     killed = subprocess.run([sys.executable, "-c", code, str(spec), "--journal", str(spec.parent / "j")], cwd=Path(__file__).parents[3], check=False)
     assert killed.returncode == 9
-    (journal,) = (spec.parent / "j").iterdir()
+    journal = spec.parent / "j" / "rows.jsonl"
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
-    assert [(x["query"], x["row"]["sample"]) for x in lines] == [("cert", 0), ("cert", 1), ("cert", 2)]
+    assert {x["row"]["sample"] for x in lines if x["query"] == "cert"} == {0, 1, 2}
+    assert len(lines) < 6
     journal.write_bytes(journal.read_bytes()[:-7])
     assert main([str(spec), "--journal", str(spec.parent / "j")]) == 0
-    assert len(journal.read_text().splitlines()) == 9
+    assert sum('"revision"' in line for line in journal.read_text().splitlines()) == 7  # one of them is torn
 
 
 @pytest.mark.parametrize("phase", ["vlang.runtime.queries.radius.certified_radii", "vlang.formats.json.render", "vlang.formats.svg.render"])

@@ -7,12 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.vlang.store.kill import report, spec_text
+from tests.vlang.vcheck.certificates import load, seal
 from vlang.cli import main
 from vlang.results import AttackRow, BoundsRow, RadiusRow, VerifyRow
 from vlang.store.answers import answer_as_json, question_as_json, row_of
@@ -203,6 +205,26 @@ def test_answers_of_others_count_by_their_certificates(spec: Path, capsys: pytes
     assert _radii(run(spec, "--cache-verify", "--cache", "offline")[1]) == _radii(wanted[1])
     assert _radii(run(spec, "--cache", "offline")[1]) != _radii(wanted[1])
     assert main([str(spec), "--journal", str(spec.parent / "j"), "--cache-verify"]) == 2
+
+
+def test_a_forged_certificate_is_no_answer(spec: Path) -> None:
+    """One that claims more, its digests right: vcheck looks at what it proves."""
+    wanted = run(spec)
+    journal = Journal(spec.parent / "j")
+    forged = 0
+    for line in [x for x in lines(spec) if x.get("kind") == "radius" and x["answer"].get("certificate")]:
+        name, radius = line["answer"]["certificate"], 1.5 * line["answer"]["radius"]
+        (spec.parent / "c.cert").write_bytes((spec.parent / "c" / name).read_bytes())
+        claim, arrays = load(spec.parent)
+        seal(spec.parent, claim | {"eps": str(Fraction(radius))}, arrays)
+        files = {name: journal.keep((spec.parent / "c.cert").read_bytes())}
+        journal.append([line | {"answer": line["answer"] | {"radius": radius}, "files": files}])
+        forged += 1
+    assert forged
+    path = spec.parent / "j" / "rows.jsonl"
+    path.write_text("\n".join(x for x in path.read_text().splitlines() if '"together"' not in x) + "\n")
+    assert _radii(run(spec, "--cache-verify", "--cache", "offline")[1]) == _radii(wanted[1])
+    assert _radii(run(spec, "--cache", "offline")[1]) != _radii(wanted[1])
 
 
 def _radii(text: bytes) -> list[float]:
