@@ -44,7 +44,8 @@ class AlternativesPlan:
     """What words may become. listed: numbers of tokens, by the word as a text has it; or nearest: so many, by the distance of their embeddings.
 
     path: of the file that lists them; unknown: words in it that the vocabulary has not, which are read as any unknown word. words: of every token.
-    array: of inputs that are no texts, what each frame may become, [frames, k, numbers], the same for all samples or for each [samples, ..].
+    exact: whether words are a tokenizer's tokens, which are found as they are. array: of inputs that are no texts, what each frame may become,
+    [frames, k, numbers], the same for all samples or for each [samples, ..].
     """
 
     listed: tuple[tuple[str, tuple[int, ...]], ...] = ()
@@ -53,10 +54,13 @@ class AlternativesPlan:
     words: tuple[str, ...] = field(default=(), repr=False)
     unknown: tuple[str, ...] = ()
     array: ArrayPlan | None = None
+    exact: bool = False
 
     @cached_property
     def by_word(self) -> Mapping[str, tuple[int, ...]]:
         """By the word as it is written, and in small letters, where several are one, what any of them may become."""
+        if self.exact:
+            return dict(self.listed)
         found: dict[str, tuple[int, ...]] = {}
         for word, ids in self.listed:
             found[word.lower()] = (*found.get(word.lower(), ()), *ids)

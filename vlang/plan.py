@@ -226,13 +226,14 @@ class NetworkPlan:
 
 @dataclass(frozen=True)
 class TextInput:
-    """tokens: as shown; unknown: those that are read as '<unk>', as written."""
+    """tokens: as shown; unknown: those that are read as '<unk>', as written. parts: places of tokens that are less than a word."""
 
     tokens: tuple[str, ...]
     ids: tuple[int, ...]
     label: int | None
     span: Span = field(compare=False)
     unknown: tuple[str, ...] = ()
+    parts: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

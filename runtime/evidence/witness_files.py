@@ -31,6 +31,7 @@ from vlang.runtime.network.assemble import assemble
 from vlang.runtime.queries.batches import Loaded
 from vlang.runtime.queries.cases import Case
 from vlang.runtime.queries.demands import constants_of, rows_of
+from vlang.runtime.rounding import spacing
 from vlang.runtime.sets.directed import Directed
 from vlang.words.metadata import overridden
 from vlang.words.sets import DIRECTIONS
@@ -158,8 +159,10 @@ def _examined(claim: dict[str, Any], arrays: dict[str, Tensor], tensors: dict[st
     else:
         directed = _directed(p, centre, arrays)
         graph, middle = (graph, centre) if directed is None else (directed.graph(graph, centre), torch.zeros(1, directed.count, dtype=centre.dtype))
-        inside = point.shape == middle.shape and contains(_limits(p, middle, eps), middle, point, eps)
+        limits = _limits(p, middle, eps)
+        inside = point.shape == middle.shape and contains(limits, middle, point, eps)
         where = f"at a point of the {p['norm']}-norm set of radius {float(eps):.6g}" + (" along its directions" if directed is not None else "")
+        where += ("" if limits.scale is None else ", in units of its own") + ("" if limits.clip is None else ", all numbers in its range")
     if not inside:
         raise RefutedError(f"its point is not in the set of radius {float(eps):.6g}")
     if not misclassifies(graph, point, rows, _some(claim)):
@@ -170,6 +173,8 @@ def _examined(claim: dict[str, Any], arrays: dict[str, Tensor], tensors: dict[st
 
 
 def _limits(p: dict[str, Any], centre: Tensor, eps: Fraction) -> Limits:
+    if set(p) - {"norm", "weights", "at_most", "clip", "scale", "directions"}:
+        raise ValueError("its perturbation says more than is known")
     clip = None if p["clip"] is None else _clip(p["clip"], centre)
     norm = None if p["norm"] == "inf" else _rational(p["norm"])
     scale = None if "scale" not in p else tuple(tuple(map(_rational, row)) for row in p["scale"])
@@ -186,7 +191,13 @@ def _clip(said: Any, centre: Tensor) -> tuple[tuple[Fraction, Fraction], ...]:
     ranges = [said] if isinstance(said[0], str) else said
     if len(ranges) not in (1, centre.shape[1]) or any(len(ends) != 2 for ends in ranges):
         raise ValueError("its clip does not fit its input")
-    return tuple((_rational(lo), _rational(hi)) for lo, hi in ranges)
+    found = tuple((_rational(lo), _rational(hi)) for lo, hi in ranges)
+    for numbers, (lo, hi) in zip(centre.unbind(-1), found * (centre.shape[1] // len(found)), strict=True):
+        # An input may be outside by its own rounding (`prepare`).
+        spread = Fraction(spacing(float(lo), float(hi), centre.dtype))
+        if not lo - spread <= Fraction(float(numbers.min())) <= Fraction(float(numbers.max())) <= hi + spread:
+            raise RefutedError("its input is outside its clip")
+    return found
 
 
 def _directed(p: dict[str, Any], centre: Tensor, arrays: dict[str, Tensor]) -> Directed | None:

@@ -92,10 +92,12 @@ class Loaded(Generic[V]):
                 yield tuple(group)
 
     def apart(self, cases: tuple[Case, ...], most: int) -> Iterator[tuple[Case, ...]]:
-        """Cases in their order, so many at once that share a graph."""
+        """Cases in their order, so many at once that share a graph and have as many rows."""
         start = 0
         for i in range(1, len(cases) + 1):
-            split = self.directed is not None and i < len(cases) and cases[i].position != cases[i - 1].position
+            split = i < len(cases) and (
+                cases[i].rows != cases[i - 1].rows or (self.directed is not None and cases[i].position != cases[i - 1].position)
+            )
             if i == len(cases) or i - start == most or split:
                 yield cases[start:i]
                 start = i

@@ -47,7 +47,7 @@ def _bound(loaded: Loaded[BoundsVariant], cases: tuple[Case, ...], eps: Fraction
     output = relaxed.nominal.graph.output
     upper = reported(relaxed.upper(output, eye).nan_to_num(nan=torch.inf, posinf=torch.inf), 1)
     lower = reported(-relaxed.upper(output, -eye).nan_to_num(nan=torch.inf, posinf=torch.inf), -1)
-    margin = reported(of_rows(relaxed.upper(output, asked.rows), loaded.some), -1)
+    margin = reported(of_rows(relaxed.upper(output, asked.rows), loaded.some).nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf), -1)
     return {
         case: BoundsRow(
             **question_of(loaded, case),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vlang.perturbation import AlternativesPlan
 from vlang.plan import DataError, Problem
 from vlang.runtime.network.load import array
 from vlang.runtime.queries.batches import Loaded, text_of
@@ -33,7 +34,7 @@ def _made(loaded: Loaded[Any], case: Case) -> Choices:
         word = shown.split(" -> ")[0]
         found: Tokens = ()
         if k in case.frames:
-            found = plan.by_word.get(word, plan.by_word.get(word.lower(), ())) if plan.path else nearest(table, number, plan.words, plan.nearest)
+            found = nearest(table, number, plan.words, plan.nearest) if not plan.path else () if k in text.parts else of_word(plan, word)
         others.append(tuple(x for x in found if x != number))
     return Choices(text.ids, tuple(others), table, at_most)
 
@@ -57,6 +58,11 @@ def others_of(loaded: Loaded[Any], case: Case) -> torch.Tensor:
     if not bool(torch.isfinite(found).all()):
         raise DataError(Problem("not_finite", plan.span, (plan.path,)))
     return found
+
+
+def of_word(plan: AlternativesPlan, word: str) -> Tokens:
+    """What a file lists for a word, as it is written or, where words are no tokenizer's, in small letters."""
+    return plan.by_word.get(word, () if plan.exact else plan.by_word.get(word.lower(), ()))
 
 
 def nearest(table: torch.Tensor, number: int, words: tuple[str, ...], count: int) -> Tokens:

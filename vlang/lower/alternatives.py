@@ -8,6 +8,7 @@ from vlang.lower import files
 from vlang.lower.networks import LoweredNetwork
 from vlang.lower.once import Once, refuse
 from vlang.lower.samples import check_words
+from vlang.lower.tokenizer import Tokenizer
 from vlang.perturbation import AlternativesPlan
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import Diagnostic, SpecError
@@ -39,8 +40,28 @@ def plan(once: Once, given: Located[Alternatives], network: LoweredNetwork, fold
         )
         return AlternativesPlan(nearest=said.nearest, words=network.words.tokens)
     path = files.locate(folder, said.file, given.span)
+    if network.words.tokenizer is not None:
+        return AlternativesPlan(once(_tokens, path, given.span, network.words.tokenizer), path=path, words=network.words.tokens, exact=True)
     listed, unknown = once(_read, path, given.span, network)
     return AlternativesPlan(listed, path=path, words=network.words.tokens, unknown=unknown)
+
+
+def _tokens(path: str, span: Span, tokenizer: Tokenizer) -> Listed:
+    """Of words that are single tokens, each by its token. Raises SpecError."""
+    found: dict[str, dict[int, None]] = {}
+    errors: list[Diagnostic] = []
+    for word, others in _json(path, span).items():
+        numbers = [tokenizer.alone(x) for x in (word, *others)]
+        for said, number in zip((word, *others), numbers, strict=True):
+            if number is None:
+                cure = "leave it out, or write words = nearest(k): what takes the place of a word is one token, the same anywhere in a text"
+                errors.append(d.shapes_do_not_fit(span, f"{Path(path).name}: '{said}' is not one token of the tokenizer", cure))
+        own, *rest = numbers
+        if own is not None:
+            found.setdefault(tokenizer.tokens[own], {}).update((x, None) for x in rest if x is not None)
+    if errors:
+        raise SpecError(*errors[:MOST_ERRORS])
+    return tuple((token, tuple(ids)) for token, ids in found.items())
 
 
 def _read(path: str, span: Span, network: LoweredNetwork) -> tuple[Listed, tuple[str, ...]]:

@@ -242,10 +242,14 @@ def reals(path: str, span: Span) -> tuple[tuple[float, ...], tuple[int, ...]] | 
     with open(path, "rb") as f:
         header = npy_header(f, os.path.getsize(path), path, span)
         count, codes = math.prod(header.shape), {"f4": "f", "f8": "d"}
-        if header.dtype[1:] not in codes or count > MOST_OFFSETS or (header.columns_first and len(header.shape) > 1):
+        if header.dtype[1:] not in codes or count > MOST_OFFSETS or (header.columns_first and len(header.shape) > 2):
             return None
         order = ">" if header.dtype[0] == ">" else "<"
-        return struct.unpack(f"{order}{count}{codes[header.dtype[1:]]}", f.read(count * int(header.dtype[2:]))), header.shape
+        found = struct.unpack(f"{order}{count}{codes[header.dtype[1:]]}", f.read(count * int(header.dtype[2:])))
+        if header.columns_first and len(header.shape) == 2:
+            rows, columns = header.shape
+            found = tuple(found[j * rows + i] for i in range(rows) for j in range(columns))
+        return found, header.shape
 
 
 def npy_header(f: IO[bytes], size: int, path: str, span: Span) -> ArrayHeader:

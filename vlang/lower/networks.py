@@ -155,6 +155,6 @@ def class_number(label: Located[str | int], labels: tuple[str, ...], classes: in
         if value not in labels:
             raise SpecError(d.unknown_label(label.span, value, labels or [str(i) for i in range(classes)]))
         return labels.index(value)
-    if value >= classes:
+    if not 0 <= value < classes:
         raise SpecError(d.label_out_of_range(label.span, value, classes))
     return value

@@ -210,7 +210,8 @@ def _target(once: Once, form: Ask, net: LoweredNetwork, steps: StepsPlan | None)
         softmax = any(x.word == "softmax" for x in architecture.layers)
         cure = "name the layers without it, and ask about what it reads"
         once(refuse, softmax, d.not_a_property, asked.span, "the network's softmax is read as nothing, because it keeps their order", cure)
-        own, side = architecture.layers[-1].word == "sigmoid", asked.value.text
+        last = next((x.word for x in reversed(architecture.layers) if x.word not in SAME), "")
+        own, side = last in SIGMOIDS, asked.value.text
         vacuous = own and (asked.value.logit or side == "same_sign")
         cure = f"ask {side.replace('threshold', 'same_side') if asked.value.logit else 'same_side(0.5)'}"
         once(refuse, vacuous, d.not_a_property, asked.span, f"the outputs are sigmoids already: {side} says nothing of them", cure)
@@ -280,6 +281,8 @@ def _attack(once: Once, form: Attack, net: LoweredNetwork, base: Variant) -> Var
     return AttackVariant(**vars(base), attack=AttackPlan(form.method.value, steps, form.restarts.value, words))
 
 
+#: Layers that change no number of what they read; and whose outputs are between 0 and 1.
+SAME, SIGMOIDS = frozenset({"none", "dropout", "last", "last_frame"}), frozenset({"sigmoid", "hardsigmoid"})
 #: A query's variant, by the type of its form.
 VARIANTS: Mapping[type[Ask], Callable[..., Variant]] = MappingProxyType(
     {

@@ -101,9 +101,9 @@ def _input(once: Once, form: Input, network: LoweredNetwork) -> InputPlan:
     label = None if form.label is None else once(class_number, form.label, plan.labels, architecture.classes)
     if form.text is not None:
         check_words(once, network, form.text.span)
-        tokens, ids, unknown = once(tokens_of, form.text, network.words)
+        tokens, ids, unknown, parts = once(tokens_of, form.text, network.words)
         once(refuse, bool(unknown) and network.strict, d.unknown_words, form.text.span, unknown, len(ids))
-        return TextInput(tokens, ids, label, form.text.span, unknown)
+        return TextInput(tokens, ids, label, form.text.span, unknown, parts)
     assert form.values is not None
     once(refuse, architecture.embedding is not None, d.embeds_values, form.values.span, plan.name)
     width = len(form.values.value[0])
@@ -117,8 +117,8 @@ def check_words(once: Once, network: LoweredNetwork, span: Span) -> None:
     once(refuse, network.words is None, d.no_vocabulary, span, network.plan.name)
 
 
-def tokens_of(text: Located[str], words: Words) -> tuple[tuple[str, ...], tuple[int, ...], tuple[str, ...]]:
-    """Tokens as they are shown and numbered, and those that are unknown.
+def tokens_of(text: Located[str], words: Words) -> tuple[tuple[str, ...], tuple[int, ...], tuple[str, ...], frozenset[int]]:
+    """Tokens as they are shown and numbered, those that are unknown, and the places of those that are less than a word.
 
     A token is looked up as written, then lower-cased; then it is the unknown one, where the vocabulary has that, and shown as such.
     """
@@ -145,7 +145,7 @@ def tokens_of(text: Located[str], words: Words) -> tuple[tuple[str, ...], tuple[
             shown.append(f"{token} -> {words.unknown}" if token in unknown else token)
     if errors:
         raise SpecError(*errors)
-    return tuple(shown), tuple(ids), tuple(unknown)
+    return tuple(shown), tuple(ids), tuple(unknown), frozenset()
 
 
 def _dataset(

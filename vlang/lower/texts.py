@@ -91,7 +91,7 @@ def _columns(content: str, apart: str, source: Located[str]) -> list[Line]:
     short = next((n for n, row in rows if len(row) <= max(at, by or 0)), None)
     if short is not None:
         raise SpecError(d.damaged(source.span, source.value, "file of texts", f"line {short} has too few columns"))
-    return [Line(n, row[at].strip(), None if by is None else row[by].strip()) for n, row in rows]
+    return [Line(n, row[at], None if by is None else row[by].strip()) for n, row in rows]
 
 
 def _records(content: str, source: Located[str]) -> list[Line]:
@@ -102,7 +102,14 @@ def _records(content: str, source: Located[str]) -> list[Line]:
             continue
         try:
             record = files.strictly(line)
-            texts, labels = ([record[k] for k in names if k in record] for names in (TEXT_NAMES, LABEL_NAMES))
+            if not isinstance(record, dict):
+                raise TypeError("it is no record")
+            keys = {k.lower(): v for k, v in record.items()}
+            if len(keys) < len(record):
+                raise TypeError("two of its keys differ in capitals alone")
+            texts, labels = ([keys[k] for k in names if k in keys] for names in (TEXT_NAMES, LABEL_NAMES))
+            if texts and not labels and len(keys) > 1:
+                raise TypeError(f"it has the keys {', '.join(record)}, of which none is a label's: name that label, or leave out all but the text")
             plain = isinstance((labels or [""])[0], str | int) and not isinstance((labels or [""])[0], bool)
             if len(texts) != 1 or len(labels) > 1 or not isinstance(texts[0], str) or not plain:
                 raise TypeError(f"it needs one of {', '.join(TEXT_NAMES)}, and at most one of {', '.join(LABEL_NAMES)}")
@@ -110,7 +117,7 @@ def _records(content: str, source: Located[str]) -> list[Line]:
             raise SpecError(d.damaged(source.span, source.value, "file of texts", f"line {number}: {e}")) from None
         if any("\ud800" <= c <= "\udfff" for c in texts[0] + str((labels or [""])[0])):
             raise SpecError(d.damaged(source.span, source.value, "file of texts", f"line {number}: half of a surrogate pair is no character"))
-        found.append(Line(number, texts[0].strip(), labels[0] if labels else None))
+        found.append(Line(number, texts[0], labels[0] if labels else None))
     return found
 
 
@@ -153,11 +160,11 @@ def _text(network: LoweredNetwork, line: Line, span: Span) -> TextInput:
     try:
         if any(name.isdecimal() for name in plan.labels):  # then a number is a name, and no place among them
             label = None if label is None else str(label)
-        elif isinstance(label, str) and label not in plan.labels and label.isdecimal() and len(label) <= LONGEST_NUMBER:
-            label = int(label)
+        elif isinstance(label, str) and label not in plan.labels and label.isascii() and label.isdecimal() and len(label) <= LONGEST_NUMBER:
+            label = int(label) if str(int(label)) == label else label
         number = None if label is None else class_number(Located(label, span), plan.labels, plan.architecture.classes)
-        shown, ids, unknown = tokens_of(Located(line.text, span), network.words)
+        shown, ids, unknown, parts = tokens_of(Located(line.text, span), network.words)
         refuse(bool(unknown) and network.strict, d.unknown_words, span, unknown, len(ids))
     except SpecError as e:
         raise SpecError(*(replace(x, message=f"line {line.number}: {x.message}") for x in e.diagnostics)) from None
-    return TextInput(shown, ids, number, span, unknown)
+    return TextInput(shown, ids, number, span, unknown, parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,14 @@ class Tokenizer:
     unknown: str | None
     special: bool
 
-    def split(self, text: Located[str]) -> tuple[tuple[str, ...], tuple[int, ...], tuple[str, ...]]:
-        """Tokens as they are shown and numbered, and what is unknown of the text. Raises SpecError."""
-        found = self.rules.encode(text.value, add_special_tokens=self.special)
-        if not found.ids:
+    def split(self, text: Located[str]) -> tuple[tuple[str, ...], tuple[int, ...], tuple[str, ...], frozenset[int]]:
+        """Tokens as they are shown and numbered, what is unknown, and the places of tokens that are less than a word. Raises SpecError."""
+        try:
+            found = self.rules.encode(text.value, add_special_tokens=self.special)
+        except Exception as e:  # the library raises bare exceptions
+            cure = "write the text without what it does not know, or give it a token for that"
+            raise SpecError(d.shapes_do_not_fit(text.span, f"the tokenizer fails at this text: {str(e)[:200]}", cure)) from None
+        if not found.ids or not text.value.strip():
             raise SpecError(d.empty_text(text.span))
         kept, shown, unknown = [False] * len(text.value), [], []
         for token, (start, stop) in zip(found.tokens, found.offsets, strict=True):
@@ -45,7 +50,19 @@ class Tokenizer:
         if dropped:
             cure = "write the text without it, or give the tokenizer a token for what it does not know"
             raise SpecError(d.shapes_do_not_fit(text.span, f"the tokenizer leaves out {dropped[:20]!r}, for which it has no token", cure))
-        return tuple(shown), tuple(found.ids), tuple(unknown)
+        words = Counter(found.word_ids)
+        parts = frozenset(k for k, word in enumerate(found.word_ids) if word is None or words[word] > 1)
+        return tuple(shown), tuple(found.ids), tuple(unknown), parts
+
+    def alone(self, word: str) -> int | None:
+        """The number of the token that a word is, wherever it stands in a text; None where it is several, an unknown one, or not always the same."""
+        try:
+            first = self.rules.encode(word, add_special_tokens=False)
+            before = self.rules.encode(f"{word} {word}", add_special_tokens=False)
+        except Exception:  # the library raises bare exceptions
+            return None
+        same = len(first.ids) == 1 and before.ids == first.ids * 2 and first.tokens[0] != self.unknown
+        return int(first.ids[0]) if same else None
 
 
 def read(form: Network, folder: Path) -> Tokenizer | None:
@@ -66,9 +83,8 @@ def read(form: Network, folder: Path) -> Tokenizer | None:
     model = held["model"]
     if model.get("dropout"):
         raise SpecError(d.vocabulary_format(span, "splits words at random (dropout)", "save it with tokenizer.model.dropout = None"))
-    added = rules.encode("a", add_special_tokens=True).tokens != rules.encode("a", add_special_tokens=False).tokens
-    if added and special is None:
-        marks = " ".join(rules.encode("", add_special_tokens=True).tokens)
+    marks = " ".join(rules.encode("", add_special_tokens=True).tokens)
+    if marks and special is None:
         raise SpecError(d.must_be_said(span, f"{name} adds tokens to a text ({marks}), or not, as it is called", "special_tokens = add, or none"))
     vocabulary = {number: token for token, number in rules.get_vocab(with_added_tokens=True).items()}
     tokens = tuple(vocabulary.get(k, "") for k in range(max(vocabulary, default=-1) + 1))

@@ -198,6 +198,11 @@ def _unknown_words(plan: Plan) -> list[str]:
         unknown = [w for x in held for w in x.unknown]
         shown = ", ".join(list(dict.fromkeys(unknown))[:MOST_WORDS]) + (", ..." if len(set(unknown)) > MOST_WORDS else "")
         told += [f"warning: {len(unknown)} of {sum(len(x.ids) for x in held)} words of {Path(path).name} read as unknown: {shown}"] if unknown else []
+    sets = (v.perturbation.alternatives for q in plan.queries for v in q.variants)
+    listed = dict.fromkeys(x for x in sets if x is not None and x.unknown)
+    for set_ in listed:
+        shown = ", ".join(set_.unknown[:MOST_WORDS]) + (", ..." if len(set_.unknown) > MOST_WORDS else "")
+        told.append(f"warning: {len(set_.unknown)} alternatives of {Path(set_.path or '').name} read as unknown: {shown}")
     return told
 
 

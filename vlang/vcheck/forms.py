@@ -95,8 +95,10 @@ class Forms:
         width, half = stated.shape[1], Balls.exactly(np.array(0.5))
         linear: dict[int, Balls] = {}
         left: dict[int, Balls] = {}
-        if stated[2].any():
-            walked = self.walked[i]
+        walked = self.walked[i]
+        if walked is not None and not stated[2].any():  # none is linear, of as many coordinates
+            linear = {k: Balls.exactly(np.zeros((width, a.mid.shape[1]))) for k, a in walked.inputs.items()}
+        elif stated[2].any():
             if walked is None:
                 raise InvalidError(f"{self.stated.nodes[i].name}: parabolas of what its motion follows from are missing")
             for k, a in walked.inputs.items():

@@ -240,8 +240,9 @@ def test_a_threshold_is_the_side_of_its_logit(share: str) -> None:
 
 def test_sigmoids_have_no_threshold_of_their_logits(folder: Path) -> None:
     tensors = load_file(folder / "net.safetensors")
-    save_file(tensors, folder / "behind.safetensors", {"layers": "[gru, last, linear, sigmoid]"})
-    for wanted in ("threshold(0.3)", "same_sign"):
-        with pytest.raises(SpecError, match="sigmoids already"):
-            ask(folder, f"radius property = {wanted}", network="behind")
+    for layers in ("hardsigmoid", "sigmoid, dropout", "sigmoid, none", "sigmoid"):
+        save_file(tensors, folder / "behind.safetensors", {"layers": f"[gru, last, linear, {layers}]"})
+        for wanted in ("threshold(0.3)", "same_sign"):
+            with pytest.raises(SpecError, match="sigmoids already"):
+                ask(folder, f"radius property = {wanted}", network="behind")
     assert ask(folder, "radius property = same_side(0.3)", network="behind")

@@ -185,3 +185,12 @@ def test_what_cannot_be_asked_about_steps_is_said(query: str, more: str, why: st
     with pytest.raises(SpecError) as caught:
         ask(folder, query, more)
     assert any(why in x.code + x.message + x.hint for x in caught.value.diagnostics), caught.value.diagnostics
+
+
+def test_bounds_of_targets_with_other_numbers_of_rows(folder: Path) -> None:
+    """A class that is the label at some steps is asked about at the others alone."""
+    found = ask(folder, "bounds steps = all, target = each, eps = 0.05")
+    alone = ask(folder, "verify steps = all, target = each, eps = 0.05, engine = { method = planes }")
+    assert [(r.sample, r.target) for r in found] == [(r.sample, r.target) for r in alone]
+    for bounds, verify in zip(found, alone, strict=True):
+        assert bounds.verdict == "certified" or verify.verdict != "certified"

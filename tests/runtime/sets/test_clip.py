@@ -15,7 +15,7 @@ from tests.brute import N, rows
 from tests.vlang.vcheck.certificates import check, load, make_network, refused, seal
 from vlang.plan import DataError
 from vlang.results import AttackRow, RadiusRow, Row
-from vlang.runtime.evidence.witness_files import RefutedError, examine
+from vlang.runtime.evidence.witness_files import RefutedError, UnreadableError, examine
 from vlang.text.diagnostics import SpecError
 
 RANGES = [(0.0, 1.0), (-2.0, 6.0)]
@@ -153,3 +153,40 @@ def test_certificates_of_ranges_in_units(norm: str, folder: Path) -> None:
             seal(folder, changed, arrays)
             assert refused(folder), lie
     assert bound
+
+
+@pytest.mark.parametrize("method", ["quadratic", "joint"])
+def test_certificates_where_no_unit_is_linear(method: str, tmp_path: Path) -> None:
+    """Balls that are much larger than their range: motions are boxes, of forms that have coordinates all the same."""
+    made = 0
+    for seed in range(4):
+        make_network(tmp_path / "net.safetensors", "rnn", n=1, seed=seed)
+        np.save(tmp_path / "x.npy", np.random.default_rng(seed).integers(6, 11, size=(1, 4, 1)) / 8)
+        saved: dict[str, bytes] = {}
+        ask(
+            tmp_path,
+            f"radius , engine = {{ method = {method}, tolerance = 0.05 }}",
+            "frames = all, norm = 2, clip = [3/4, 5/4], weights = [8, 7/10, 1, 1/3]",
+            saved,
+        )
+        for content in saved.values():
+            (tmp_path / "c.cert").write_bytes(content)
+            assert check(tmp_path)
+            made += 1
+    assert made
+
+
+def test_a_witness_whose_input_is_outside_its_range_is_refuted(folder: Path) -> None:
+    """Also where that number has not moved."""
+    shown: dict[str, bytes] = {}
+    ask(folder, "attack , restarts = 3, steps = 40", "frames = [1], norm = 2, clip = [[0, 1], [-2, 6]]", None, shown)
+    (folder / "w.witness").write_bytes(next(iter(shown.values())))
+    assert "all numbers in its range" in examine(str(folder / "w.witness"), [str(folder / "net.safetensors")])
+    for old, new in ((b'[\\"-2\\", \\"6\\"]', b'[\\"-2\\", \\"-2\\"]'), (b'\\"at_most\\": null', b'\\"of_what\\": null')):
+        content = next(iter(shown.values()))
+        size = int.from_bytes(content[:8], "little")
+        head = content[8 : 8 + size].replace(old, new)
+        assert head != content[8 : 8 + size]
+        (folder / "w.witness").write_bytes(len(head).to_bytes(8, "little") + head + content[8 + size :])
+        with pytest.raises((RefutedError, UnreadableError)):
+            examine(str(folder / "w.witness"), [str(folder / "net.safetensors")])

@@ -164,3 +164,27 @@ def test_keys_of_arrays_do_not_apply(folder: Path) -> None:
     with pytest.raises(SpecError) as caught:
         compile_spec(Source(str(folder / "q.rspec"), compiled(folder, "latin.tsv")))
     assert "no UTF-8" in caught.value.diagnostics[0].message
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.jsonl", '{"text": "sat", "label": -1}\n', "class -1 does not exist"),
+        ("x.jsonl", '{"text": "sat", "label": 2}\n', "class 2 does not exist"),
+        ("x.tsv", "-1\tsat\n", "-1"),
+        ("x.tsv", "\u0661\tsat\n", "\u0661"),
+        ("x.tsv", "01\tsat\n", "01"),
+        ("x.jsonl", '{"text": "sat", "gold": "up"}\n', "none is a label's"),
+        ("x.jsonl", '{"text": "sat", "TEXT": "ran"}\n', "capitals alone"),
+    ],
+)
+def test_labels_that_are_none_are_errors(name: str, content: str, message: str, folder: Path) -> None:
+    (folder / name).write_text(content)
+    with pytest.raises(SpecError) as caught:
+        answers(folder, name)
+    assert message in str(caught.value)
+
+
+def test_keys_are_found_in_capitals(folder: Path) -> None:
+    (folder / "x.jsonl").write_text('{"Text": "sat", "Label": "down"}\n{"Text": "ran", "Label": 0}\n')
+    assert [r.label for r in answers(folder, "x.jsonl")] == ["down", "up"]

@@ -170,3 +170,77 @@ def test_files_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
     with pytest.raises(SpecError, match="not installed"):
         read(tmp_path, "the cat")
+
+
+def alternatives(folder: Path, text: str, table: dict[str, list[str]]) -> tuple[str, ...]:
+    """What the words of a text become, as the tokens' own names, by place."""
+    (folder / "s.json").write_text(json.dumps(table))
+    plan = compile_spec(
+        Source(
+            str(folder / "q.rspec"),
+            f"""rspec 1
+network net {{ checkpoint = "net.safetensors", vocabulary = "tokenizer.json" }}
+input t {{ text = {json.dumps(text)} }}
+verify q {{ network = net, input = t, perturbation = {{ words = "s.json", frames = all }} }}
+""",
+        )
+    )
+    (row,) = execute(plan, "test").queries[0].rows
+    assert row.reason is not None
+    return (row.reason,)
+
+
+def test_words_become_words_that_are_one_token_anywhere(tmp_path: Path) -> None:
+    """Not a piece of another word, nor what the tokenizer cuts up or does not know."""
+    tokenizer = word_piece()
+    saved(tmp_path, tokenizer)
+    whole = [w for w in ("the", "cat", "sat", "dog", "ran") if len(tokenizer.encode(w).ids) == 1]
+    assert len(whole) >= 2
+    one, other = whole[:2]
+    longer = f"{one}zq"
+    assert len(tokenizer.encode(longer).ids) > 1 or tokenizer.encode(longer).tokens == ["[UNK]"]
+    (reason,) = alternatives(tmp_path, f"{one} {one.upper()} {one}s", {one: [other]})
+    assert reason.startswith("not where") or "2 of" in reason  # the third begins with it, and is another word
+    for table in ({one: [longer]}, {longer: [one]}, {one: ["\u2603"]}, {one: [f"{one} {other}"]}):
+        with pytest.raises(SpecError, match="not one token"):
+            alternatives(tmp_path, f"{one} {one}", table)
+    saved(tmp_path, byte_pairs())
+    with pytest.raises(SpecError, match="not one token"):  # 'cat' at the beginning of a text is another one than behind a space
+        alternatives(tmp_path, "the cat", {"cat": ["dog"]})
+
+
+def test_a_text_is_whole_wherever_it_stands(tmp_path: Path) -> None:
+    """Spaces around it are a part of it for some tokenizers."""
+    tokenizer = byte_pairs()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    saved(tmp_path, tokenizer)
+    texts = [" the cat", "the cat ", "the cat"]
+    assert len({tuple(tokenizer.encode(x).ids) for x in texts}) == 3
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps({"text": x}) + "\n" for x in texts))
+    (tmp_path / "t.txt").write_text("".join(x + "\n" for x in texts))
+    for name in ("t.jsonl", "t.txt"):
+        spec = asked(tmp_path, "x").path
+        text = Path(spec)
+        plan = compile_spec(
+            Source(
+                str(text),
+                f"""rspec 1
+network net {{ checkpoint = "net.safetensors", vocabulary = "tokenizer.json" }}
+dataset t {{ source = "{name}" }}
+radius q {{ network = net, input = t, perturbation = {{ frames = all, norm = 2 }}, engine = {{ method = planes }} }}
+""",
+            )
+        )
+        found = {i: x.ids for v in plan.queries[0].variants for x, i in zip(v.input.texts, v.input.indices, strict=True)}  # type: ignore[union-attr]
+        assert [found[i] for i in range(3)] == [tuple(tokenizer.encode(x).ids) for x in texts]
+    with pytest.raises(SpecError):
+        read(tmp_path, "  ")
+
+
+def test_a_tokenizer_without_its_unknown_token_reads_what_it_knows(tmp_path: Path) -> None:
+    tokenizer = Tokenizer(models.WordLevel({"the": 0, "cat": 1, "sat": 2}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    saved(tmp_path, tokenizer)
+    assert read(tmp_path, "the cat sat").ids == (0, 1, 2)
+    with pytest.raises(SpecError, match="fails at this text"):
+        read(tmp_path, "the dog sat")
