@@ -55,7 +55,7 @@ def execute(
     hash_of = cache(_sha256)
     by = None if save is None else Certificates(Producer(save, version, plan.path, plan.sha256, plan.words, hash_of))
     witnesses = None if save_witness is None else Witnesses(Producer(save_witness, version, plan.path, plan.sha256, plan.words, hash_of))
-    data = _loaded(plan, asked_device, by is not None)
+    data = loaded(plan, asked_device, by is not None)
     info = EngineInfo(version, torch.__version__, ", ".join(data.devices), str(DTYPE).removeprefix("torch."))
     files = tuple((path, hash_of(path)) for path in plan.paths)
     answers = []
@@ -75,11 +75,11 @@ def execute(
 
 def asked(plan: Plan, asked_device: str | None = None) -> list[tuple[str, list[dict[str, Any]]]]:
     """The rows of every query, by its name, as the report says what they are about. Computes no bound. Raises DataError as `execute` does."""
-    return [(query.name, [question_of(v, case) for v in variants for case in v.cases]) for query, variants in _loaded(plan, asked_device).queries]
+    return [(query.name, [question_of(v, case) for v in variants for case in v.cases]) for query, variants in loaded(plan, asked_device).queries]
 
 
 @dataclass(frozen=True)
-class _Data:
+class Data:
     """Everything that a plan reads, in memory."""
 
     queries: list[tuple[QueryPlan, list[Loaded[Any]]]]
@@ -87,14 +87,14 @@ class _Data:
     devices: tuple[str, ...]
 
 
-def _loaded(plan: Plan, asked_device: str | None, certified: bool = False) -> _Data:
-    """certified: whether certificates are wanted. Raises DataError with every problem of the data."""
+def loaded(plan: Plan, asked_device: str | None, certified: bool = False) -> Data:
+    """What a plan reads, in memory. certified: whether certificates are wanted. Raises DataError with every problem of the data."""
     torch.backends.cuda.matmul.allow_tf32 = False
     device.keep_memory()
     networks: dict[tuple[NetworkPlan, str], Network] = {}
     samples: dict[tuple[InputPlan, NetworkPlan, str], Samples] = {}
     devices: dict[str, None] = {}
-    loaded: list[tuple[QueryPlan, list[Loaded[Any]]]] = []
+    queries: list[tuple[QueryPlan, list[Loaded[Any]]]] = []
     problems: list[Problem] = []
     with torch.no_grad():
         for query in plan.queries:
@@ -113,7 +113,7 @@ def _loaded(plan: Plan, asked_device: str | None, certified: bool = False) -> _D
                     variants.append(prepare(variant, samples[variant.input, *key]))
                 except DataError as e:
                     problems.extend(p for p in e.problems if p not in problems)
-            loaded.append((query, variants))
+            queries.append((query, variants))
         cpu, matrices = torch.device("cpu"), {}
         for matrix in (v for q in plan.spectra for v in q.variants):
             devices[str(cpu)] = None
@@ -126,7 +126,7 @@ def _loaded(plan: Plan, asked_device: str | None, certified: bool = False) -> _D
                 problems.extend(p for p in e.problems if p not in problems)
     if problems:
         raise DataError(*problems)
-    return _Data(loaded, matrices, tuple(devices))
+    return Data(queries, matrices, tuple(devices))
 
 
 def _sha256(path: str) -> str:

@@ -23,6 +23,10 @@ Place = tuple[int, int, int]
 UNWRITTEN = {"certificate": "certified, but its certificate could not be written: {}", "witness_file": "its witness could not be written: {}"}
 
 
+class ClusterError(Exception):
+    """A cluster cannot be used: it is not there, or its workers run another program."""
+
+
 class MissingError(Exception):
     """Rows are not known, and nothing may be computed. rows: how many of all."""
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -36,6 +37,10 @@ WORK, MOST_ROWS = 3e10, 256
 NUMBERED = re.compile(r"(?P<of>.+-[0-9a-f]{12})(-\d+)?(?P<suffix>\.\w+)")
 
 
+def lying(path: str) -> str:
+    return str(Path(path).resolve())
+
+
 @dataclass(frozen=True)
 class Task:
     """query, variant: by number. cases: of the variant's rows, by number."""
@@ -47,13 +52,14 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What tasks are about. queries: loaded. version: of this program. hash_of: the sha256 of a file that was read."""
+    """What tasks are about. queries: loaded. version: of this program. hash_of: the sha256 of a file that was read; path_of: where it really lies."""
 
     plan: Plan
     version: str
     saved: Saved
     queries: Sequence[tuple[QueryPlan, Sequence[Loaded[Any]]]]
     hash_of: Callable[[str], str]
+    path_of: Callable[[str], str] = lying
 
 
 class Kept(Protocol):
@@ -102,7 +108,7 @@ def solve(asked: Asked, task: Task, context: Context) -> list[Solved]:
         files[name] = content
 
     def by() -> Producer:
-        return Producer(save, asked.version, asked.plan.path, asked.plan.sha256, asked.plan.words, asked.hash_of)
+        return Producer(save, asked.version, asked.plan.path, asked.plan.sha256, asked.plan.words, asked.hash_of, asked.path_of)
 
     with torch.no_grad():
         rows = QUERIES[query.kind](loaded, context)

@@ -28,6 +28,7 @@ LANGUAGE = (
     "perturbation",
     "plan",
     "results",
+    "revision",
     "cost",
     "convert",
     "lower",
@@ -65,6 +66,7 @@ RUNTIME = (
     "resume",
     "workers",
     "execute",
+    "cluster",
 )
 #: The only modules of the language that the runtime may import: values, and words.
 VALUES = (
@@ -75,6 +77,7 @@ VALUES = (
     "vlang.property",
     "vlang.picture",
     "vlang.results",
+    "vlang.revision",
     "vlang.words",
     "vlang.convert",
 )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
@@ -31,7 +32,7 @@ class Producer:
 
     version: of this program; spec, sha256, words: what it runs (vlang.plan.Plan).
 
-    hash_of: the sha256 of a file that was read. taken: the names given so far.
+    hash_of: the sha256 of a file that was read; path_of: where it really lies. taken: the names given so far.
     """
 
     save: Callable[[str, bytes], str | None]
@@ -40,6 +41,7 @@ class Producer:
     sha256: str
     words: str
     hash_of: Callable[[str], str]
+    path_of: Callable[[str], str] = lambda path: str(Path(path).resolve())
     taken: set[str] = field(default_factory=set)
 
     def stated(self, format_: str, query: str) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class Witnesses:
         said = statement(loaded, case, Fraction(row.size or 0.0) if asked is None else asked, file["sha256"])
         claim = {
             **self.by.stated(FORMAT, query),
-            "checkpoint": str(Path(network.checkpoint).resolve()),
+            "checkpoint": self.by.path_of(network.checkpoint),
             **said,
             "network": named_network(said["network"], file),
         }

@@ -68,6 +68,7 @@ def _run(top: argparse.ArgumentParser) -> None:
     top.add_argument("--cache", choices=tuple(MODES), help="; ".join(f"{word}: {doc}" for word, doc in MODES.items()))
     top.add_argument("--cache-verify", action="store_true", help="take only rows whose certificates vcheck accepts, now (with --certificates)")
     top.add_argument("--jobs", type=_count, metavar="N", help="so many processes with a thread each (one; of long runs of many rows, the cores)")
+    top.add_argument("--cluster", metavar="ADDRESS", help="workers of Dask: a scheduler's address, or local:N (extra cluster; docs/cluster.md)")
     top.add_argument("--shard", type=_part, metavar="K/N", help="compute only part K of N of all rows, into the journal; vrun merge judges them all")
     top.add_argument("--device", metavar="DEVICE", choices=("auto", "cpu", "cuda"), help="where to compute: auto, cpu or cuda")
     top.add_argument("--no-progress", action="store_true", help="no live progress")

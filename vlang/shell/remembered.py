@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Where a journal lies that nobody named, beside the spec; and from how many seconds on a run gets one.
 HERE, LONG = ".rspec", 60.0
+#: Of workers on one machine.
+MOST_LOCAL = 1024
 #: Rows for each core from which on a long run has a process for each.
 MANY = 8
 #: A core, as far as that can be said without measuring one.
@@ -68,6 +70,8 @@ def store_of(args: argparse.Namespace, plan: Plan) -> Store | None:
 def solver_of(args: argparse.Namespace, plan: Plan) -> Solver | None:
     """Who computes, if not this process alone. Raises CallError."""
     jobs, cores = args.jobs, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    if args.cluster is not None:
+        return _cluster(args)
     rows = sum(cost(q).rows for q in plan.queries)
     devices = {args.device or v.engine.device for q in plan.queries for v in q.variants}
     if jobs is None:
@@ -85,6 +89,22 @@ def solver_of(args: argparse.Namespace, plan: Plan) -> Solver | None:
 
     torch.set_num_threads(1)  # before anything is computed: threads do not survive a fork
     return Pooled(jobs)
+
+
+def _cluster(args: argparse.Namespace) -> Solver:
+    """Raises CallError."""
+    kind, _, count = args.cluster.partition(":")
+    if kind == "local" and not (count.isdecimal() and 1 <= int(count) <= MOST_LOCAL):
+        raise CallError(f"--cluster {args.cluster}: write local:N with 1 to {MOST_LOCAL} workers, or a scheduler's address")
+    if args.jobs is not None:
+        raise CallError("--jobs and --cluster are two ways of running: choose one")
+    try:
+        import distributed  # noqa: F401
+    except ModuleNotFoundError:
+        raise CallError("--cluster needs Dask's distributed: pip install 'rspec-verify[cluster]'") from None
+    from vlang.runtime.cluster import Clustered
+
+    return Clustered(args.cluster)
 
 
 def _told(plan: Plan, folder: Path, queries: Sequence[tuple[QueryPlan, int, int]]) -> None:
@@ -123,11 +143,13 @@ def answers(
             answered(result)
         return whole[0]
     from vlang.runtime.execute import execute
-    from vlang.runtime.resume import MissingError
+    from vlang.runtime.resume import ClusterError, MissingError
 
     solver = solver_of(args, plan)
     try:
         found = execute(plan, __version__, args.device, progress, stopped, *saves, answered, store, solver, args.shard)
+    except ClusterError as e:
+        raise SpecError(d.cluster_fails(str(e))) from None
     except MissingError as e:
         assert store is not None
         raise lacking(store, e.rows, e.of) from None

@@ -12,10 +12,10 @@ from vlang import __version__
 from vlang.formats.json import row_as_json
 from vlang.plan import Plan, QueryPlan
 from vlang.results import Coverage, EngineInfo, QueryResult, Results, Row, Saved, Solved, named
+from vlang.revision import revision, version_of
 from vlang.store.answers import answer_as_json, question_as_json, row_of
 from vlang.store.journal import SCHEMA, Journal, Journals, Line
 from vlang.store.keys import canonical, key_of
-from vlang.store.revision import revision, version_of
 
 #: A query of more rows is not remembered as a whole.
 MOST_TOGETHER = 10_000

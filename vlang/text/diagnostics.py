@@ -420,6 +420,11 @@ def cannot_replay(what: str) -> Diagnostic:
     return Diagnostic("R318", f"{what}, and --cache replay computes nothing", "leave out --cache, or write --cache update", None)
 
 
+def cluster_fails(reason: str) -> Diagnostic:
+    cure = "see docs/cluster.md; rows that were finished are in the journal, and run again go on from there"
+    return Diagnostic("R320", f"the cluster cannot be used: {reason}", cure, None)
+
+
 def journals_disagree(one: str, other: str, query: str) -> Diagnostic:
     cure = "one of them was changed, or made by a machine that computes otherwise: compute that part again (--cache rebuild)"
     return Diagnostic("R319", f"{one} and {other} answer a row of {query} differently", cure, None)

@@ -7,7 +7,7 @@ import importlib.metadata
 from functools import cache
 from pathlib import Path
 
-HERE = Path(__file__).parents[1]
+HERE = Path(__file__).parent
 #: What answers depend on: rooms, and files beside them.
 ROOMS, FILES = ("runtime", "words", "convert"), ("array.py", "perturbation.py", "plan.py", "property.py", "results.py")
 #: Libraries whose arithmetic answers are made of.
