@@ -7,6 +7,7 @@ that what is lost with one that dies is small, and answers do not depend on who 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,7 +33,7 @@ from vlang.words.methods import METHODS
 from vlang.words.queries import QUERIES as WORDS
 
 #: FLOP of a task, about: seconds of a core; and the most rows of one.
-WORK, MOST_ROWS = 3e10, 256
+WORK, MOST_ROWS = 3e10, 64
 #: A file of evidence, without the number by which rows of one question are told apart.
 NUMBERED = re.compile(r"(?P<of>.+-[0-9a-f]{12})(-\d+)?(?P<suffix>\.\w+)")
 
@@ -140,7 +141,9 @@ def tasks_of(number: int, variant: int, query: QueryPlan, loaded: Loaded[Any], m
     most = max(1, min(MOST_ROWS, int(WORK / max(1.0, said.flop / max(1, said.rows)))))
     wrong = [i for i in missing if not loaded.cases[i].correct]
     for group in (wrong, *([place[id(c)] for c in group if place[id(c)] in wanted] for group in loaded.groups())):
-        yield from (Task(number, variant, tuple(group[i : i + most])) for i in range(0, len(group), most))
+        parts = -(-len(group) // most)
+        ends = [len(group) * k // max(1, parts) for k in range(parts + 1)]  # as equal as can be: workers end together
+        yield from (Task(number, variant, tuple(group[a:b])) for a, b in itertools.pairwise(ends))
 
 
 def answered_by(asked: Asked, query: QueryPlan, loaded: Loaded[Any], case: Case) -> dict[str, Any]:

@@ -71,7 +71,9 @@ def _run(top: argparse.ArgumentParser) -> None:
     top.add_argument("--cluster", metavar="ADDRESS", help="workers of Dask: a scheduler's address, or local:N (extra cluster; docs/cluster.md)")
     top.add_argument("--shard", type=_part, metavar="K/N", help="compute only part K of N of all rows, into the journal; vrun merge judges them all")
     top.add_argument("--device", metavar="DEVICE", choices=("auto", "cpu", "cuda"), help="where to compute: auto, cpu or cuda")
-    top.add_argument("--no-progress", action="store_true", help="no live progress")
+    top.add_argument(
+        "--no-progress", action="store_true", help="no progress: neither bars, nor the lines every ten seconds where stderr is no terminal"
+    )
 
 
 def _merge(top: argparse.ArgumentParser) -> None:

@@ -233,7 +233,7 @@ def _executed(plan: Plan, args: argparse.Namespace, saver: Saver, screen: Consol
     plans = {q.name: q for q in plan.queries}
     networks = [*(v.network for q in plan.queries for v in q.variants), *(v.network for q in plan.spectra for v in q.variants)]
     store = store_of(args, plan)
-    with live(enabled=sys.stderr.isatty() and not args.no_progress) as (progress, between):
+    with live(not args.no_progress, sys.stderr.isatty()) as (progress, between):
         first = True
 
         def answered(result: QueryResult) -> None:
