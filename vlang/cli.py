@@ -109,7 +109,7 @@ def _main(argv: list[str]) -> int:
 
         return watch(args.files, overrides, argv[1:])
     if command == "plan":
-        codes = [commands.told(path, lambda source: commands.plan(source, overrides, args.query, args.json))[0] for path in args.files]
+        codes = [commands.told(path, lambda source: commands.plan(source, overrides, args.query, args.json, args.journal))[0] for path in args.files]
         return next(c for c in PRECEDENCE if c in codes)
     whole = reports(args)
     for path in whole:

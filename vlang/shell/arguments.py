@@ -84,6 +84,7 @@ def _merge(top: argparse.ArgumentParser) -> None:
 def _plan(top: argparse.ArgumentParser) -> None:
     _spec(top)
     top.add_argument("--json", action="store_true", help="as JSON: every row with the key of its question, and seconds on this machine")
+    top.add_argument("--journal", metavar="DIR", help="also say how many rows lie in a journal (of runs without certificates), and how many are left")
 
 
 def _fmt(top: argparse.ArgumentParser) -> None:

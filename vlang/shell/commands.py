@@ -74,7 +74,7 @@ def lint(source: Source, overrides: Overrides, only: Collection[str], whole: Col
     return 0
 
 
-def plan(source: Source, overrides: Overrides, only: Collection[str], in_json: bool = False) -> int:
+def plan(source: Source, overrides: Overrides, only: Collection[str], in_json: bool = False, journal: str | None = None) -> int:
     found = compile_spec(source, overrides, only)
     if in_json:
         from vlang.formats.plan_json import render
@@ -90,6 +90,13 @@ def plan(source: Source, overrides: Overrides, only: Collection[str], in_json: b
     from vlang.shell.ranges import ranges
 
     show_plan(found, ranges(found))
+    if journal is not None:
+        from vlang.shell.remembered import left
+
+        try:
+            print("\n" + printable(left(found, Path(journal))))
+        except DataError as e:
+            raise SpecError(*map(data_problem, e.problems)) from None
     return 0
 
 

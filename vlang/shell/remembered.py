@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import os
 import sys
@@ -107,11 +108,29 @@ def _cluster(args: argparse.Namespace) -> Solver:
     return Clustered(args.cluster)
 
 
+def left(plan: Plan, folder: Path) -> str:
+    """What of a plan lies in a journal, in words; nothing is computed. Raises SpecError and DataError."""
+    if not (folder / "rows.jsonl").is_file():
+        raise CallError(f"there is no journal in {folder}")
+    from vlang.runtime.execute import execute
+    from vlang.runtime.resume import MissingError
+
+    said: list[str] = []
+    store = Store(Journal(folder), plan, "replay", lambda queries: said.append(_in_words(folder, queries)))
+    with contextlib.suppress(MissingError):
+        execute(plan, __version__, kept=store)
+    return said[0]
+
+
 def _told(plan: Plan, folder: Path, queries: Sequence[tuple[QueryPlan, int, int]]) -> None:
+    print(printable(f"{plan.path}: {_in_words(folder, queries)}"), file=sys.stderr)
+
+
+def _in_words(folder: Path, queries: Sequence[tuple[QueryPlan, int, int]]) -> str:
     known, of = sum(found for _, found, _ in queries), sum(rows for _, _, rows in queries)
-    left = sum(seconds(query, CORE) * (rows - found) / max(1, rows) for query, found, rows in queries)
-    rest = f"{of - known} to compute, about {in_words(left)}" if known < of else "nothing to compute"
-    print(printable(f"{plan.path}: {of} row{'' if of == 1 else 's'}, {known} from {folder}, {rest}"), file=sys.stderr)
+    more = sum(seconds(query, CORE) * (rows - found) / max(1, rows) for query, found, rows in queries)
+    rest = f"{of - known} to compute, about {in_words(more)}" if known < of else "nothing to compute"
+    return f"{of} row{'' if of == 1 else 's'}, {known} from {folder}, {rest}"
 
 
 def lacking(store: Store, rows: int, of: int) -> SpecError:

@@ -173,6 +173,20 @@ def test_what_changes_an_answer_changes_its_key(spec: Path, world: Path) -> None
         before += more
 
 
+def test_a_plan_says_what_is_left(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before and behind a change of the spec; nothing is computed."""
+    journal = ["--journal", str(spec.parent / "j")]
+    assert main([str(spec), *journal, "-q", "r", "-q", "a"]) == 0
+    for old, new, left in (("", "", 8), ("iterations = 3", "iterations = 4", 12), ("tolerance = 0.1", "tolerance = 0.2", 16)):
+        spec.write_text(spec.read_text().replace(old, new))
+        capsys.readouterr()
+        assert main(["plan", str(spec), *journal]) == 0
+        assert f"16 rows, {16 - left} from" in capsys.readouterr().out
+    assert computed(spec) == 8
+    assert main(["plan", str(spec), "--journal", str(spec.parent / "none")]) == 2
+    assert not (spec.parent / "none").exists()
+
+
 def test_modes(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wanted = run(spec)
     assert run(spec, "--cache", "replay") == wanted
