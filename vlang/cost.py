@@ -38,6 +38,8 @@ FACTORISED = 5
 SEARCHED = 1.4
 
 
+#: Of a complete search along directions, a pass each: boxes of one direction, of which more need their square, the most, and how many a pass takes.
+BOXES, MOST_BOXES, BOXES_AT_ONCE = 100, 2000, 64
 #: What a pass reaches of the rate of plain products; its small operations for each node, and for each pair of nodes that it goes back through; an
 #: attack's FLOP beside a forward pass's, and CLEVER's small operations for each node (measured on shipped specs: tests/benchmarks/seconds.py).
 SHARE, PER_NODE, PER_PAIR, BACKWARD, PER_GRADIENT = 0.25, 150, 55, 3, 130
@@ -49,6 +51,10 @@ class Pace:
 
     flop: float
     launch: float
+
+
+#: A core, as far as that can be said without measuring one.
+CORE = Pace(flop=1e10, launch=5e-6)
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,10 @@ def _seconds(query: QueryPlan, v: Variant, pace: Pace) -> float:
         case EstimateVariant(estimate=estimate):
             return forward * estimate.batches * estimate.samples + _rows(v) * estimate.batches * count * PER_GRADIENT * pace.launch
     passes = PASSES[query.kind]
+    if v.perturbation.directions is not None and METHODS[v.engine.method].complete:
+        boxes = min(MOST_BOXES, BOXES * v.perturbation.directions.count**2)
+        launches = boxes / BOXES_AT_ONCE * count**2 / 2 * PER_PAIR * pace.launch
+        return _rows(v) * (boxes * pass_flop(v.network.architecture, frames_of(v.input)) / (SHARE * pace.flop) + launches)
     if not METHODS[v.engine.method].substitutes:
         return passes * (forward + count * PER_NODE * pace.launch)
     frames, firsts = frames_of(v.input), sorted(row[0] for row in v.perturbation.frames.rows)

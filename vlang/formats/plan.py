@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vlang.array import ArrayPlan
-from vlang.cost import cost, frames_of, samples_of
+from vlang.cost import CORE, cost, frames_of, in_words, samples_of, seconds
 from vlang.formats.reading import read_as
 from vlang.numbers import exactly
 from vlang.perturbation import PerturbationPlan
@@ -55,7 +55,7 @@ def _query(query: QueryPlan, ranges: Ranges) -> list[str]:
         before = block
     lines.append(
         f"  {_count(estimate.rows, 'row')}, at most; {_count(estimate.nodes, 'graph node')}; "
-        f"about {_scaled(estimate.flop)}FLOP, {_scaled(estimate.row_bytes)}B a row in a batch"
+        f"about {_scaled(estimate.flop)}FLOP, {in_words(seconds(query, CORE))} of a core, {_scaled(estimate.row_bytes)}B a row in a batch"
     )
     lines += [f"  {e.kind} {e.text}" for e in query.expectations]
     return lines

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlang import __version__
-from vlang.cost import Pace, cost, in_words, seconds
+from vlang.cost import CORE, cost, in_words, seconds
 from vlang.plan import Plan, QueryPlan
 from vlang.results import QueryResult, Results, Saved
 from vlang.shell.arguments import CallError
@@ -32,8 +32,6 @@ HERE, LONG = ".rspec", 60.0
 MOST_LOCAL = 1024
 #: Rows for each core from which on a long run has a process for each.
 MANY = 8
-#: A core, as far as that can be said without measuring one.
-CORE = Pace(flop=1e10, launch=5e-6)
 
 
 def store_of(args: argparse.Namespace, plan: Plan) -> Store | None:
