@@ -79,7 +79,7 @@ def killed(spec: Path, seed: int, jobs: int, times: int = 3) -> int:
     for _ in range(times):
         before = finished(journal)
         run = subprocess.Popen([*command, "--jobs", str(jobs), "--quiet"], cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
-        time.sleep(g.uniform(0.3, 1.3) * lasts)
+        time.sleep(g.uniform(0.4, 1.0) * lasts)
         children = [int(pid) for pid in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()] if run.poll() is None else []
         with contextlib.suppress(ProcessLookupError):
             if children and g.random() < 0.5:
