@@ -158,10 +158,14 @@ class _Box:
     def of(cls, f: _SigmoidTimes, lo: Args, hi: Args) -> _Box:
         v, z = torch.stack([lo[0], hi[0]]), torch.stack([lo[1], hi[1]])
         s, k = elementary.sigmoid(v), f.factor(z)
-        first, second = [0, 0, 1, 1], [0, 1, 0, 1]
         every = torch.ones((4, *lo[0].shape), dtype=torch.bool, device=lo[0].device)
-        corners = Candidates(v[first], z[second], s[first], k[second], every)
+        corners = Candidates(_each(v, 1), _each(z, 0), _each(s, 1), _each(k, 0), every)
         return cls(lo[0], hi[0], lo[1], hi[1], s[0], s[1], k[0], k[1], v, z, s, k, corners)
+
+
+def _each(ends: Tensor, axis: int) -> Tensor:
+    """Of both ends of one argument, those at the four corners; the other argument's are along `axis`. shape: [2, ...] -> [4, ...]."""
+    return ends.unsqueeze(axis).expand(2, 2, *ends.shape[1:]).flatten(0, 1)
 
 
 class SigmoidMul(_SigmoidTimes):
