@@ -46,7 +46,7 @@ def store_of(args: argparse.Namespace, plan: Plan) -> Store | None:
     if args.cache_verify and args.certificates is None:
         raise CallError("--cache-verify checks the certificates of answers that are taken: name a folder for them with --certificates")
     predicted = sum(seconds(q, CORE) for q in plan.queries)
-    if not wanted and predicted < LONG:
+    if not wanted and (predicted < LONG or not Path(plan.path).is_file()):  # a text that is typed has no place of its own
         return None
     folder = Path(args.journal) if args.journal is not None else Path(plan.path).parent / HERE
     try:
@@ -68,22 +68,24 @@ def store_of(args: argparse.Namespace, plan: Plan) -> Store | None:
 
 def solver_of(args: argparse.Namespace, plan: Plan) -> Solver | None:
     """Who computes, if not this process alone. Raises CallError."""
-    jobs, cores = args.jobs, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     if args.cluster is not None:
         return _cluster(args)
-    rows = sum(cost(q).rows for q in plan.queries)
-    devices = {args.device or v.engine.device for q in plan.queries for v in q.variants}
-    if jobs is None:
-        long_ = rows >= MANY * cores and sum(seconds(q, CORE) for q in plan.queries) >= LONG
-        jobs = cores if long_ and devices <= {"cpu"} else 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    long_ = sum(cost(q).rows for q in plan.queries) >= MANY * cores and sum(seconds(q, CORE) for q in plan.queries) >= LONG
+    forks = "fork" in multiprocessing.get_all_start_methods()
+    jobs = args.jobs or (cores if long_ and forks else 1)
     if jobs == 1:
         return None
-    if "fork" not in multiprocessing.get_all_start_methods():
-        raise CallError("--jobs needs a system whose processes can be forked")
-    if "cuda" in devices:
-        raise CallError("--jobs shares the cores of this machine, not an accelerator: leave it out, or write --device cpu")
     import torch
 
+    devices = {args.device or v.engine.device for q in plan.queries for v in q.variants}
+    elsewhere = (torch.cuda.is_available() and devices != {"cpu"}) or "cuda" in devices
+    if args.jobs is None and elsewhere:
+        return None
+    if not forks:
+        raise CallError("--jobs needs a system whose processes can be forked")
+    if elsewhere:
+        raise CallError("--jobs shares the cores of this machine, not an accelerator: leave it out, or write --device cpu")
     from vlang.runtime.workers import Pooled
 
     torch.set_num_threads(1)  # before anything is computed: threads do not survive a fork

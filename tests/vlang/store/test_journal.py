@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -17,6 +19,7 @@ from tests.vlang.store.kill import report, spec_text
 from tests.vlang.vcheck.certificates import load, seal
 from vlang.cli import main
 from vlang.results import AttackRow, BoundsRow, RadiusRow, VerifyRow
+from vlang.shell import remembered
 from vlang.store.answers import answer_as_json, question_as_json, row_of
 from vlang.store.journal import Journal, Journals
 from vlang.text.diagnostics import SpecError
@@ -285,3 +288,44 @@ def test_a_killed_run_goes_on(seed: int, spec: Path) -> None:
     from tests.vlang.store.kill import killed
 
     killed(spec, seed, jobs=1 + seed % 2)
+
+
+def test_a_long_run_keeps_its_rows_by_itself(spec: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside the spec, and by a process a core; told, and left out where that is asked for. One from standard input has no place of its own."""
+    wanted = run(spec, journal=None)
+    assert not (spec.parent / ".rspec").exists()
+    monkeypatch.setattr(remembered, "LONG", 0.0)
+    monkeypatch.setattr(remembered, "MANY", 0)
+    assert run(spec, "--no-journal", journal=None) == wanted
+    assert not (spec.parent / ".rspec").exists()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(spec.read_bytes())))
+    monkeypatch.chdir(spec.parent)
+    assert main(["-", "--quiet"]) == 0
+    assert not (spec.parent / ".rspec").exists()
+    capsys.readouterr()
+    assert run(spec, journal=None) == wanted
+    assert "--no-journal leaves it out" in capsys.readouterr().err
+    assert computed(spec, ".rspec") == ROWS
+    assert run(spec, journal=None) == wanted
+    assert computed(spec, ".rspec") == ROWS
+
+
+@pytest.mark.parametrize("broken", [1, 2, 5])
+def test_a_full_disk_ends_a_run_that_goes_on_later(
+    broken: int, spec: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = run(spec, journal=None)
+    calls, sync = 0, os.fsync
+
+    def full(file: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls >= broken:
+            raise OSError(28, "No space left on device")
+        sync(file)
+
+    monkeypatch.setattr("os.fsync", full)
+    assert main([str(spec), "--journal", str(spec.parent / "j")]) == 2
+    assert "No space left" in capsys.readouterr().err
+    monkeypatch.setattr("os.fsync", sync)
+    assert run(spec) == wanted
