@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import importlib
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -26,7 +27,7 @@ from vlang.runtime.execute import loaded
 from vlang.runtime.queries.base import Context
 from vlang.runtime.resume import ClusterError, undone
 from vlang.runtime.tasks import Asked, Task, solve
-from vlang.runtime.workers import DEATHS, POISON
+from vlang.runtime.workers import DEATHS, given_up
 
 #: Seconds between looks at whether somebody wants an end, and for which a cluster is waited for.
 LOOK, PATIENCE = 0.5, 60
@@ -62,7 +63,7 @@ class Clustered:
 
     address: str
 
-    def __call__(self, asked: Asked, tasks: Sequence[Task], context: Callable[[int], Context]) -> Iterator[tuple[Task, Sequence[Solved]]]:
+    def __call__(self, asked: Asked, tasks: Sequence[Task], context: Callable[[Task], Context]) -> Iterator[tuple[Task, Sequence[Solved]]]:
         if not tasks:
             return
         dask, distributed = importlib.import_module("dask"), importlib.import_module("distributed")
@@ -78,7 +79,7 @@ class Clustered:
                 sent = client.scatter(Sent.of(asked), broadcast=True, hash=False)
                 left, suspects, deaths = deque(tasks), deque[Task](), dict.fromkeys(tasks, 0)
                 running: dict[Any, Task] = {}
-                stopped = context(tasks[0].query).stopped
+                stopped = context(tasks[0]).stopped
                 while left or suspects or running:
                     if stopped():
                         client.cancel(list(running))
@@ -87,9 +88,9 @@ class Clustered:
                         return
                     room = sum(client.nthreads().values())
                     while left and len(running) < max(1, 2 * room):
-                        self._give(client, sent, left.popleft(), running)
+                        self._give(client, sent, left.popleft(), running, context)
                     if not running and suspects:  # alone: nobody else can be to blame
-                        self._give(client, sent, suspects.popleft(), running)
+                        self._give(client, sent, suspects.popleft(), running, context)
                     with contextlib.suppress(TimeoutError):
                         distributed.wait(list(running), timeout=LOOK, return_when="FIRST_COMPLETED")
                     for future in [f for f in running if f.done()]:
@@ -103,22 +104,24 @@ class Clustered:
                         if deaths[task] < DEATHS:
                             suspects.append(task)
                         else:
-                            yield task, [replace(x, row=replace(x.row, reason=POISON)) for x in undone(asked, task)]
+                            yield task, given_up(asked, task)
             finally:
                 client.close()
                 if cluster is not None:
                     cluster.close()
 
-    def _give(self, client: Any, sent: Any, task: Task, running: dict[Any, Task]) -> None:
-        running[client.submit(answer, sent, task, pure=False)] = task
+    def _give(self, client: Any, sent: Any, task: Task, running: dict[Any, Task], context: Callable[[Task], Context]) -> None:
+        deadline = context(task).deadline
+        left = None if deadline is None else deadline - time.monotonic()  # clocks differ from machine to machine
+        running[client.submit(answer, sent, task, left, pure=False)] = task
 
 
-def answer(sent: Sent, task: Task) -> list[Solved]:
-    """On a worker. Raises ClusterError where its program is another one."""
+def answer(sent: Sent, task: Task, left: float | None = None) -> list[Solved]:
+    """On a worker. left: seconds of a budget. Raises ClusterError where its program is another one."""
     if revision() != sent.revision:
         raise ClusterError("a worker runs another program, or other libraries: install the same release on all machines")
     torch.set_num_threads(1)
-    return solve(_held(_Key(sent)).asked, task, Context(lambda _: None))
+    return solve(_held(_Key(sent)).asked, task, Context(lambda _: None, None if left is None else time.monotonic() + left))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from vlang.plan import VerifyVariant
-from vlang.results import Row, Solved, named
+from vlang.results import BoundsRow, Row, Solved, VerifyRow, named
 from vlang.runtime.evidence.statement import statement
 from vlang.runtime.queries.base import Context, question_of
 from vlang.runtime.tasks import Asked, Kept, Solver, Task, answered_by, solve, tasks_of
@@ -112,7 +112,7 @@ class Run:
         assert self.kept is not None
         self.keys[place] = self.kept.key(answered_by(self.asked, query, loaded, case))
         found = self.kept.find(self.keys[place], question_of(loaded, case), query.kind)
-        if found is None:
+        if found is None or (isinstance(found.row, VerifyRow | BoundsRow) and found.row.eps != float(loaded.variant.eps)):
             return
         if self.kept.trusted is not None:
             eps = loaded.variant.eps if isinstance(loaded.variant, VerifyVariant) else Fraction(found.row.size or 0.0)
@@ -124,14 +124,17 @@ class Run:
     def _mine(self, q: int, v: int, i: int) -> bool:
         return self.shard is None or int(self.keys[q, v, i], 16) % self.shard[1] == self.shard[0]
 
-    def _context(self, query: int) -> Context:
-        """Its budget begins with its first task."""
-        budget = max((v.variant.engine.budget or Fraction(0) for v in self.asked.queries[query][1]), default=Fraction(0))
-        begun = self.begun.setdefault(query, time.monotonic())
-        return Context(lambda _: None, begun + float(budget) if budget else None, self.stopped)
+    def _context(self, task: Task) -> Context:
+        """A variant's budget begins with its query's first task."""
+        budget = self.asked.queries[task.query][1][task.variant].variant.engine.budget
+        begun = self.begun.setdefault(task.query, time.monotonic())
+        return Context(lambda _: None, None if budget is None else begun + float(budget), self.stopped)
 
     def _take(self, task: Task, solved: Sequence[Solved]) -> None:
-        places = [(task.query, task.variant, i) for i in task.cases]
+        places, loaded = [(task.query, task.variant, i) for i in task.cases], self.asked.queries[task.query][1][task.variant]
+        # What a row says of its question is said here: a worker's files lie elsewhere.
+        asked = [question_of(loaded, loaded.cases[i]) for i in task.cases]
+        solved = [replace(x, row=replace(x.row, **said)) for x, said in zip(solved, asked, strict=True)]
         self.solved.update(zip(places, solved, strict=True))
         if self.kept is not None:
             self.kept.keep(self.asked.queries[task.query][0], [(self.keys[p], x) for p, x in zip(places, solved, strict=True)])

@@ -88,15 +88,15 @@ class Kept(Protocol):
 
 
 class Solver(Protocol):
-    """Answers tasks, in whatever order, and rows of a task that was left undone with complete = False."""
+    """Answers tasks, in whatever order, and rows of a task that was left undone with complete = False. context: of a task."""
 
-    def __call__(self, asked: Asked, tasks: Sequence[Task], context: Callable[[int], Context]) -> Iterable[tuple[Task, Sequence[Solved]]]: ...
+    def __call__(self, asked: Asked, tasks: Sequence[Task], context: Callable[[Task], Context]) -> Iterable[tuple[Task, Sequence[Solved]]]: ...
 
 
-def here(asked: Asked, tasks: Sequence[Task], context: Callable[[int], Context]) -> Iterator[tuple[Task, Sequence[Solved]]]:
-    """One after the other, in this process. context: of a query by number."""
+def here(asked: Asked, tasks: Sequence[Task], context: Callable[[Task], Context]) -> Iterator[tuple[Task, Sequence[Solved]]]:
+    """One after the other, in this process."""
     for task in tasks:
-        yield task, solve(asked, task, context(task.query))
+        yield task, solve(asked, task, context(task))
 
 
 def solve(asked: Asked, task: Task, context: Context) -> list[Solved]:
@@ -117,7 +117,8 @@ def solve(asked: Asked, task: Task, context: Context) -> list[Solved]:
             rows = Certificates(by()).confirm(loaded, query.name, rows, context.stopped)
         if asked.saved.witnesses:
             rows = Witnesses(by()).keep(loaded, query.name, rows)
-    return [_solved(row, files) for row in rows]
+    uncut = not context.late()
+    return [replace(_solved(row, files), whole=uncut and row.complete) for row in rows]
 
 
 def _solved(row: Row, files: Mapping[str, bytes]) -> Solved:
@@ -159,6 +160,7 @@ def answered_by(asked: Asked, query: QueryPlan, loaded: Loaded[Any], case: Case)
         "sample": case.sample,
         "step": case.step,
         "tokens": None if text is None else list(text.ids),
+        "shape": list(loaded.inputs.shape[1:]),
         "others": None if variant.perturbation.alternatives is None else [list(x) for x in choices_of(loaded, case).others],
         "network": {
             "files": [asked.hash_of(path) for path in (network.checkpoint, *network.beside)],

@@ -63,19 +63,19 @@ class Pooled:
 
     jobs: int
 
-    def __call__(self, asked: Asked, tasks: Sequence[Task], context: Callable[[int], Context]) -> Iterator[tuple[Task, Sequence[Solved]]]:
+    def __call__(self, asked: Asked, tasks: Sequence[Task], context: Callable[[Task], Context]) -> Iterator[tuple[Task, Sequence[Solved]]]:
         left, deaths = deque(tasks), dict.fromkeys(tasks, 0)
         workers = [Worker.begun(asked) for _ in range(min(self.jobs, len(tasks)))]
         try:
             while left or any(w.task is not None for w in workers):
-                if context(tasks[0].query).stopped():
+                if context(tasks[0]).stopped():
                     for task in [*(w.task for w in workers if w.task is not None), *left]:
                         yield task, undone(asked, task)
                     return
                 for worker in workers:
                     if worker.task is None and left:
                         task = left.popleft()
-                        worker.give(task, context(task.query).deadline)
+                        worker.give(task, context(task).deadline)
                 for pipe in wait([w.pipe for w in workers if w.task is not None], LOOK):
                     number = next(i for i, w in enumerate(workers) if w.pipe is pipe)
                     at = workers[number].task
@@ -89,7 +89,7 @@ class Pooled:
                         if deaths[at] < DEATHS:
                             left.append(at)
                         else:
-                            yield at, [replace(x, row=replace(x.row, reason=POISON)) for x in undone(asked, at)]
+                            yield at, given_up(asked, at)
                         continue
                     if isinstance(found, Exception):
                         raise found
@@ -98,6 +98,11 @@ class Pooled:
         finally:
             for worker in workers:
                 worker.end()
+
+
+def given_up(asked: Asked, task: Task) -> list[Solved]:
+    """The rows of a task that workers died of."""
+    return [replace(x, row=replace(x.row, reason=POISON, complete=False), whole=False) for x in undone(asked, task)]
 
 
 def _work(asked: Asked, pipe: Connection) -> None:

@@ -171,10 +171,14 @@ class Saved:
 
 @dataclass(frozen=True)
 class Solved:
-    """A row, and the files of evidence that it needs, by name: its own not numbered."""
+    """A row, and the files of evidence that it needs, by name: its own not numbered.
+
+    whole: whether nothing of it can have been left out: no budget, and nobody, ended its task.
+    """
 
     row: Row
     files: Mapping[str, bytes]
+    whole: bool = True
 
 
 def named(row: Row) -> dict[str, str]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 #: What answers depend on: rooms, and files beside them.
-ROOMS, FILES = ("runtime", "words", "convert"), ("array.py", "perturbation.py", "plan.py", "property.py", "results.py")
+ROOMS, FILES = ("runtime", "words", "convert"), ("array.py", "cost.py", "perturbation.py", "picture.py", "plan.py", "property.py", "results.py")
 #: Libraries whose arithmetic answers are made of.
-LIBRARIES = ("torch", "numpy", "python-flint")
+LIBRARIES = ("torch", "numpy", "scipy", "safetensors", "python-flint")
 
 
 @cache

@@ -107,6 +107,7 @@ def statement(loaded: Loaded[Any], case: Case, eps: Fraction, checkpoint: str) -
         },
         "input": {
             "sha256": hashlib.sha256(loaded.inputs[case.position].cpu().numpy().tobytes()).hexdigest(),
+            "shape": list(loaded.inputs.shape[1:]),
             "tokens": None if (text := text_of(v, case)) is None else list(text.ids),
         },
         "perturbation": _listed(loaded, case, int(eps))

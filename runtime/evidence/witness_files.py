@@ -140,6 +140,8 @@ def _examined(claim: dict[str, Any], arrays: dict[str, Tensor], tensors: dict[st
         raise ValueError("a number is not finite")
     if hashlib.sha256(centre.numpy().tobytes()).hexdigest() != claim["input"]["sha256"]:
         raise UnreadableError("its input is not the one that its hash is of")
+    if claim["input"].get("shape", list(centre.shape)) != list(centre.shape) or ("property" in claim and "label" in claim):
+        raise ValueError("it says two things of its input, or of what is asked")
     if claim.get("normalize") is not None:
         raise ValueError("it is about a network derived from its checkpoint, which is not saved beside it")
     read = architecture(said, {k: tuple(v.shape) for k, v in tensors.items()}, centre.shape[1])

@@ -90,7 +90,8 @@ def key(loaded: Loaded[Any], case: Case) -> str:
         "input": list(text.tokens) if text is not None else digest(loaded.inputs[case.position]),
         "space": "input" if text is None else "embedding",
         "norm": "inf" if limits.norm is None else str(limits.norm),
-        **({} if loaded.directed is None else {"directions": directions_in_words(loaded.directed)}),
+        # Along directions no weight says how many frames there are.
+        **({} if loaded.directed is None else {"directions": directions_in_words(loaded.directed), "shape": list(loaded.inputs.shape[1:])}),
         **({} if variant.perturbation.alternatives is None else {"alternatives": alternatives_in_words(loaded, case)}),
         "weights": [str(w) for w in limits.weights],
         "at_most": limits.at_most,

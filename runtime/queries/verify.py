@@ -113,7 +113,7 @@ def _verify(loaded: Loaded[VerifyVariant], cases: tuple[Case, ...], eps: Fractio
             answers[case] = _row(loaded, case, verdict="certified", margin=margin, method=methods[i], reason=reason, **effort)
         elif i in witnesses:
             answers[case] = _row(loaded, case, verdict="falsified", margin=margin, witness=witnesses[i], **effort)
-        elif late:
+        elif late or context.late():  # something of it may have been left out
             answers[case] = _row(loaded, case, **unfinished(context), margin=margin if margin > -math.inf else None)
         else:
             reason = f"{methods[i] or loaded.variant.engine.method} bounds the margin by {margin:.4g} only, and the attack found no counterexample"

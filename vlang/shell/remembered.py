@@ -37,6 +37,10 @@ MANY = 8
 def store_of(args: argparse.Namespace, plan: Plan) -> Store | None:
     """None where nothing is remembered. Raises SpecError where the journal cannot be written, if it was asked for; CallError."""
     if args.merge:
+        given = ("journal", "cache", "cache_verify", "no_journal", "shard", "jobs", "cluster")
+        wrong = next((x for x in given if getattr(args, x) not in (None, False)), None)
+        if wrong is not None:
+            raise CallError(f"--{wrong.replace('_', '-')} does not go with merge, which computes nothing: it judges what journals hold")
         return Store(Journals([Journal(Path(x)) for x in args.merge]), plan, "replay")
     wanted = args.journal is not None or args.cache is not None or args.shard is not None or args.cache_verify
     if args.no_journal:
@@ -49,13 +53,16 @@ def store_of(args: argparse.Namespace, plan: Plan) -> Store | None:
     if not wanted and (predicted < LONG or not Path(plan.path).is_file()):  # a text that is typed has no place of its own
         return None
     folder = Path(args.journal) if args.journal is not None else Path(plan.path).parent / HERE
+    if args.cache in ("replay", "offline") and not (folder / "rows.jsonl").is_file():
+        raise CallError(f"there is no journal in {folder}")
     try:
         journal = Journal(folder)
     except SpecError:
         if wanted:
             raise
         return None
-    found = Store(journal, plan, args.cache or "update")
+    found = Store(journal, plan, args.cache or "update", wanted=wanted)
+    found.warned = lambda why: print(printable(f"{plan.path}: warning: no more rows are kept: {why}"), file=sys.stderr)
     if not wanted:
         print(printable(f"{plan.path}: finished rows are kept in {folder} (--no-journal leaves it out)"), file=sys.stderr)
     found.told = lambda queries: _told(plan, folder, queries)
@@ -172,9 +179,14 @@ def answers(
     except MissingError as e:
         assert store is not None
         raise lacking(store, e.rows, e.of) from None
-    if store is not None and args.shard is None:
+    if store is not None and args.shard is None and not saver.problems:
         evidence = {path.name: path.read_bytes() for path in saver.saved}
-        store.remember(found, evidence, saved, args.device)
+        try:
+            store.remember(found, evidence, saved, args.device)
+        except SpecError as e:
+            if store.wanted:
+                raise
+            store.warned(str(e))
     if store is not None and store.mode == "cleanup" and isinstance(store.journal, Journal):
         store.journal.forget(store.asked)
     return found

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from vlang.results import ROWS, Row
+from vlang.results import ROWS, BoundsRow, RadiusRow, Row, VerifyRow
 
 #: Fields that say what is asked: of the spec and its data, not of the answer.
 ASKED = ("sample", "label", "predicted", "target", "frames", "norm", "tokens", "at_most", "values", "swept", "step", "question")
@@ -26,7 +26,17 @@ def row_of(kind: str, question: Mapping[str, Any], answer: Mapping[str, Any], kn
     made = ROWS[kind](**{name: _decoded(value) for name, value in {**question, **answer}.items()}, **(known or {}))
     if not made.complete or not isinstance(made.sample, int):
         raise ValueError("it is no finished row")
+    if not all(value is None or (type(value) in (int, float) and not math.isnan(value)) for value in (made.size, *_numbers(made))):
+        raise ValueError("it has no numbers where there should be some")
+    if isinstance(made, RadiusRow) and not 0 <= made.radius < math.inf:
+        raise ValueError("its radius is none")
     return made
+
+
+def _numbers(row: Row) -> tuple[Any, ...]:
+    if isinstance(row, RadiusRow):
+        return (row.attacked,)
+    return (row.eps,) if isinstance(row, VerifyRow | BoundsRow) else ()
 
 
 def _encoded(value: Any) -> Any:

@@ -12,10 +12,10 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vlang.text import diagnostics as d
 from vlang.text.diagnostics import SpecError
@@ -25,6 +25,9 @@ SCHEMA = "rspec-journal/2"
 PATIENCE = 60.0
 TABLES = "CREATE TABLE lines (key TEXT PRIMARY KEY, at INTEGER, size INTEGER); CREATE TABLE seen (bytes INTEGER); INSERT INTO seen VALUES (0)"
 Line = dict[str, Any]
+T = TypeVar("T")
+#: Digits of a file's digest.
+DIGEST = 64
 
 
 @dataclass(eq=False)
@@ -38,12 +41,7 @@ class Journal:
         try:
             (self.folder / "files").mkdir(parents=True, exist_ok=True)
             self.rows.touch()
-            try:
-                self._open()
-            except sqlite3.DatabaseError:  # it is no index any more: the rows are all that counts
-                self.index.close()
-                (self.folder / "index.sqlite").unlink()
-                self._open()
+            self._again(self._open)
         except OSError as e:
             raise SpecError(d.cannot_write(str(self.folder), e.strerror or str(e))) from None
         except sqlite3.Error as e:
@@ -57,9 +55,22 @@ class Journal:
     def rows(self) -> Path:
         return self.folder / "rows.jsonl"
 
+    def _again(self, work: Callable[[], T]) -> T:
+        """Once more with a new index, where it is none any more: the rows are all that counts."""
+        try:
+            return work()
+        except (sqlite3.DatabaseError, TypeError, AttributeError) as e:
+            if isinstance(e, sqlite3.OperationalError) and "locked" in str(e):  # it is another run's
+                raise
+            if hasattr(self, "index"):
+                self.index.close()
+            (self.folder / "index.sqlite").unlink()
+            self._open()
+            return work()
+
     def find(self, key: str) -> Line | None:
         """The last whole line of a key."""
-        found = self.index.execute("SELECT at, size FROM lines WHERE key = ?", (key,)).fetchone()
+        found = self._again(lambda: self.index.execute("SELECT at, size FROM lines WHERE key = ?", (key,)).fetchone())
         if found is None:
             return None
         with self.rows.open("rb") as f:
@@ -112,7 +123,7 @@ class Journal:
 
     def held(self, digest: str) -> bytes | None:
         """A file that was kept; None where it is not there as it was."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, TypeError):
             content = (self.folder / "files" / digest).read_bytes()
             return content if hashlib.sha256(content).hexdigest() == digest else None
         return None
@@ -130,11 +141,11 @@ class Journal:
                 self.index.execute("UPDATE seen SET bytes = 0")
                 named = {digest for line in lines for digest in line.get("files", {}).values()}
                 for path in (self.folder / "files").iterdir():
-                    if path.name not in named:
+                    if path.name not in named and len(path.name) == DIGEST:  # longer names are being written
                         path.unlink()
                 self._look()
-        except OSError as e:
-            raise SpecError(d.cannot_write(str(self.folder), e.strerror or str(e))) from None
+        except (OSError, sqlite3.Error) as e:
+            raise SpecError(d.cannot_write(str(self.folder), str(e))) from None
         return len(before - set(kept))
 
     def _open(self) -> None:
@@ -148,7 +159,7 @@ class Journal:
     def _look(self) -> None:
         """Index what others have appended; all of it, where the file is not what was indexed."""
         (seen,) = self.index.execute("SELECT bytes FROM seen").fetchone()
-        if seen > self.rows.stat().st_size:
+        if seen > self.rows.stat().st_size or not self._is_of_these():
             self.index.execute("DELETE FROM lines")
             seen = 0
         with self.rows.open("rb") as f:
@@ -159,6 +170,18 @@ class Journal:
                     self.index.execute("INSERT OR REPLACE INTO lines VALUES (?, ?, ?)", (line["key"], seen, len(raw)))
                 seen += len(raw) if raw.endswith(b"\n") else 0
         self.index.execute("UPDATE seen SET bytes = ?", (seen,))
+
+    def _is_of_these(self) -> bool:
+        """Whether the first and the last line of the index stand where it says."""
+        for order in ("ASC", "DESC"):
+            found = self.index.execute(f"SELECT key, at, size FROM lines ORDER BY at {order} LIMIT 1").fetchone()
+            if found is not None:
+                with self.rows.open("rb") as f:
+                    f.seek(found[1])
+                    line = _line(f.read(found[2]))
+                if line is None or line["key"] != found[0]:
+                    return False
+        return True
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

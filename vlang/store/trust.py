@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from vlang.results import RadiusRow, Solved, VerifyRow
+from vlang.words.methods import METHODS
 
+#: What a claim may say of what holds in its set.
+CLAIMED = ("property", "some", "label", "against")
 #: The checker, in a process of its own.
 VCHECK = "import sys; from vlang.vcheck.cli import main; sys.exit(main())"
 
@@ -34,15 +37,19 @@ def examined(solved: Solved, said: Mapping[str, Any], checkpoint: str) -> Solved
             sha256 = hashlib.file_digest(f, "sha256").hexdigest()
         wanted = {**said, "network": {**said["network"], "sha256": sha256}}
         claim = _claim(content)
-        if any(claim.get(name) != value for name, value in wanted.items()):
+        apart = set(CLAIMED) - set(wanted)  # a property beside a label would be what is proved
+        if any(claim.get(name) != value for name, value in wanted.items()) or not apart.isdisjoint(claim):
             return None
         # The checker is a program of its own, which nothing here is part of.
         said_so = subprocess.run([sys.executable, "-c", VCHECK, str(path), "--network", checkpoint], capture_output=True, text=True, check=False)
         if said_so.returncode != 0 or ": valid: " not in said_so.stdout:
             return None
+    files = {row.certificate: content}
+    plain: dict[str, Any] = {"method": row.method if row.method in METHODS else None, "reason": None, "pieces": None, "depth": None}
     if isinstance(row, RadiusRow):
-        return replace(solved, row=replace(row, attacked=None))
-    return replace(solved, row=replace(row, margin=0.0))  # more than 0 is what it proves
+        return replace(solved, row=replace(row, **plain, attacked=None, capped=False), files=files)
+    proved = replace(row, **plain, margin=0.0, witness=None, witness_file=None, replaced=None)  # that it is more than 0 is what is proved
+    return replace(solved, row=proved, files=files)
 
 
 def _claim(content: bytes) -> dict[str, Any]:

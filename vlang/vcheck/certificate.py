@@ -169,6 +169,8 @@ def _substituted(
 
 def demands_of(claim: dict[str, Any], said: dict[str, Any], nodes: list[Node], whole: Region) -> Demands:
     """What is claimed of the outputs; of a property, the nodes have one more in the end."""
+    if "property" in claim and not {"label", "against"}.isdisjoint(claim):
+        raise ValueError("it is about classes and about a property")
     if "property" not in claim:
         return of_classes(claim["label"], claim["against"], nodes[-1].width)
     if any(layer["layer"] == "softmax" for layer in said["layers"]):
@@ -193,6 +195,8 @@ def input_of(stated: dict[str, Any], arrays: dict[str, Array], tensors: dict[str
             raise InvalidError("its input is not the embedding of its tokens")
     if x.ndim != 2 or not x.size or hashlib.sha256(x.astype("<f8").tobytes()).hexdigest() != stated["sha256"]:
         raise InvalidError("its input does not have the hash that it states")
+    if stated.get("shape", list(x.shape)) != list(x.shape):  # older releases do not state it
+        raise InvalidError("its input does not have the shape that it states")
     return x
 
 

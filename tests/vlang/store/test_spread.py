@@ -58,6 +58,22 @@ def test_a_row_of_which_workers_die_is_given_up(spec: Path, monkeypatch: pytest.
     assert int(lost[-1]) == 14  # all but the two of the task
 
 
+def test_rows_of_a_task_that_is_given_up_are_not_kept(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that need no computing."""
+    wanted = report(spec)
+
+    def deadly(asked: Asked, task: Task, context: Context) -> list[Solved]:
+        query, variants = asked.queries[task.query]
+        if query.name == "r" and not variants[task.variant].cases[task.cases[0]].correct:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return solve(asked, task, context)
+
+    monkeypatch.setattr(workers, "solve", deadly)
+    assert "workers died of it" in report(spec, "--jobs", "2", "--journal", str(spec.parent / "j"))[1].decode()
+    monkeypatch.undo()
+    assert report(spec, "--journal", str(spec.parent / "j")) == wanted
+
+
 def test_a_worker_that_dies_once_loses_nothing(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = report(spec)
     mark = spec.parent / "dead"
