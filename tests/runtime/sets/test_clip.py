@@ -115,7 +115,9 @@ def test_ranges_that_do_not_fit_are_refused(folder: Path) -> None:
 @pytest.mark.parametrize("norm", ["1", "2", "3", "inf"])
 def test_a_range_in_units_is_the_range_of_a_network_in_those_units(norm: str, folder: Path) -> None:
     """Units that are the channels' widths: as the same network on both in [0, 1]."""
-    for query in ("radius , engine = { method = quadratic, tolerance = 0.01 }", "radius , engine = { method = planes, tolerance = 0.01 }"):
+    for query in (
+        f"radius , engine = {{ method = {method}, tolerance = 0.02 }}" for method in (["quadratic", "planes"] if norm == "2" else ["planes"])
+    ):
         one = ask(folder / "unit", query, f"frames = [1:4], norm = {norm}, clip = [0, 1]")
         each = ask(folder, query, f"frames = [1:4], norm = {norm}, clip = [[0, 1], [-2, 6]], scale = [1, 8]")
         free = ask(folder, query, f"frames = [1:4], norm = {norm}, scale = [1, 8]")
