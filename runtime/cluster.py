@@ -105,6 +105,8 @@ class Clustered:
                             suspects.append(task)
                         else:
                             yield task, given_up(asked, task)
+            except OSError as e:  # no worker came, or the scheduler is gone
+                raise ClusterError(f"{self.address} does not answer: {type(e).__name__}: {e}") from None
             finally:
                 client.close()
                 if cluster is not None:

@@ -83,7 +83,10 @@ def read(form: Network, folder: Path) -> Tokenizer | None:
     model = held["model"]
     if model.get("dropout"):
         raise SpecError(d.vocabulary_format(span, "splits words at random (dropout)", "save it with tokenizer.model.dropout = None"))
-    marks = " ".join(rules.encode("", add_special_tokens=True).tokens)
+    try:
+        marks = " ".join(rules.encode("", add_special_tokens=True).tokens)
+    except Exception as e:  # the library raises bare exceptions
+        raise SpecError(d.damaged(span, said.value, "tokenizer", str(e).split("\n")[0][:200])) from None
     if marks and special is None:
         raise SpecError(d.must_be_said(span, f"{name} adds tokens to a text ({marks}), or not, as it is called", "special_tokens = add, or none"))
     vocabulary = {number: token for token, number in rules.get_vocab(with_added_tokens=True).items()}

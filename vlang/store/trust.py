@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vlang.lower.files import strictly
 from vlang.results import RadiusRow, Solved, VerifyRow
 from vlang.words.methods import METHODS
 
@@ -55,8 +55,9 @@ def examined(solved: Solved, said: Mapping[str, Any], checkpoint: str) -> Solved
 def _claim(content: bytes) -> dict[str, Any]:
     """What a certificate says, whether it is true or not; nothing where it is none."""
     try:
-        head = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        found: dict[str, Any] = json.loads(head["__metadata__"]["certificate"])
-    except (KeyError, TypeError, ValueError):
+        # Strictly: of two entries of one name a reader may take either, and vcheck is to read what is compared here.
+        head = strictly(content[8 : 8 + int.from_bytes(content[:8], "little")].decode())
+        found: dict[str, Any] = strictly(head["__metadata__"]["certificate"])
+    except (KeyError, TypeError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

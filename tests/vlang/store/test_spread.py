@@ -15,7 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.vlang.store.kill import ROOT, report, spec_text, timeless
+from tests.vlang.store.kill import ROOT
+from tests.vlang.store.runs import report, timeless
 from vlang.cli import main
 from vlang.lower.spec import compile_spec
 from vlang.results import Solved
@@ -24,13 +25,6 @@ from vlang.runtime.cluster import moved
 from vlang.runtime.queries.base import Context
 from vlang.runtime.tasks import Asked, Task, solve
 from vlang.text.source import Source
-
-
-@pytest.fixture
-def spec(world: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "x.rspec"
-    path.write_text(spec_text(world))
-    return path
 
 
 def test_a_row_of_which_workers_die_is_given_up(spec: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
