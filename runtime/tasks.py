@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import torch
 
-from vlang.cost import cost
+from vlang.cost import afforded, cost
 from vlang.plan import Plan, QueryPlan
 from vlang.results import Row, Saved, Solved, named
 from vlang.runtime.evidence.certificate import Certificates
@@ -152,7 +152,7 @@ def answered_by(asked: Asked, query: QueryPlan, loaded: Loaded[Any], case: Case)
     variant, text = loaded.variant, text_of(loaded.variant, case)
     network, engine = variant.network, variant.engine
     own = {k: v for k, v in vars(variant).items() if k in ("attack", "estimate")}
-    refined = engine.budget is not None and METHODS[engine.method].refinement is not None
+    chooses = bool(METHODS[engine.method].ladder)
     return {
         "kind": query.kind,
         "question": key(loaded, case),
@@ -171,7 +171,7 @@ def answered_by(asked: Asked, query: QueryPlan, loaded: Loaded[Any], case: Case)
         },
         "engine": [engine.method, str(engine.tolerance), str(engine.max_radius), engine.semantics, engine.seed, str(loaded.network.dtype)],
         "own": {name: {k: _digest(v) if isinstance(v, tuple) else str(v) for k, v in vars(plan).items()} for name, plan in own.items()},
-        "budget": str(engine.budget) if refined else None,
+        "budget": [str(engine.budget), afforded(variant)] if chooses and engine.budget is not None else None,
         "evidence": [asked.plan.path, asked.plan.sha256, asked.plan.words, query.name, *astuple(asked.saved)] if any(astuple(asked.saved)) else None,
     }
 

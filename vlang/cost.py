@@ -5,6 +5,7 @@ The model is that of runtime/README.md, section 7: every bounded row of step t i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vlang.plan import (
@@ -23,7 +24,7 @@ from vlang.plan import (
 from vlang.words.attacks import ATTACKS
 from vlang.words.cells import CELLS
 from vlang.words.layers import ACTIVATIONS, LAYERS, READOUTS
-from vlang.words.methods import CONSTRAINED, LARGEST_FORM, LARGEST_JOINT, LARGEST_POLYTOPE, METHODS, WORTHWHILE
+from vlang.words.methods import CONSTRAINED, LARGEST_FORM, LARGEST_JOINT, LARGEST_POLYTOPE, METHODS
 
 #: Passes of a query: a radius search's (measured: 4 for one row, 6 for many), and of a verdict and the attack that follows it.
 PASSES = {"radius": 6, "verify": 2, "bounds": 1, "attack": 1, "estimate": 1}
@@ -34,27 +35,38 @@ SMALLEST_GROUP = 16
 SCALING = frozenset({"normalize", "batchnorm", "dropout", "none"})
 #: FLOP of finding and proving a form's multipliers per D^3 (the 1-norm needs none).
 FACTORISED = 5
-#: FLOP of joint bounds in a pass per cube of their unknowns and row of the answer: some passes need none, others a score of factorisations.
-SEARCHED = 1.4
+#: FLOP of joint bounds in a pass per cube of their unknowns and row of the answer, and the passes of a search that they take part in.
+SEARCHED, PASSES_OF_JOINT = 20, 7
+#: Seconds that a method that chooses spends on a row's forms, where no budget was given.
+AFFORDED = 10.0
 
 
 #: Of a complete search along directions, a pass each: boxes of one direction, of which more need their square, the most, and how many a pass takes.
 BOXES, MOST_BOXES, BOXES_AT_ONCE = 100, 2000, 64
-#: What a pass reaches of the rate of plain products; its small operations for each node, and for each pair of nodes that it goes back through; an
-#: attack's FLOP beside a forward pass's, and CLEVER's small operations for each node (measured on shipped specs: tests/benchmarks/seconds.py).
-SHARE, PER_NODE, PER_PAIR, BACKWARD, PER_GRADIENT = 0.25, 150, 55, 3, 130
+#: Of a pass: FLOP that it takes as long to choose one coefficient's slope as; small operations for each node, and for each pair of nodes that it goes
+#: back through, by planes and by forms. An attack's FLOP beside a forward pass's, and CLEVER's small operations for each node. Measured on shipped
+#: specs and networks: tests/benchmarks/seconds.py.
+TOUCHED, PER_NODE, PER_PAIR, PER_PAIR_OF_FORMS, BACKWARD, PER_GRADIENT = 550, 220, 50, 400, 5, 130
+#: Passes of a radius search that make forms: it begins where planes end.
+PASSES_OF_FORMS = 5
+#: Passes that slices of one set take, mostly.
+PASSES_OF_SLICES = 8
+#: Rows of small forms that share a pass.
+FORMS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Of a machine: flop a second of batched products, launch seconds of one small operation (vlang.runtime.pace)."""
+    """Of a machine (vlang.runtime.pace): flop a second where coefficients are put through layers, and where forms are made and factorised; launch
+    seconds of one small operation."""
 
     flop: float
+    forms: float
     launch: float
 
 
-#: A core, as far as that can be said without measuring one.
-CORE = Pace(flop=1e10, launch=5e-6)
+#: A core, as far as that can be said without measuring one: what a method does must not depend on who computes it.
+CORE = Pace(flop=1.5e10, forms=6e10, launch=3.5e-6)
 
 
 @dataclass(frozen=True)
@@ -94,9 +106,9 @@ def samples_of(data: InputPlan) -> int:
 
 def cost(query: QueryPlan) -> Cost:
     """Upper estimates: samples that turn out misclassified cost nothing."""
-    per = [(_rows(v), v) for v in query.variants]
+    per = [(rows_of(v), v) for v in query.variants]
     passes = PASSES[query.kind]
-    flop = sum(samples_of(v.input) * _targets(v) * _frame_flop(v) for _, v in per) * passes
+    flop = sum(samples_of(v.input) * _targets(v) * _frame_flop(query.kind, v) for _, v in per) * passes
     architecture = query.variants[0].network.architecture
     return Cost(
         rows=sum(rows for rows, _ in per),
@@ -121,27 +133,100 @@ def in_words(seconds: float) -> str:
 
 def _seconds(query: QueryPlan, v: Variant, pace: Pace) -> float:
     count = nodes(v.network.architecture, frames_of(v.input))
-    forward = _rows(v) * BACKWARD * forward_flop(v.network.architecture, frames_of(v.input)) / (SHARE * pace.flop)
+    forward = rows_of(v) * BACKWARD * forward_flop(v.network.architecture, frames_of(v.input)) / pace.flop
     match v:
         case AttackVariant(attack=attack):
             word = ATTACKS[attack.method]
             points = 0 if word.substitutes else attack.steps * attack.restarts
             return forward * points + attack.steps * count * word.kernels * pace.launch
         case EstimateVariant(estimate=estimate):
-            return forward * estimate.batches * estimate.samples + _rows(v) * estimate.batches * count * PER_GRADIENT * pace.launch
+            return forward * estimate.batches * estimate.samples + rows_of(v) * estimate.batches * count * PER_GRADIENT * pace.launch
     passes = PASSES[query.kind]
     if v.perturbation.directions is not None and METHODS[v.engine.method].complete:
         boxes = min(MOST_BOXES, BOXES * v.perturbation.directions.count**2)
         launches = boxes / BOXES_AT_ONCE * count**2 / 2 * PER_PAIR * pace.launch
-        return _rows(v) * (boxes * pass_flop(v.network.architecture, frames_of(v.input)) / (SHARE * pace.flop) + launches)
+        return rows_of(v) * (boxes * pass_flop(v.network.architecture, frames_of(v.input), TOUCHED) / pace.flop + launches)
     if not METHODS[v.engine.method].substitutes:
         return passes * (forward + count * PER_NODE * pace.launch)
     frames, firsts = frames_of(v.input), sorted(row[0] for row in v.perturbation.frames.rows)
-    groups = min(len(set(firsts)), max(1, _rows(v) // SMALLEST_GROUP))
+    groups = min(len(set(firsts)), max(1, rows_of(v) // SMALLEST_GROUP))
     begins = [firsts[len(firsts) * k // groups] for k in range(groups)]
     pairs = sum((count * (1 - first / frames)) ** 2 / 2 for first in begins)
-    flop = samples_of(v.input) * _targets(v) * _frame_flop(v)
-    return passes * (flop / (SHARE * pace.flop) + pairs * PER_PAIR * pace.launch)
+    apart = samples_of(v.input) * _targets(v)  # rows of one set of frames
+    begun = [(row, _moving(v, row)) for row in v.perturbation.frames.rows]
+    substituted = apart * sum(pass_flop(v.network.architecture, steps, TOUCHED) for _, steps in begun)
+    planes = passes * (substituted / pace.flop + pairs * PER_PAIR * pace.launch)
+    made = [row for row in v.perturbation.frames.rows if forgone(query.kind, v, row) is None]
+    forms = sum(form_seconds(v, row, apart, pace) for row in made) * (PASSES_OF_FORMS if query.kind == "radius" else 1)
+    joint = apart * len(begun) * (joint_seconds(v, query.kind, pace) or 0.0) if METHODS[v.engine.method].joint else 0.0
+    if v.engine.budget is None:
+        return planes + forms + joint
+    return float(v.engine.budget) if METHODS[v.engine.method].refinement else min(float(v.engine.budget), planes + forms + joint)
+
+
+def spared(query: QueryPlan) -> dict[str, tuple[float, float]]:
+    """What methods that choose leave out of a query: by word, seconds of a core for a row, and the budget of all rows that pays them."""
+    found: dict[str, tuple[float, float]] = {}
+    for v in query.variants:
+        sets = v.perturbation
+        if not METHODS[v.engine.method].refinement or sets.directions is not None or sets.alternatives is not None:
+            continue
+        forms = max((forgone(query.kind, v, row) or 0.0 for row in sets.frames.rows), default=0.0)
+        left = {"quadratic": forms} if forms else {}
+        joint = joint_seconds(v, query.kind, CORE)
+        if joint is not None and (afforded(v) < joint or v.engine.budget is None) and query.kind == "radius":
+            left["joint"] = joint
+        for word, row in left.items():
+            before = found.get(word, (0.0, 0.0))
+            found[word] = max(before[0], row), before[1] + row * rows_of(v)
+    return found
+
+
+def _moving(v: Variant, row: tuple[int, ...]) -> int:
+    """Steps from the first perturbed frame on."""
+    frames = frames_of(v.input)
+    return frames if v.network.architecture.bidirectional else frames - row[0]
+
+
+def afforded(variant: Variant) -> float:
+    """Seconds of a core that a method that chooses may spend on a row's forms: more than by itself only where a budget leaves each row more."""
+    budget = variant.engine.budget
+    return max(AFFORDED, 0.0 if budget is None else float(budget) / max(1, rows_of(variant)))
+
+
+def pass_of_forms(flop: float, nodes: int, pace: Pace) -> float:
+    """Seconds of a pass, of so many FLOP, on a graph of which so many nodes move."""
+    return flop / pace.forms + nodes**2 / 2 * PER_PAIR_OF_FORMS * pace.launch
+
+
+def form_seconds(variant: Variant, row: tuple[int, ...], rows: int, pace: Pace) -> float:
+    """A pass of quadratic forms of so many rows that move the same frames; 0 where their method makes none."""
+    sizes = form_sizes(variant, row)
+    if not sizes:
+        return 0.0
+    passes = -(-rows // FORMS_AT_ONCE)
+    return passes * pass_of_forms(rows / passes * _form_flop(variant, sizes), nodes(variant.network.architecture, _moving(variant, row)), pace)
+
+
+def forgone(kind: str, variant: Variant, row: tuple[int, ...]) -> float | None:
+    """What a row's quadratic forms would take, in seconds of a core, where its method chooses and they are more than it may spend."""
+    alone = form_seconds(variant, row, 1, CORE) * (PASSES_OF_FORMS if kind == "radius" else 1)
+    return alone if METHODS[variant.engine.method].ladder and alone > afforded(variant) else None
+
+
+def joint_seconds(variant: Variant, kind: str, pace: Pace) -> float | None:
+    """One row's search by joint bounds, from where others ended; None where they have too many unknowns."""
+    a = variant.network.architecture
+    steps = max(_moving(variant, row) for row in variant.perturbation.frames.rows)
+    unknowns = CONSTRAINED * sum(x.setting("layers") * ((CELLS[x.word].products + 1) // 2) * x.width * steps for x in a.recurrent)
+    if unknowns > LARGEST_JOINT:
+        return None
+    passes = PASSES_OF_JOINT if kind == "radius" else 1
+    return passes * joint_pass(unknowns, a.classes - 1 if variant.target.kind == "any" else 1, pace)
+
+
+def joint_pass(unknowns: int, rows: int, pace: Pace) -> float:
+    return rows * SEARCHED * float(unknowns) ** 3 / pace.forms
 
 
 def _targets(variant: Variant) -> int:
@@ -149,28 +234,30 @@ def _targets(variant: Variant) -> int:
     return classes - 1 if variant.target.kind == "each" else 1
 
 
-def _rows(variant: Variant) -> int:
+def rows_of(variant: Variant) -> int:
     steps = 1 if variant.steps is None else len(variant.steps.rows)
     return samples_of(variant.input) * len(variant.perturbation.frames.rows) * _targets(variant) * steps
 
 
-def _frame_flop(variant: Variant) -> float:
+def _frame_flop(kind: str, variant: Variant) -> float:
     """FLOP of one pass over one sample: steps before the first perturbed frame are constants."""
-    frames, a = frames_of(variant.input), variant.network.architecture
-    begins = [(row, frames if a.bidirectional else frames - row[0]) for row in variant.perturbation.frames.rows]
-    return sum(pass_flop(a, steps) + _form_flop(variant, row) + _joint_flop(variant, steps) for row, steps in begins)
+    rows = variant.perturbation.frames.rows
+    forms = sum(_form_flop(variant, form_sizes(variant, row)) for row in rows if forgone(kind, variant, row) is None)
+    return forms + sum(pass_flop(variant.network.architecture, _moving(variant, row)) for row in rows)
 
 
-def form_sizes(variant: Variant, row: tuple[int, ...]) -> list[int]:
-    """Coordinates of the quadratic forms at every step after the first perturbed frame; none where no forms are made."""
+def form_sizes(variant: Variant, row: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Coordinates of the quadratic forms at every step after the first perturbed frame, of what does not see the step's own frame bent and of what
+    does; none where no forms are made."""
     a = variant.network.architecture
     l1 = variant.perturbation.norm == 1
     width = a.input_size if l1 else min(a.input_size, _seen(a))
     if not METHODS[variant.engine.method].forms:
         return []
-    first = 0 if a.bidirectional else row[0]
-    sizes = [width * (len(row) if a.bidirectional else sum(k <= t for k in row)) for t in range(first, frames_of(variant.input))]
-    return [d for d in sizes if d <= (LARGEST_POLYTOPE if l1 else LARGEST_FORM)]
+    first, most = 0 if a.bidirectional else row[0], LARGEST_POLYTOPE if l1 else LARGEST_FORM
+    steps, whole = range(first, frames_of(variant.input)), len(row)
+    counts = [(whole, whole) if a.bidirectional else (sum(k < t for k in row), sum(k <= t for k in row)) for t in steps]
+    return [(width * before, width * until) for before, until in counts if width * until <= most]
 
 
 def _seen(a: Architecture) -> int:
@@ -186,25 +273,21 @@ def _seen(a: Architecture) -> int:
     return total or a.input_size
 
 
-def _form_flop(variant: Variant, row: tuple[int, ...]) -> float:
+def _form_flop(variant: Variant, sizes: Sequence[tuple[int, int]]) -> float:
     """FLOP of one pass's quadratic forms: for every bounded row the nodes' products are added up, then the form is factorised."""
-    eigenvalues = 0 if variant.perturbation.norm == 1 else FACTORISED
-    total = 0.0
+    eigenvalues, total = 0 if variant.perturbation.norm == 1 else FACTORISED, 0.0
+
+    def of(rows: int, d: int, below: int) -> float:
+        return 2 * rows * (2 * below * d**2 + eigenvalues * d**3)
+
     for x in variant.network.architecture.recurrent:
         cell = CELLS[x.word]
-        per_step = (cell.products * x.hidden * (t + 1) * d * d + eigenvalues * d**3 for t, d in enumerate(form_sizes(variant, row)))
-        total += x.setting("layers") * 2 * cell.bounded * x.width * sum(per_step)
-    return 0.0 if METHODS[variant.engine.method].ladder and total > WORTHWHILE else total
-
-
-def _joint_flop(variant: Variant, steps: int) -> float:
-    """FLOP of one pass's joint bounds, if there are any: of every class that is asked about."""
-    a = variant.network.architecture
-    units = sum(x.setting("layers") * ((CELLS[x.word].products + 1) // 2) * x.width * steps for x in a.recurrent)
-    unknowns = CONSTRAINED * units
-    if not METHODS[variant.engine.method].joint or unknowns > LARGEST_JOINT:
-        return 0.0
-    return SEARCHED * float(unknowns) ** 3 * (a.classes - 1 if variant.target.kind == "any" else 1)
+        each = x.hidden * (cell.products if cell.products == 1 else 2 * cell.products // 3)
+        for layer in range(x.setting("layers")):
+            for t, (before, until) in enumerate(sizes):
+                gates = of(cell.rows * x.width, until if layer else before, each * (t + layer * (t + 1)))
+                total += gates + of((cell.bounded - cell.rows) * x.width, until, each * (layer + 1) * (t + 1))
+    return total
 
 
 def forward_flop(a: Architecture, steps: int) -> float:
@@ -221,20 +304,22 @@ def forward_flop(a: Architecture, steps: int) -> float:
     return total
 
 
-def pass_flop(a: Architecture, steps: int) -> float:
-    """FLOP to bound one row's whole graph once with linear bounds, lower and upper."""
+def pass_flop(a: Architecture, steps: int, touched: float = 0) -> float:
+    """FLOP to bound one row's whole graph once with linear bounds, lower and upper. touched: FLOP that it takes as long to choose a slope for one
+    coefficient as."""
     total = below = 0.0  # below: of one row through everything under a layer, a step
     for layer, frames in zip(a.layers, a.frames(steps), strict=True):
         (width, *_) = a.read_by(layer)
         if layer.word in CELLS:
             cell, hidden = CELLS[layer.word], layer.hidden
             for _ in range(layer.setting("layers")):
-                substituted = 2 * cell.rows * hidden * (width + hidden) * frames * (frames + 1) / 2 + below * frames
+                each = (2 * (width + hidden) + touched) * cell.rows * hidden
+                substituted = each * frames * (frames + 1) / 2 + below * frames
                 total += 2 * cell.bounded * layer.width * substituted
-                below += frames * 2 * cell.rows * hidden * (width + hidden)
+                below += frames * each
                 width = layer.width
         elif layer.roles:
-            below += frames * 2 * width * layer.width * layer.window
+            below += frames * (2 * width * layer.window + touched) * layer.width
         elif layer.word in ACTIVATIONS:
             total += 2 * layer.width * frames * below
     return total
@@ -270,5 +355,5 @@ def _row_bytes(variant: Variant) -> int:
     forms = 0
     for row in variant.perturbation.frames.rows:
         sizes = form_sizes(variant, row)
-        forms = max(forms, len(sizes) * products * max(sizes, default=0) * 8)
+        forms = max(forms, len(sizes) * products * max((until for _, until in sizes), default=0) * 8)
     return LIVE_TENSORS * 2 * bounded * widest * 8 + forms

@@ -9,6 +9,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
+from vlang.cost import FACTORISED
 from vlang.runtime import rounding
 from vlang.runtime.bounds.multipliers import Room
 from vlang.runtime.graph.nodes import Affine, Graph, Input, Nonlinear, parents
@@ -17,8 +18,6 @@ from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.piece import Piece
 from vlang.words.methods import LARGEST_FLAT, LARGEST_FORM, LARGEST_POLYTOPE
 
-#: FLOP of finding and proving a form's multipliers, per cube of its coordinates.
-FACTORISED = 5
 #: A chart that is farther from orthonormal is not used.
 WORST_DEFECT = 1e-6
 #: A chart spares much where it has at most this share of a frame's coordinates: a fifth of the time, for a looser set.
@@ -112,7 +111,7 @@ class Coordinates:
             bent.append(moved[i] if isinstance(node, Nonlinear) else none.union(*(bent[r] for r in refs)))
             d = self.width * min(slots, len(bent[i]))
             if i in bounded and d <= LARGEST_FORM:
-                total += 2 * node.width * (2 * products * d**2 + FACTORISED * d**3)
+                total += 2 * node.width * (2 * products * d**2 + (0 if self.vertices else FACTORISED) * d**3)
             products += node.width * len(node.args) if isinstance(node, Nonlinear) else 0
         return total
 

@@ -11,6 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from vlang.cost import AFFORDED, CORE, PASSES_OF_SLICES, in_words, joint_pass, pass_of_forms
 from vlang.runtime.bounds.coordinates import Chart, Coordinates, chart_of
 from vlang.runtime.bounds.interval import Interval
 from vlang.runtime.bounds.joint import Joint, Known
@@ -23,7 +24,7 @@ from vlang.runtime.graph.concrete import margins, of_rows
 from vlang.runtime.graph.nodes import Nonlinear
 from vlang.runtime.sets.ball import Ball
 from vlang.runtime.sets.piece import Piece
-from vlang.words.methods import CONSTRAINED, LARGEST_FORM, LARGEST_JOINT, LARGEST_NAMED_FLAT, LARGEST_POLYTOPE, METHODS, WORTHWHILE
+from vlang.words.methods import CONSTRAINED, LARGEST_FORM, LARGEST_JOINT, LARGEST_NAMED_FLAT, LARGEST_POLYTOPE, METHODS
 
 #: Quadratic forms take so many times the memory of coefficients.
 FORMS = 8
@@ -86,9 +87,9 @@ class Proved:
 class Asked:
     """A batch of questions. ball: the sets at eps = 1. rows: y_j - y_label for the classes asked about. shape: rows [B, T, classes].
 
-    at_once: how many sets fit in one pass. proof: where everything that gave a margin is kept, for certificates. by_name: whether its method was
-    asked for by name, and makes forms whatever they cost. known: by row, if kept, what joint bounds found at other eps. some: whether one of the
-    rows of a question is enough.
+    at_once: how many sets fit in one pass. proof: where everything that gave a margin is kept, for certificates. affords: seconds of a core that
+    a row's pass of quadratic forms may take; infinite where their method was asked for by name. known: by row, if kept, what joint bounds found at
+    other eps. some: whether one of the rows of a question is enough.
     """
 
     centre: Nominal
@@ -96,7 +97,7 @@ class Asked:
     rows: Tensor
     at_once: int
     proof: list[Proved] | None = None
-    by_name: bool = False
+    affords: float = AFFORDED
     known: Sequence[Known] = ()
     some: bool = False
 
@@ -117,7 +118,7 @@ class Asked:
 
     @cached_property
     def chart(self) -> Chart | None:
-        return chart_of(self.centre.graph, self.ball, self.width, dear=LARGEST_NAMED_FLAT if self.by_name else 0)
+        return chart_of(self.centre.graph, self.ball, self.width, dear=LARGEST_NAMED_FLAT if math.isinf(self.affords) else 0)
 
     @cached_property
     def coordinates(self) -> Coordinates:
@@ -126,12 +127,20 @@ class Asked:
 
     @cached_property
     def worthwhile(self) -> bool:
-        """Whether quadratic forms are made: by name up to a size, else where they are cheap enough."""
+        """Whether quadratic forms are made: up to a size, and where they do not cost too much."""
+        return self.possible and self.pass_of_forms <= self.affords
+
+    @property
+    def possible(self) -> bool:
         c = self.coordinates
         needed = c.width * max(1, c.radii.shape[1] - 1)  # the last moved frame is mostly seen by planes
-        if c.vertices:
-            return needed <= LARGEST_POLYTOPE
-        return needed <= LARGEST_FORM and (self.by_name or c.pass_flop(self.centre.graph) <= WORTHWHILE)
+        return needed <= (LARGEST_POLYTOPE if c.vertices else LARGEST_FORM)
+
+    @cached_property
+    def pass_of_forms(self) -> float:
+        """Seconds of a core that a row's pass takes: of no machine in particular, as answers must not depend on where they are computed."""
+        moving = self.centre.graph.reached_from(frozenset(self.ball.frames))
+        return pass_of_forms(self.coordinates.pass_flop(self.centre.graph), sum(moving), CORE)
 
     @cached_property
     def unknowns(self) -> int:
@@ -152,6 +161,23 @@ class Asked:
             return None
         most = LARGEST_POLYTOPE if self.coordinates.vertices else LARGEST_FORM
         return f"by planes: the quadratic forms would have more than {most:,} coordinates"
+
+    def spared(self, method: str) -> str | None:
+        """What a row says that a method which chooses has left at less than it might have: forms that would take a row longer than it may."""
+        if not METHODS[method].ladder or not METHODS[method].forms or self.worthwhile or not self.possible:
+            return None
+        return f"by planes: a pass of quadratic forms would take about {in_words(self.pass_of_forms)} of a core (a larger budget pays it)"
+
+    def refined_by(self, words: Sequence[str], passes: int, seconds: float) -> str | None:
+        """The first of these methods that so many seconds of a core pay for one row."""
+        for word in words:
+            if METHODS[word].joint:
+                rows = self.rows.shape[1]
+                if self.unknowns <= LARGEST_JOINT and passes * joint_pass(self.unknowns, rows, CORE) <= seconds:
+                    return word
+            elif self.worthwhile and PASSES_OF_SLICES * self.pass_of_forms <= seconds:
+                return word
+        return None
 
     def relax(self, bounds: Bounds, index: Tensor, eps: Tensor, cut: tuple[Tensor, Tensor, Tensor] | None = None) -> Tensor:
         """Lower bounds of the margin of rows `index` at `eps`, on the piece of each ball that a cut (directions, low, high) leaves."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -11,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlang.cost import SMALLEST_GROUP
+from vlang.cost import AFFORDED, PASSES_OF_FORMS, SMALLEST_GROUP, afforded
 from vlang.perturbation import DirectionsPlan, PerturbationPlan
-from vlang.plan import DataError, DatasetInput, Problem, TextInput, TextsInput, Variant
+from vlang.plan import DataError, DatasetInput, Problem, RadiusVariant, TextInput, TextsInput, Variant
 from vlang.runtime.attacks.base import Question
 from vlang.runtime.attacks.witness import Limits
 from vlang.runtime.bounds.joint import Known
@@ -190,9 +191,10 @@ class Loaded(Generic[V]):
         """late: once it is true, bounds raise LateError."""
         at_once = batch_rows(self.graph, cases[0].rows, self.network.device)
         method = METHODS[self.variant.engine.method]
-        by_name = not (method.ladder or method.joint)
+        passes = PASSES_OF_FORMS if isinstance(self.variant, RadiusVariant) else 1
+        affords = (afforded(self.variant) if method.ladder else AFFORDED if method.joint else math.inf) / passes
         known = [self.known.setdefault(c, Known()) for c in cases]
-        return Asked(self.centre(cases, late), self.ball(cases), self.rows(cases), at_once, by_name=by_name, known=known, some=self.some)
+        return Asked(self.centre(cases, late), self.ball(cases), self.rows(cases), at_once, affords=affords, known=known, some=self.some)
 
     def centre(self, cases: tuple[Case, ...], late: Callable[[], bool] = never) -> Nominal:
         centre = Nominal.at(self.seen(cases[0]), self.at(cases), self.variant.engine.semantics == "deployed32", late)

@@ -56,7 +56,7 @@ def _bound(loaded: Loaded[BoundsVariant], cases: tuple[Case, ...], eps: Fraction
             margin=float(margin[i]),
             lower=tuple(lower[i].tolist()),
             upper=tuple(upper[i].tolist()),
-            reason=asked.instead(loaded.variant.engine.method),
+            reason=asked.instead(loaded.variant.engine.method) or asked.spared(loaded.variant.engine.method),
         )
         for i, case in enumerate(cases)
     }

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vlang.cost import PASSES_OF_JOINT
 from vlang.plan import EnginePlan, RadiusVariant
 from vlang.results import RadiusRow, Row
 from vlang.runtime.attacks.gradient import pgd
@@ -59,13 +60,15 @@ def answer(loaded: Loaded[RadiusVariant], context: Context) -> list[Row]:
             found |= {c: RadiusRow(**question_of(loaded, c), **unfinished(context), radius=0.0) for c in group}
             context.finished(len(group))
     refinement = WORDS[loaded.variant.engine.method].refinement
-    if refinement is not None and context.deadline is not None:
+    if refinement and context.deadline is not None:
         found.update(_refined(loaded, found, context, context.deadline, refinement))
     return [found[c] for c in loaded.cases]
 
 
-def _refined(loaded: Loaded[RadiusVariant], found: dict[Case, RadiusRow], context: Context, deadline: float, method: str) -> dict[Case, RadiusRow]:
-    """The rows that one more method improves in what is left of the budget, an equal share of it for each, the smallest radius first."""
+def _refined(
+    loaded: Loaded[RadiusVariant], found: dict[Case, RadiusRow], context: Context, deadline: float, words: tuple[str, ...]
+) -> dict[Case, RadiusRow]:
+    """The rows that a further method improves in what is left of the budget, an equal share of it for each, the smallest radius first."""
     engine = loaded.variant.engine
     open_ = [c for c, r in found.items() if r.complete and r.radius and r.radius < float(engine.max_radius)]
     open_.sort(key=lambda c: found[c].radius)
@@ -79,11 +82,12 @@ def _refined(loaded: Loaded[RadiusVariant], found: dict[Case, RadiusRow], contex
             asked = loaded.asked((case,), late)
         except LateError:
             continue
-        if not asked.worthwhile:
+        method = asked.refined_by(words, PASSES_OF_JOINT, (deadline - now) / left)
+        if method is None:
             continue
         known = asked.nominal.new_tensor([found[case].radius])
-        margins_, tolerance, most = METHODS[method](asked), float(engine.tolerance), float(engine.max_radius)
-        result = certified_radii(margins_, known * NEAR, asked.nominal, tolerance, most, late, None, known)
+        margins_, tolerance, most, joint = METHODS[method](asked), float(engine.tolerance), float(engine.max_radius), WORDS[method].joint
+        result = certified_radii(margins_, known * (GAIN_JOINT if joint else NEAR), asked.nominal, tolerance, most, late, None, known, joint)
         if float(result.radius) > float(known):
             capped = bool(result.capped)
             reason = CAPPED if capped else found[case].reason
@@ -107,7 +111,7 @@ def _search(loaded: Loaded[RadiusVariant], cases: tuple[Case, ...], context: Con
             answers[case] = RadiusRow(**question_of(loaded, case), **searched[i])
             continue
         radius, complete = float(result.radius[i]), bool(result.complete[i])
-        reason = asked.instead(engine.method)
+        reason = asked.instead(engine.method) or asked.spared(engine.method)
         if not complete:
             reason = CUT_SHORT if radius > 0 else "the search was cut short before any eps was certified"
         elif bool(result.capped[i]):

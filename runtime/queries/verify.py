@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vlang.cost import afforded
 from vlang.plan import VerifyVariant
 from vlang.results import Frames, Row, VerifyRow
 from vlang.runtime.attacks.gradient import pgd
@@ -99,9 +100,11 @@ def _verify(loaded: Loaded[VerifyVariant], cases: tuple[Case, ...], eps: Fractio
             elif found.margin > float(bounds[i]):
                 bounds[i], methods[i] = found.margin, COMPLETE
         open_ = [i for i in open_ if not bool(bounds[i] > 0)]
-    if word.refinement is not None:
-        if asked.worthwhile and not context.late():
-            tighten(word.refinement, every[[i for i in open_ if i not in witnesses]])
+    if word.refinement:
+        left = [i for i in open_ if i not in witnesses]
+        method = asked.refined_by(word.refinement, 1, afforded(loaded.variant) - (asked.pass_of_forms if asked.worthwhile else 0.0))
+        if method is not None and not context.late():
+            tighten(method, every[left])
         open_ = [i for i in open_ if not bool(bounds[i] > 0)]
     elif not word.complete:
         methods = [None] * len(cases)
@@ -118,7 +121,7 @@ def _verify(loaded: Loaded[VerifyVariant], cases: tuple[Case, ...], eps: Fractio
         else:
             reason = f"{methods[i] or loaded.variant.engine.method} bounds the margin by {margin:.4g} only, and the attack found no counterexample"
             reason += f"; the search ended at {searched[i].pieces:,} boxes, undone" if i in searched else ""
-            instead = asked.instead(loaded.variant.engine.method)
+            instead = asked.instead(loaded.variant.engine.method) or asked.spared(loaded.variant.engine.method)
             reason = reason if instead is None else f"{reason}; {instead}"
             answers[case] = _row(loaded, case, verdict="unknown", margin=margin, reason=reason, **effort)
     return answers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,27 @@ spectrum s {{ of = net.jacobian(data[0], 1) }}
     assert plan["spectra"] == [{"name": "s", "matrices": 1}]
 
 
+def test_what_is_left_out_is_said_with_its_budget(world: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method that chooses makes no forms that take longer than it may spend; the budget that is named pays them."""
+    monkeypatch.setattr("vlang.cost.AFFORDED", 1e-3)
+    spec = world / "left.rspec"
+
+    def planned(engine: str) -> str:
+        spec.write_text(f"""rspec 1
+network net {{ checkpoint = "lstm.safetensors" }}
+dataset data {{ source = "data.npz", pick = first(3) }}
+radius q {{ network = net, input = data, perturbation = {{ frames = all, norm = 2 }}, engine = {{ {engine} }} }}
+""")
+        assert main(["plan", str(spec)]) == 0
+        return capsys.readouterr().out
+
+    said = re.search(r"left out: quadratic bounds, about \d+ s of a core a row; budget = (\d+) pays them", planned("method = auto"))
+    assert said is not None
+    assert "left out: quadratic" not in planned(f"method = auto, budget = {said[1]} s")
+    assert "left out" not in planned("method = quadratic")
+    assert "left out" not in planned("method = planes")
+
+
 def test_seconds_follow_what_is_asked(world: Path) -> None:
     """More of anything takes longer; a machine of half the pace takes twice as long."""
 
@@ -83,7 +105,7 @@ dataset data {{ source = "{world}/data.npz", pick = first({samples}) }}
 {asked} network = net, input = data, perturbation = {{ frames = {frames}, norm = 2 }} }}
 """
         (query,) = compile_spec(Source(str(world / "x.rspec"), text)).queries
-        return seconds(query, Pace(1e10 / slower, 1e-5 * slower))
+        return seconds(query, Pace(1e10 / slower, 1e10 / slower, 1e-5 * slower))
 
     base = planned()
     assert planned(slower=2) == pytest.approx(2 * base)

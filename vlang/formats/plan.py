@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from vlang.array import ArrayPlan
-from vlang.cost import CORE, cost, frames_of, in_words, samples_of, seconds
+from vlang.cost import Pace, cost, frames_of, in_words, samples_of, seconds, spared
 from vlang.formats.reading import read_as
 from vlang.numbers import exactly
 from vlang.perturbation import PerturbationPlan
@@ -34,16 +35,16 @@ UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 Ranges = Mapping[ArrayPlan, tuple[float, float]]
 
 
-def show_plan(plan: Plan, ranges: Ranges) -> None:
+def show_plan(plan: Plan, ranges: Ranges, pace: Pace) -> None:
     plan = shown(plan)
     print(f"{plan.path}  sha256 {plan.sha256[:16]}" + "".join(f", {k} = {v}" for k, v in plan.params))
     for query in plan.queries:
-        print("\n".join(_query(query, ranges)))
+        print("\n".join(_query(query, ranges, pace)))
     for spectrum in plan.spectra:
         print("\n".join(_spectrum(spectrum)))
 
 
-def _query(query: QueryPlan, ranges: Ranges) -> list[str]:
+def _query(query: QueryPlan, ranges: Ranges, pace: Pace) -> list[str]:
     estimate = cost(query)
     lines = [f"\n{query.kind} {query.name}"]
     before: list[str] = []
@@ -55,10 +56,18 @@ def _query(query: QueryPlan, ranges: Ranges) -> list[str]:
         before = block
     lines.append(
         f"  {_count(estimate.rows, 'row')}, at most; {_count(estimate.nodes, 'graph node')}; "
-        f"about {_scaled(estimate.flop)}FLOP, {in_words(seconds(query, CORE))} of a core, {_scaled(estimate.row_bytes)}B a row in a batch"
+        f"about {_scaled(estimate.flop)}FLOP, {in_words(seconds(query, pace))}, {_scaled(estimate.row_bytes)}B a row in a batch"
     )
+    for word, (row, whole) in spared(query).items():
+        lines.append(f"  left out: {word} bounds, about {in_words(row)} of a core a row; budget = {_budget(whole)} pays them")
     lines += [f"  {e.kind} {e.text}" for e in query.expectations]
     return lines
+
+
+def _budget(seconds: float) -> str:
+    """Rounded up to two digits."""
+    size = 10 ** max(0, math.floor(math.log10(seconds)) - 1)
+    return str(math.ceil(seconds / size) * size)
 
 
 def _spectrum(query: SpectrumQuery) -> list[str]:

@@ -88,8 +88,9 @@ def plan(source: Source, overrides: Overrides, only: Collection[str], in_json: b
         return 0
     from vlang.formats.plan import show_plan
     from vlang.shell.ranges import ranges
+    from vlang.shell.remembered import pace_of
 
-    show_plan(found, ranges(found))
+    show_plan(found, ranges(found), pace_of(found.queries))
     if journal is not None:
         from vlang.shell.remembered import left
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlang import __version__
-from vlang.cost import CORE, cost, in_words, seconds
+from vlang.cost import CORE, Pace, cost, in_words, seconds
 from vlang.plan import Plan, QueryPlan
 from vlang.results import QueryResult, Results, Saved
 from vlang.shell.arguments import CallError
@@ -28,10 +28,21 @@ if TYPE_CHECKING:
 
 #: Where a journal lies that nobody named, beside the spec; and from how many seconds on a run gets one.
 HERE, LONG = ".rspec", 60.0
+#: Up to so many seconds, no machine is measured.
+SHORT = 20.0
 #: Of workers on one machine.
 MOST_LOCAL = 1024
 #: Rows for each core from which on a long run has a process for each.
 MANY = 8
+
+
+def pace_of(queries: Sequence[QueryPlan]) -> Pace:
+    """This machine's, measured where it matters: half a second, and torch."""
+    if sum(seconds(q, CORE) for q in queries) < SHORT:
+        return CORE
+    from vlang.runtime.pace import measured
+
+    return measured()
 
 
 def store_of(args: argparse.Namespace, plan: Plan) -> Store | None:
@@ -135,7 +146,8 @@ def _told(plan: Plan, folder: Path, queries: Sequence[tuple[QueryPlan, int, int]
 
 def _in_words(folder: Path, queries: Sequence[tuple[QueryPlan, int, int]]) -> str:
     known, of = sum(found for _, found, _ in queries), sum(rows for _, _, rows in queries)
-    more = sum(seconds(query, CORE) * (rows - found) / max(1, rows) for query, found, rows in queries)
+    pace = pace_of([query for query, found, rows in queries if found < rows])
+    more = sum(seconds(query, pace) * (rows - found) / max(1, rows) for query, found, rows in queries)
     rest = f"{of - known} to compute, about {in_words(more)}" if known < of else "nothing to compute"
     return f"{of} row{'' if of == 1 else 's'}, {known} from {folder}, {rest}"
 

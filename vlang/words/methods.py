@@ -12,7 +12,8 @@ class Method:
     """doc: in a few words. outputs: the method that bounds single outputs (a `bounds` query) for it.
 
     forms: whether it makes quadratic forms, which need their matrices small. ladder: of a word that stands for several methods, those it climbs,
-    cheapest first; refinement: what it spends the rest of a budget on. smaller: methods whose proof of a row, where they have one, is smaller.
+    cheapest first; refinement: what it spends the rest of a budget on, the first of them that a row's share of it pays. smaller: methods whose proof
+    of a row, where they have one, is smaller.
     attempts: passes that find again what a search had warmed up. substitutes: whether bounds are put through all that is below a node.
     begins: the method from whose radius a search goes on. joint: whether values of operations are unknowns of one problem, which must be small; it
     says little more of a margin than its sign. complete: whether sets of few dimensions are searched completely in the end.
@@ -22,7 +23,7 @@ class Method:
     outputs: str
     forms: bool = False
     ladder: tuple[str, ...] = ()
-    refinement: str | None = None
+    refinement: tuple[str, ...] = ()
     smaller: tuple[str, ...] = ()
     attempts: int = 1
     substitutes: bool = True
@@ -35,11 +36,11 @@ COMPLETE = "complete"
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
         "auto": Method(
-            "planes, then quadratic, then complete for sets of few dimensions, and sliced while a budget lasts",
+            "planes, then quadratic where a row takes less than ten seconds, complete for sets of few dimensions; joint or sliced for a budget",
             "quadratic",
             True,
             ladder=("planes", "quadratic"),
-            refinement="sliced",
+            refinement=("joint", "sliced"),
             complete=True,
         ),
         "interval": Method("constants", "interval", substitutes=False),
@@ -69,8 +70,6 @@ LARGEST_NAMED_FLAT = 1024
 CONSTRAINED = 10
 #: The most unknowns of a joint bound, whose matrix is factorised some twenty times a row: in half a minute, on two cores.
 LARGEST_JOINT = 6000
-#: FLOP of a row's pass that a ladder spends on forms; a method that is asked for by name makes them whatever they cost.
-WORTHWHILE = 6e10
 
 
 def computing() -> tuple[str, ...]:

@@ -84,13 +84,13 @@ def test_a_wrong_proposal_costs_tightness_alone(d: int, monkeypatch: pytest.Monk
 
 
 def test_forms_are_made_by_name_whatever_they_cost(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a ladder spends on forms is bounded by their FLOP; asked for by name they are made."""
+    """What a ladder spends on forms is bounded by their seconds, which it says; asked for by name they are made, and for a budget that pays them."""
 
-    def rows(method: str) -> list[RadiusRow]:
+    def rows(method: str, more: str = "") -> list[RadiusRow]:
         text = f"""rspec 1
 network net {{ checkpoint = "rnn.safetensors" }}
 dataset data {{ source = "data.npz", pick = first(4), where = correct }}
-radius q {{ network = net, input = data, perturbation = {{ frames = all, norm = 2 }}, engine = {{ method = {method}, tolerance = 0.05 }} }}
+radius q {{ network = net, input = data, perturbation = {{ frames = all, norm = 2 }}, engine = {{ method = {method}, tolerance = 0.05{more} }} }}
 """
         plan = compile_spec(Source(str(world / "x.rspec"), text))
         planned.append(cost(plan.queries[0]).flop)
@@ -99,15 +99,16 @@ radius q {{ network = net, input = data, perturbation = {{ frames = all, norm = 
     planned: list[float] = []
     planes, auto, named = rows("planes"), rows("auto"), rows("quadratic")
     assert {r.method for r in auto} == {"quadratic"}
-    for module in ("vlang.runtime.methods.questions", "vlang.cost"):
-        monkeypatch.setattr(f"{module}.WORTHWHILE", 1.0)
+    monkeypatch.setattr("vlang.cost.AFFORDED", 1e-9)
     dear = rows("auto")
     assert {r.method for r in dear} == {"planes"}
+    assert {r.reason for r in dear} == {"by planes: a pass of quadratic forms would take about 1 s of a core (a larger budget pays it)"}
+    assert {r.method for r in rows("auto", ", budget = 1000 s")} <= {"quadratic", "joint"}
     assert [r.radius for r in dear] == pytest.approx([r.radius for r in planes], rel=0.06)
     assert [r.radius for r in rows("quadratic")] == [r.radius for r in named]
     assert all(a.radius > b.radius for a, b in zip(named, dear, strict=True))
-    without, climbed, by_name, spared, again = planned
-    assert without == spared < climbed == by_name == again
+    without, climbed, by_name, spared, paid, again = planned
+    assert without == spared < climbed == by_name == again == paid
 
 
 @pytest.mark.parametrize("kind", ["radius", "verify", "bounds"])

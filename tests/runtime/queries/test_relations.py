@@ -10,6 +10,7 @@ import pytest
 from vlang.lower.spec import compile_spec
 from vlang.results import Results
 from vlang.runtime.execute import execute
+from vlang.runtime.methods import questions
 from vlang.text.source import Source
 
 SPECS = Path(__file__).parents[3] / "specs"
@@ -123,8 +124,11 @@ dataset test {{ source = "data/digits_test.npz", pick = first(3), where = correc
     assert {r.method for r in rows["near"] if r.verdict == "certified"} == {"planes"}
 
 
-def test_auto_spends_a_budget_on_pieces() -> None:
+@pytest.mark.parametrize("method", ["joint", "sliced"])
+def test_auto_spends_a_budget_on_what_it_pays(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a budget a row goes on after its quadratic bounds, never to a smaller radius, and is complete."""
+    if method == "sliced":
+        monkeypatch.setattr(questions, "LARGEST_JOINT", 100)
     text = f"""rspec 1
 network net {{ checkpoint = "checkpoints/digits_rnn.safetensors" }}
 dataset test {{ source = "data/digits_test.npz", pick = first(1) }}
@@ -132,7 +136,7 @@ dataset test {{ source = "data/digits_test.npz", pick = first(1) }}
 {query("more", "[2:4]", method="auto").replace("method = auto", "method = auto, tolerance = 0.02, budget = 100 s")}"""
     plain, more = (q.rows[0] for q in execute(compile_spec(Source(str(SPECS / "x.rspec"), text)), "test").queries)
     assert plain.method == "quadratic"
-    assert more.method == "sliced"
+    assert more.method == method
     assert more.complete
     assert more.radius is not None
     assert plain.radius is not None

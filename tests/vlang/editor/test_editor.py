@@ -62,7 +62,7 @@ def compiled(folder: Path) -> Plan:
 
 
 def test_pieces_give_the_same_tree() -> None:
-    for path in [*(ROOT / "specs").glob("*.rspec"), *(ROOT / "examples").rglob("*.rspec")]:
+    for path in [*(ROOT / "specs").glob("?*.rspec"), *(ROOT / "examples").rglob("*.rspec")]:
         source = Source(str(path), path.read_text())
         assert Pieces().parse(source) == parse(source)
     pieces = Pieces()

@@ -17,7 +17,7 @@ from tests.vlang.vcheck.test_parabolas import FUNCTIONS, arity_of, box_of
 from vlang.lower.spec import compile_spec
 from vlang.runtime.bounds import joint as runtime
 from vlang.runtime.execute import execute
-from vlang.runtime.methods import questions
+from vlang.runtime.queries import batches
 from vlang.text.source import Source
 from vlang.vcheck import certificate, joint
 from vlang.vcheck.constraints import CELLS, axes_of, highest
@@ -142,7 +142,7 @@ def test_joint_bounds_of_too_many_unknowns_prove_nothing(tmp_path: Path, monkeyp
 
 def test_where_forms_are_dear_the_boxes_are_those_of_planes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row says it, goes beyond planes, and is proved again without a parabola."""
-    monkeypatch.setattr(questions, "WORTHWHILE", 0)
+    monkeypatch.setattr(batches, "AFFORDED", 0)
     make_network(tmp_path / "net.safetensors", "lstm", s=3, seed=3)
     planes = certify(tmp_path, SETS[0], "planes", tolerance=0.01)
     row = certify(tmp_path, SETS[0], "joint", tolerance=0.01)
