@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import torch
 
-from vlang.cost import afforded, cost
+from vlang.cost import afforded, cost, together
 from vlang.plan import Plan, QueryPlan
 from vlang.results import Row, Saved, Solved, named
 from vlang.runtime.evidence.certificate import Certificates
@@ -32,7 +32,7 @@ from vlang.runtime.queries.choices import choices_of
 from vlang.words.methods import METHODS
 from vlang.words.queries import QUERIES as WORDS
 
-#: FLOP of a task, about: seconds of a core; and the most rows of one.
+#: FLOP of a task, about: seconds of a core, where its operations are large; and the most rows of one.
 WORK, MOST_ROWS = 3e10, 64
 #: A file of evidence, without the number by which rows of one question are told apart.
 NUMBERED = re.compile(r"(?P<of>.+-[0-9a-f]{12})(-\d+)?(?P<suffix>\.\w+)")
@@ -139,7 +139,7 @@ def tasks_of(number: int, variant: int, query: QueryPlan, loaded: Loaded[Any], m
     place = {id(case): i for i, case in enumerate(loaded.cases)}
     wanted = set(missing)
     said = cost(query)
-    most = max(1, min(MOST_ROWS, int(WORK / max(1.0, said.flop / max(1, said.rows)))))
+    most = max(1, min(MOST_ROWS, max(together(loaded.variant), int(WORK / max(1.0, said.flop / max(1, said.rows))))))
     wrong = [i for i in missing if not loaded.cases[i].correct]
     for group in (wrong, *([place[id(c)] for c in group if place[id(c)] in wanted] for group in loaded.groups())):
         parts = -(-len(group) // most)

@@ -5,6 +5,7 @@ The model is that of runtime/README.md, section 7: every bounded row of step t i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -180,6 +181,13 @@ def spared(query: QueryPlan) -> dict[str, tuple[float, float]]:
             before = found.get(word, (0.0, 0.0))
             found[word] = max(before[0], row), before[1] + row * rows_of(v)
     return found
+
+
+def together(v: Variant) -> int:
+    """Rows that take as long in one pass as its small operations themselves: fewer would be bounded at more than twice their price."""
+    a, frames = v.network.architecture, frames_of(v.input)
+    launches = nodes(a, frames) ** 2 / 2 * PER_PAIR * CORE.launch
+    return math.ceil(launches * CORE.flop / max(1.0, pass_flop(a, frames, TOUCHED)))
 
 
 def _moving(v: Variant, row: tuple[int, ...]) -> int:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vlang.runtime.bounds.nominal import Nominal
-from vlang.runtime.bounds.walk import Arguments, Box, Walk, batched
+from vlang.runtime.bounds.walk import Arguments, Box, Substitution, Walk, batched
 from vlang.runtime.graph.nodes import Nonlinear
 from vlang.runtime.relaxations import RELAXATIONS, Args, Nonlinearity, Rule
 from vlang.runtime.sets.region import Region
@@ -41,6 +41,7 @@ class Planar(Walk, ABC):
         both = nonlinearity.both(*box)
         self.planes[i] = nonlinearity.planes_with(self._slopes(i, nonlinearity, both), *both)
         self._error[i] = self._rounding_of(i, node, self.planes[i])
+        self._by[i] = Substitution.by_planes(self.planes[i], self._error[i])
 
     def _box_by_planes(self, i: int) -> Box:
         """The box of node i by linear bounds, intersected with the one it has."""
@@ -52,7 +53,7 @@ class Planar(Walk, ABC):
 
     def _upper_by_planes(self, top: int, rows: Tensor) -> Tensor:
         """Upper bounds of rows @ value(top). shape: rows [B or 1, R, width] -> [B, R]."""
-        reached = self._walk(top, rows, self.planes, self._error)
+        reached = self._walk(top, rows, self._by)
         support, lifts = self.region.lifted(reached.inputs)
         if lifts is not None:
             self.lifts[top] = lifts

@@ -21,7 +21,7 @@ from vlang.runtime.bounds.cushions import Cushion, Motion
 from vlang.runtime.bounds.linear import Planar, by_rule
 from vlang.runtime.bounds.multipliers import FEW_STEPS, Top, largest, largest_on_cross_polytopes
 from vlang.runtime.bounds.nominal import Nominal
-from vlang.runtime.bounds.walk import Arguments, Box, Reached, batched
+from vlang.runtime.bounds.walk import Arguments, Box, Reached, Substitution, batched
 from vlang.runtime.graph.nodes import Nonlinear, Ref
 from vlang.runtime.relaxations import RELAXATIONS, Moved, Parabolas, Plane, Planes, parabolas
 from vlang.runtime.sets.ball import Ball
@@ -47,8 +47,7 @@ class Quadratic(Planar):
         self.parabolas: dict[int, Parabolas] = {}
         self.multipliers: dict[int, list[Multipliers]] = {}
         self._cushions: dict[int, Cushion] = {}
-        self._bases: dict[int, Planes] = {}
-        self._base_error: dict[int, Tensor] = {}
+        self._by_bases: dict[int, Substitution] = {}  # of nonlinear nodes, by the linear parts of their parabolas
 
     def upper(self, node: int, rows: Tensor) -> Tensor:
         rows = batched(rows)
@@ -70,8 +69,8 @@ class Quadratic(Planar):
         steps = tuple(torch.maximum((h - c).abs(), (c - x).abs()) for c, x, h in zip(centre, lo, hi, strict=True))
         self.parabolas[i] = found
         self._cushions[i] = Cushion.of(found, motions, steps)
-        self._bases[i] = Planes(Plane(found.lower.slopes, found.lower.offset), Plane(found.upper.slopes, found.upper.offset))
-        self._base_error[i] = self._rounding_of(i, node, self._bases[i])
+        bases = Planes(Plane(found.lower.slopes, found.lower.offset), Plane(found.upper.slopes, found.upper.offset))
+        self._by_bases[i] = Substitution.by_planes(bases, self._rounding_of(i, node, bases))
 
     def _narrowed(self, i: int) -> Box:
         lo, hi = self.boxes[i] = self._box_by_planes(i)
@@ -124,7 +123,7 @@ class Quadratic(Planar):
         return Motion(middle, middle.new_zeros(*middle.shape, 0), half)
 
     def _base_walk(self, top: int, rows: Tensor) -> Reached:
-        return self._walk(top, rows, self._bases, {**self._error, **self._base_error})
+        return self._walk(top, rows, self._by | self._by_bases)
 
     # -- what parabolas add -------------------------------------------------------------------------------------------
 

@@ -56,6 +56,7 @@ class Walk(ABC):
         self._centre: dict[int, Tensor] = {}  # per live affine node: bias plus everything fixed. shape: [B, width]
         self.blur: dict[int, Tensor] = {}  # shape: [B, width]
         self._error: dict[int, Tensor] = {}  # per live node: rounding per unit of |coefficient|. shape: [B, width]
+        self._by: dict[int, Substitution] = {}  # per live node, where rows are substituted back
         self._roundings = 2 * len(nominal.graph.nodes) + 64  # two additions to a running total per node, and elementary functions
 
     def run(self) -> Self:
@@ -189,6 +190,7 @@ class Walk(ABC):
         if self.nominal.deployed:
             beside = node.size + sum((self._magnitude(ref) for ref in node.beside), torch.zeros_like(node.size))
             self._error[i] = self._error[i] + rounding.deployed(rounding.enlarged(spread + size + beside), width + 8)
+        self._by[i] = Substitution.of_affine(centre, self._error[i])
 
     def _rounding_of(self, i: int, node: Nonlinear, planes: Planes) -> Tensor:
         """What a unit of |coefficient| on a nonlinear node loses in the walk."""
@@ -235,17 +237,14 @@ class Walk(ABC):
 
     # -- linear bounds ----------------------------------------------------------------------------------------------
 
-    def _walk(self, top: int, rows: Tensor, planes: Mapping[int, Planes], error: Mapping[int, Tensor]) -> Reached:
-        """Substitute rows @ value(top) back to the inputs (POPQORN, section 3). shape: rows [B or 1, R, width].
-
-        error: of each live node, per unit of |coefficient|.
-        """
+    def _walk(self, top: int, rows: Tensor, by: Mapping[int, Substitution]) -> Reached:
+        """Substitute rows @ value(top) back to the inputs (POPQORN, section 3). by: of each live node. shape: rows [B or 1, R, width]."""
         graph, values = self.nominal.graph, self.nominal.values
         pending: dict[int, Tensor] = {top: rows}
         assembling: dict[int, Tensor] = {}  # coefficients that arrive slice by slice, in tensors of our own
         inputs: dict[int, Tensor] = {}
         nonlinear: dict[int, Tensor] = {}
-        centre = slack = torch.zeros((), dtype=rows.dtype, device=rows.device)
+        total = rows.new_zeros(len(self.nominal.inputs), 2, rows.shape[1])  # centre and slack
 
         def add(ref: Ref, coefficient: Tensor) -> None:
             width = graph.nodes[ref.node].width
@@ -270,25 +269,61 @@ class Walk(ABC):
                 if i in self.some:  # the rows in which it rests end here, the others go on
                     resting, a = torch.where(self.some[i][:, None, None], 0.0, a), self._masked(Ref(i, 0, node.width), a)
                 known = rounding.pad(values[i].abs(), 2 * node.width + self._roundings) + self.blur[i]
-                centre, slack = centre + inner(resting, values[i]), slack + inner(resting.abs(), known)
+                none = torch.zeros_like(known)
+                total = added(total, torch.stack([values[i], none], 1), resting)
+                total = added(total, torch.stack([none, known], 1), resting.abs())
                 if not self.live[i]:
                     continue
             match node:
                 case Input(frame=frame):
                     inputs[frame] = a
                 case Affine(terms=terms):
-                    centre, slack = centre + inner(a, self._centre[i]), slack + inner(a.abs(), error[i])
+                    total = added(added(total, by[i].signed, a), by[i].sizes, a.abs())
                     for term in terms:
                         if self.live[term.ref.node]:
                             add(term.ref, self._masked(term.ref, a if term.weight is None else through(a, term.weight)))
                 case Nonlinear(args=args):
-                    middle, gap, size = planes[i].middle, planes[i].gap, a.abs()
+                    size = a.abs()
                     nonlinear[i] = a
-                    centre = centre + inner(a, middle.offset) + inner(size, gap.offset)
-                    slack = slack + inner(size, error[i])
-                    for k, ref in enumerate(args):
-                        add(ref, (a * middle.slopes[k][:, None]).addcmul_(size, gap.slopes[k][:, None]))
-        return Reached(centre, slack, inputs, nonlinear)
+                    total = added(added(total, by[i].signed, a), by[i].sizes, size)
+                    for ref, middle, gap in zip(args, by[i].middle, by[i].gap, strict=True):
+                        add(ref, (a * middle).addcmul_(size, gap))
+        return Reached(total[:, 0], total[:, 1], inputs, nonlinear)
+
+
+@dataclass(frozen=True, eq=False)
+class Substitution:
+    """What stands for a node in rows that are substituted back. A coefficient a of it adds signed a + sizes |a| to a row's centre and slack, in one
+    product each, and middle a + gap |a| to the coefficients of its arguments. slack: of rounding. shape: signed, sizes [B, 2, width], the others,
+    of each argument, [B, 1, width].
+    """
+
+    signed: Tensor
+    sizes: Tensor
+    middle: tuple[Tensor, ...] = ()
+    gap: tuple[Tensor, ...] = ()
+
+    @classmethod
+    def of_affine(cls, centre: Tensor, error: Tensor) -> Substitution:
+        """error: per unit of |coefficient|. shape: each [B, width]."""
+        none = torch.zeros_like(centre)
+        return cls(torch.stack([centre, none], 1), torch.stack([none, error], 1))
+
+    @classmethod
+    def by_planes(cls, planes: Planes, error: Tensor) -> Substitution:
+        """A coefficient a of a function, whatever its sign, is at most a on half the sum of its planes and |a| on half of their difference."""
+
+        def half(one: Tensor, other: Tensor, sign: int) -> Tensor:
+            return (one + sign * other) / 2
+
+        upper, lower, none = planes.upper, planes.lower, torch.zeros_like(error)
+        slopes = list(zip(upper.slopes, lower.slopes, strict=True))
+        return cls(
+            torch.stack([half(upper.offset, lower.offset, 1), none], 1),
+            torch.stack([half(upper.offset, lower.offset, -1), error], 1),
+            tuple(half(x, y, 1)[:, None] for x, y in slopes),
+            tuple(half(x, y, -1)[:, None] for x, y in slopes),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,6 +343,11 @@ class Reached:
 def batched(rows: Tensor) -> Tensor:
     """shape: [R, width] or [B, R, width] -> [B or 1, R, width]."""
     return rows if rows.dim() == 3 else rows[None]
+
+
+def added(total: Tensor, v: Tensor, a: Tensor) -> Tensor:
+    """shape: [B, 2, R] + [B, 2, w] . [B or 1, R, w]."""
+    return torch.baddbmm(total, v, a.mT.expand(len(v), -1, -1))
 
 
 def inner(a: Tensor, v: Tensor) -> Tensor:

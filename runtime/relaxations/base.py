@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar, Literal
 
 import torch
@@ -41,21 +40,6 @@ class Planes:
 
     lower: Plane
     upper: Plane
-
-    @cached_property
-    def middle(self) -> Plane:
-        """Half of their sum: a coefficient a of the function, whatever its sign, is at most a on the middle plane and |a| on half of the gap."""
-        return _halved(self.upper, self.lower, 1)
-
-    @cached_property
-    def gap(self) -> Plane:
-        """Half of their difference."""
-        return _halved(self.upper, self.lower, -1)
-
-
-def _halved(one: Plane, other: Plane, sign: int) -> Plane:
-    slopes = tuple((s + sign * t) / 2 for s, t in zip(one.slopes, other.slopes, strict=True))
-    return Plane(slopes, (one.offset + sign * other.offset) / 2)
 
 
 class Nonlinearity(ABC):

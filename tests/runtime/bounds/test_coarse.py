@@ -21,7 +21,7 @@ from vlang.runtime.bounds.linear import Linear, by_rule
 from vlang.runtime.bounds.multipliers import Room, largest, largest_on_cross_polytopes, proved
 from vlang.runtime.bounds.nominal import Nominal
 from vlang.runtime.bounds.quadratic import Quadratic, _middle
-from vlang.runtime.bounds.walk import Reached, Walk
+from vlang.runtime.bounds.walk import Reached, Substitution, Walk
 from vlang.runtime.graph.concrete import trajectory
 from vlang.runtime.graph.nodes import Affine, Graph, GraphBuilder, Node, Nonlinear
 from vlang.runtime.relaxations import Parabola, Parabolas, Plane, Planes
@@ -503,7 +503,8 @@ def test_halves_of_planes_that_vanish_are_paid_for(rule: str) -> None:
         walk.boxes[1] = (zeros(1, 3) - far, zeros(1, 3) + far)
         planes = Planes(Plane((flat,), flat), Plane((slopes,), flat))
         error = walk._rounding_of(2, node, planes)
-        halves = (planes.middle.slopes[0], planes.gap.slopes[0])
+        by = Substitution.by_planes(planes, error)
+        halves = (by.middle[0][:, 0], by.gap[0][:, 0])
     for half in halves:
         for e, s, h in zip(*map(exact, (error, slopes, half)), strict=True):
             assert e >= abs(s / 2 - h) * Fraction(far)
@@ -528,7 +529,8 @@ def test_offsets_of_planes_that_cancel_are_paid_for(rule: str) -> None:
                 assert isinstance(node, Nonlinear)
                 line = Plane((slope,), offset)
                 walk.planes[ref.node] = Planes(line, line)
-                walk._error[ref.node] = walk._rounding_of(ref.node, node, walk.planes[ref.node])
+                error = walk._rounding_of(ref.node, node, walk.planes[ref.node])
+                walk._by[ref.node] = Substitution.by_planes(walk.planes[ref.node], error)
                 walk.boxes[ref.node] = (first, first) if ref is one else (zeros(1, 3) - 2.0**-9, zeros(1, 3) + 2.0**-9)
             end = walk.nominal.graph.nodes[out.node]
             assert isinstance(end, Affine)
