@@ -41,7 +41,7 @@ def test_methods() -> None:
     assert set(METHODS) == set(methods.computing())
     assert set(BOUNDS) == {method.outputs for method in methods.METHODS.values()}
     for method in methods.METHODS.values():
-        assert {*method.ladder, *method.smaller, *([] if method.refinement is None else [method.refinement])} <= set(METHODS)
+        assert {*method.ladder, *method.smaller, *method.refinement} <= set(METHODS)
 
 
 def test_attacks() -> None:

@@ -42,7 +42,10 @@ class Candidates:
 
     def objective(self, a: Tensor, b: Tensor) -> Tensor:
         """f - a v - b z, minus infinity where the candidate is not in the box."""
-        return torch.where(self.valid, self.sigma * self.k - a * self.v - b * self.z, -torch.inf)
+        v, z, sigma, k = self.v, self.z, self.sigma, self.k
+        if a.requires_grad or k.requires_grad:  # a gradient of 0 times what is not there is not a number
+            v, z, sigma, k = (torch.where(self.valid, x, 0.0) for x in (v, z, sigma, k))
+        return torch.where(self.valid, sigma * k - a * v - b * z, -torch.inf)
 
 
 class _SigmoidTimes(Nonlinearity):

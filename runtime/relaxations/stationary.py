@@ -16,18 +16,26 @@ from vlang.runtime import elementary
 
 def sigmoid_edge(k: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
     """argmax over v of k sigma(v) - a v: sigma (1 - sigma) = a / k. Returns (v, sigma(v)), NaN where there is none."""
-    q = a / k
-    q = torch.where((q > 0) & (q <= 0.25), q, torch.nan)
+    q = a / torch.where(k == 0, 1.0, k)
+    q = _where((q > 0) & (q <= 0.25) & (k != 0), q)
     small = 2 * q / (1 + (1 - 4 * q).sqrt())
     v = elementary.log((1 - small) / small)
     positive = k > 0
     return torch.where(positive, v, -v), torch.where(positive, 1 - small, small)
 
 
+def _where(possible: Tensor, x: Tensor) -> Tensor:
+    """x, or NaN where nothing is stationary; no gradient comes back from there, instead of NaN."""
+    found = torch.where(possible, x, torch.nan)
+    if found.requires_grad:
+        found.register_hook(lambda gradient: gradient.nan_to_num(0.0, 0.0, 0.0))  # type: ignore[no-untyped-call]
+    return found
+
+
 def tanh_edge(k: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """argmax over z of k tanh(z) - b z with k >= 0: tanh^2 = 1 - b / k. Returns (z, tanh(z)), NaN where there is none."""
-    q = b / k
-    q = torch.where((q > 0) & (q <= 1), q, torch.nan)
+    q = b / torch.where(k == 0, 1.0, k)
+    q = _where((q > 0) & (q <= 1) & (k != 0), q)
     root = (1 - q).sqrt()
     return _atanh(root, q), root
 
@@ -53,7 +61,8 @@ def sigmoid_tanh_interior(a: Tensor, b: Tensor, iterations: int) -> tuple[Tensor
     Returns (v, z, sigma(v), tanh(z), slack): the objective at the true maximum exceeds the one at (v, z) by at most `slack`
     (|residual| times the length of the bracket, by concavity). NaN where there is none (a <= 0, b outside (0, 1), a > g_p).
     """
-    b = torch.where((a > 0) & (b > 0) & (b < 1), b, torch.nan)
+    possible = (a > 0) & (b > 0) & (b < 1)
+    a, b = _where(possible, a), _where(possible, b)
     w_p = 4 * (1 - b) / (6 - 3 * b + (4 - 4 * b + 9 * b * b).sqrt())
 
     def g(w: Tensor) -> Tensor:

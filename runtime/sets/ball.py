@@ -83,6 +83,9 @@ class Ball:
         plain = rounding.up(radius * p_norm(coefficient, self.dual), 0 * radius) * (1 + rounding.gamma(n + 64, coefficient.dtype))
         if self.clip is None:
             return plain
+        if self.norm is None:
+            boxed = self._boxed_gain(frame, coefficient)
+            return torch.where(boxed < plain, boxed, plain)
         down, up = (r[:, frame, None, :] for r in self.clip)
         bound = torch.minimum(torch.where(coefficient > 0, up, down), radius[..., None])
         size = coefficient.abs().expand_as(bound)
@@ -115,16 +118,25 @@ class Ball:
         """A bound on every |coordinate| of delta_frame. shape: [B, 1]."""
         return self.radii[:, frame, None]
 
+    def _boxed_gain(self, frame: int, coefficient: Tensor) -> Tensor:
+        """The same for a box, rounded up: middle . a + half . |a|, two products instead of a choice for every coefficient."""
+        assert self.clip is not None
+        down, up = (torch.minimum(end[:, frame], self.radii[:, frame, None]) for end in self.clip)
+        ends, n = ((up - down) / 2, (up + down) / 2), coefficient.shape[-1]
+        middle, half = (
+            torch.bmm(end[:, None], a.mT.expand(len(end), -1, -1))[:, 0] for end, a in zip(ends, (coefficient, coefficient.abs()), strict=True)
+        )
+        # What is lost of the first is little beside the second, which is no smaller.
+        return rounding.up(middle + half, half, 2 * n + 64)
+
     def _clipped_gain(self, size: Tensor, bound: Tensor, radius: Tensor) -> Tensor:
         """max of size . d over 0 <= d <= bound <= radius, ||d||_p <= radius (signs absorbed).
 
         For every split size = b + c it is at most radius ||b||_q + bound . c; b = min(size, lam (bound / radius)^(p-1)) is the optimal
         family (its stationary point is the maximiser), so any lam >= 0 is sound.
         """
-        if self.norm is None:
-            return (size * bound).sum(-1)
         share = bound / radius[..., None].clamp(min=rounding.tiny(size))
-        weight = (bound > 0).to(size) if self.norm == 1 else share ** (float(self.norm) - 1)
+        weight = (bound > 0).to(size) if self.norm == 1 else share ** (float(self.norm or 1) - 1)
         # Detached: at the best lam the bound's derivative by it vanishes, and its own would not be a number where a size is 0.
         b = torch.minimum(size, self._multiplier(size.detach(), share, weight) * weight)
         split = radius * p_norm(b, self.dual) + ((size - b) * bound).sum(-1)
